@@ -1,0 +1,51 @@
+# make demo [FRAMEWORK=sklearn|pytorch|tensorflow|xgboost|lightgbm]   train, release, promote
+# make test                                                           every extra, all tests
+PYTHON ?= python3
+VENV ?= .venv
+FRAMEWORK ?= sklearn
+BIN := $(VENV)/bin
+EXTRA := $(if $(filter pytorch,$(FRAMEWORK)),torch,$(FRAMEWORK))
+FRAMEWORKS := sklearn pytorch tensorflow xgboost lightgbm
+PACKAGING := setup.cfg pyproject.toml constraints.txt
+
+.PHONY: help demo test sweep lint bench clean check-framework
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+demo: check-framework $(VENV)/.installed-$(EXTRA)
+	$(BIN)/python -m examples.demo --framework $(FRAMEWORK)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "not slow"
+
+sweep: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.release_cost
+
+clean:
+	rm -rf $(VENV) build *.egg-info demo-*
+
+check-framework:
+	@case " $(FRAMEWORKS) " in *" $(FRAMEWORK) "*) ;; *) \
+	  echo "FRAMEWORK=$(FRAMEWORK) is unknown; expected one of: $(FRAMEWORKS)"; exit 2;; esac
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version); set PYTHON=..."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-test: $(VENV)/bin/python $(PACKAGING)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	@touch $@
+
+$(VENV)/.installed-%: $(VENV)/bin/python $(PACKAGING)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$*,demo]"
+	@touch $@

@@ -1,0 +1,98 @@
+"""The typed configuration: what to run on, which gates must hold, which candidates to try.
+
+`Configuration()` holds the defaults; `read_configuration` reads YAML or JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from mlflow_onnx_flavor.evidence import ExecutionProvider
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Confidence = Annotated[float, Field(gt=0.5, lt=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _provider(value):
+    return {"name": value} if isinstance(value, str) else value
+
+
+RequestedProvider = Annotated[ExecutionProvider, BeforeValidator(_provider)]
+
+
+class ParityGate(Section):
+    max_disagreement_rate: Fraction = Field(
+        0.001, description="share of evaluation rows that may disagree with the source"
+    )
+    confidence: Confidence = Field(
+        0.95, description="confidence of the upper bound on the true disagreement rate"
+    )
+    max_disagreement_bound: Fraction | None = Field(
+        None,
+        description="fail unless that bound is at most this; 0.001 needs 2,995 agreeing rows",
+    )
+    tolerance: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
+        "auto", description="on |candidate - source| / max(|source|, rms); auto: from the dtypes"
+    )
+
+
+class LatencyGate(Section):
+    min_speedup: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="source time / candidate time must be at least this, at every batch size"
+    )
+    max_regression: Fraction = Field(
+        0.05, description="how much slower than the current champion a candidate may be"
+    )
+    p99_ms: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="absolute budget for the 99th percentile of one call, milliseconds"
+    )
+    batch_sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 32), min_length=1, description="rows per call at which latency is measured and judged"
+    )
+    confidence: Confidence = Field(0.95, description="confidence of the speed-up's interval")
+
+
+class SizeGate(Section):
+    max_megabytes: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="limit for the registered artifact, 1 MB = 1,000,000 bytes"
+    )
+
+
+class Gates(Section):
+    parity: ParityGate = ParityGate()
+    latency: LatencyGate = LatencyGate()
+    size: SizeGate = SizeGate()
+
+
+class Promotion(Section):
+    alias: str = Field("champion", min_length=1, description="the alias that serving follows")
+    previous_alias: str = Field(
+        "previous", min_length=1, description="keeps the version that the alias pointed to before"
+    )
+
+
+class Budget(Section):
+    seconds: Annotated[float, Field(gt=0)] = Field(
+        300, description="time for measuring latency; less is used where intervals are narrow"
+    )
+
+
+class Configuration(Section):
+    execution_providers: tuple[RequestedProvider, ...] | None = Field(
+        None,
+        description="each must pass every gate; null: CPU must, others that are present are shown",
+    )
+    gates: Gates = Gates()
+    candidates: tuple[str, ...] = Field(
+        ("converted", "fused", "int8_dynamic"),
+        min_length=1,
+        description="variants to build and compare",
+    )
+    promotion: Promotion = Promotion()
+    budget: Budget = Budget()

@@ -1,0 +1,147 @@
+"""Read the configuration from YAML or JSON, and print the defaults with a comment each."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from mlflow_onnx_flavor.configuration import Configuration
+from mlflow_onnx_flavor.errors import ConfigurationError
+
+
+def read_configuration(path: str | Path | None) -> Configuration:
+    """The configuration in the file at ``path``; the defaults for None.
+
+    Raises ConfigurationError naming the key, what it takes and what it got; an unknown key is an
+    error that names the nearest known one.
+    """
+    if path is None:
+        return Configuration()
+    path = Path(path)
+    return parse_configuration(_load(path), path.name)
+
+
+def parse_configuration(values: Any, what: str = "the configuration") -> Configuration:
+    """Check ``values`` (nested dictionaries) and make a `Configuration` of them."""
+    if values is None:
+        return Configuration()
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{what} must be a mapping of keys, not {type(values).__name__}")
+    try:
+        return Configuration.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(_sentence(each) for each in error.errors())
+        raise ConfigurationError(f"{what}: {problems}") from error
+
+
+def defaults_as_yaml() -> str:
+    """Every key with its default, as YAML, with a comment that says what it means."""
+    header = "# Every key is optional; these are the defaults.\n"
+    return header + "\n".join(_yaml_lines(Configuration(), indent=0)) + "\n"
+
+
+def _load(path: Path) -> Any:
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"the configuration {str(path)!r} cannot be read: {error}"
+        ) from error
+    try:
+        return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (json.JSONDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(f"{path.name} is not valid: {reason}") from error
+
+
+def _sentence(error: dict[str, Any]) -> str:
+    # pydantic puts the tag of a union's branch into the location; only keys and positions are ours.
+    location = [part for part in error["loc"] if isinstance(part, int) or part.isidentifier()]
+    key = ".".join(map(str, location))
+    if error["type"] != "extra_forbidden":
+        return f"{key}: {_lower_first(error['msg'])}, got {error['input']!r}"
+    section = _section(location[:-1])
+    near = difflib.get_close_matches(str(location[-1]), section, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(section)}"
+    return f"unknown key {key!r}; {hint}"
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _section(location: list[str | int]) -> list[str]:
+    """The keys that are known at ``location``."""
+    model: type[BaseModel] = Configuration
+    for part in location:
+        if isinstance(part, str) and part in model.model_fields:
+            model = _model_in(model.model_fields[part].annotation) or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (tuple, Union, types.UnionType) or get_args(annotation):
+        return next(filter(None, map(_model_in, get_args(annotation))), None)
+    return None
+
+
+def _yaml_lines(section: BaseModel, indent: int) -> Iterator[str]:
+    margin = "  " * indent
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            yield f"{margin}{name}:"
+            yield from _yaml_lines(value, indent + 1)
+            continue
+        yield f"{margin}# {field.description}"
+        yield f"{margin}{name}: {_yaml_value(value)}"
+
+
+def _yaml_value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_yaml_value, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return str(value)
+
+
+def overridden(
+    configuration: Configuration,
+    *,
+    execution_providers: Sequence[str] | None = None,
+    alias: str | None = None,
+    batch_sizes: Sequence[int] | None = None,
+) -> Configuration:
+    """``configuration`` with what the command line says instead; None and empty leave it.
+
+    An execution provider is a name, or JSON such as ``{"name": ..., "options": {...}}``.
+    """
+    values = configuration.model_dump()
+    if execution_providers:
+        values["execution_providers"] = [_provider(each) for each in execution_providers]
+    if alias:
+        values["promotion"]["alias"] = alias
+    if batch_sizes:
+        values["gates"]["latency"]["batch_sizes"] = list(batch_sizes)
+    return parse_configuration(values, "the command line")
+
+
+def _provider(text: str) -> Any:
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(
+            f"an execution provider is a name or JSON with name and options, not {text!r} ({error})"
+        ) from error

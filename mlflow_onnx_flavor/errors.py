@@ -1,0 +1,111 @@
+"""The errors that a user can do something about, one class per remedy.
+
+Each message says what was expected, what came and what to do next.  ``exit_status`` is what the
+``mlflow-onnx`` command ends with when the error reaches it.
+"""
+
+from __future__ import annotations
+
+
+class OnnxFlavorError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    exit_status = 1
+
+
+class ConfigurationError(OnnxFlavorError):
+    """The configuration or the command line is wrong: correct the key that the message names."""
+
+    exit_status = 2
+
+
+class ModelNotFoundError(OnnxFlavorError):
+    """The model URI leads nowhere: correct the URI or the tracking URI."""
+
+
+class ServerUnreachableError(OnnxFlavorError):
+    """The MLflow server does not answer: start it or correct the tracking URI."""
+
+
+class CorruptModelError(OnnxFlavorError):
+    """The artifact is there but cannot be read: log the model again."""
+
+
+class MissingSignatureError(OnnxFlavorError):
+    """The model says nothing about its inputs: log it with a signature or an input example."""
+
+
+class MissingFrameworkError(OnnxFlavorError):
+    """The framework that trained the model is not installed: install the extra that is named."""
+
+
+class UnsupportedModelError(OnnxFlavorError):
+    """No framework of this package recognises the model: convert it yourself and log the ONNX."""
+
+    exit_status = 4
+
+
+class ConversionError(OnnxFlavorError):
+    """Every export strategy was tried and none gave a right model: read the ``attempts``."""
+
+    exit_status = 4
+
+    def __init__(self, message: str, attempts: tuple = ()):
+        super().__init__(message)
+        self.attempts = attempts
+
+
+class InvalidDataError(OnnxFlavorError):
+    """The evaluation data does not fit the model's signature: mend the column that is named."""
+
+
+class ExecutionProviderError(OnnxFlavorError):
+    """An execution provider was asked for that this machine does not have: install its package."""
+
+
+class DigestMismatchError(OnnxFlavorError):
+    """The artifact is not the one that was verified: release it again."""
+
+
+class GateFailedError(OnnxFlavorError):
+    """The evidence does not pass the gates, so nothing is registered: read the failed findings."""
+
+    exit_status = 3
+
+
+class PromotionRefusedError(OnnxFlavorError):
+    """The model version lacks passing evidence, so no alias moves: read the verdict."""
+
+    exit_status = 3
+
+
+class NothingToRollBackError(OnnxFlavorError):
+    """There is no earlier version to go back to: promote the version that you want instead."""
+
+
+class RegistryError(OnnxFlavorError):
+    """The registry refused or failed: the message carries its own words."""
+
+
+class WorkerError(OnnxFlavorError):
+    """A child process did not finish its work.  ``log`` holds the tail of what it printed."""
+
+    def __init__(self, message: str, log: str = ""):
+        super().__init__(message)
+        self.log = log
+
+
+class WorkerCrashedError(WorkerError):
+    """The child process died (signal, abort, kill) before it answered."""
+
+
+class WorkerTimeoutError(WorkerError):
+    """The child process was stopped since it ran past its time limit."""
+
+
+class WorkerOutOfMemoryError(WorkerError):
+    """The child process was stopped since it grew past its memory limit."""
+
+
+class WorkerTaskError(WorkerError):
+    """The task raised an error that is not one of ours.  ``log`` holds its traceback."""

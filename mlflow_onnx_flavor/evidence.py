@@ -1,0 +1,201 @@
+"""Evidence: what was measured.  Figures with units, versions and hardware; never an opinion.
+
+Every report is JSON with a schema version, logged as an artifact, and can be judged again later
+against other gates (`gates.py`) without running a model.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA_VERSION = 1
+
+# Errors are counted at ten thresholds a decade, so that any tolerance can be judged afterwards.
+ERROR_THRESHOLDS = tuple(10.0 ** (exponent / 10) for exponent in range(-120, 21))
+
+
+class Evidence(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Environment(Evidence):
+    """Where a measurement was made."""
+
+    python: str
+    platform: str
+    cpu: str
+    cores_allowed: int
+    memory_bytes: int
+    versions: dict[str, str]  # distribution name -> version
+
+
+class ExecutionProvider(Evidence):
+    """An execution provider as it was asked for, options included."""
+
+    name: str
+    options: dict[str, str] = {}
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ModelIdentity(Evidence):
+    """Which model a row speaks of.  ``digest``: SHA-256 of the file manifest of the artifact."""
+
+    name: str  # "source", "champion", or the candidate's name: converted, fused, ...
+    uri: str
+    digest: str
+    size_bytes: int = 0
+
+
+class OutputParity(Evidence):
+    """One output of source and candidate, compared row by row.
+
+    Scaled error of an element: ``|candidate - source| / max(|source|, scale)`` where ``scale`` is
+    the root mean square of the source's output, so that one number serves outputs of any size.
+    ``rows_above`` gives for each of `ERROR_THRESHOLDS` the number of rows whose largest scaled
+    error is above it; rows with a NaN or infinity in one of the two only count as above all.
+    """
+
+    name: str
+    kind: Literal["scores", "labels"]
+    rows: int
+    source_dtype: str
+    candidate_dtype: str
+    source_shape: tuple[int, ...]
+    candidate_shape: tuple[int, ...]
+    max_absolute_error: float = 0.0
+    p999_absolute_error: float = 0.0
+    max_relative_error: float = 0.0
+    p999_relative_error: float = 0.0
+    scale: float = 1.0
+    auto_tolerance: float = 0.0  # on the scaled error, from dtypes alone, never from the difference
+    label_disagreements: int = 0
+    nonfinite_mismatches: int = 0  # rows whose NaN or infinity stands in one of the two only
+    rows_above: tuple[int, ...] = ()
+
+    @property
+    def same_shape(self) -> bool:
+        return self.source_shape == self.candidate_shape
+
+    def disagreements(self, tolerance: float) -> int:
+        """Rows that disagree at ``tolerance`` on the scaled error; labels must be equal."""
+        if not self.same_shape:
+            return self.rows
+        if self.kind == "labels":
+            return self.label_disagreements
+        if tolerance < ERROR_THRESHOLDS[0]:
+            return self.rows if self.max_absolute_error > 0 else self.nonfinite_mismatches
+        position = math.floor(math.log10(tolerance) * 10 + 1e-9) + 120
+        return self.rows_above[min(position, len(ERROR_THRESHOLDS) - 1)]
+
+
+class FormDifference(Evidence):
+    """Where the candidate's pyfunc answer is not of the source's form: type, dtype, columns, ..."""
+
+    what: str
+    source: str
+    candidate: str
+
+
+Status = Literal["measured", "failed", "crashed", "timed out", "fell back", "skipped"]
+
+
+class ParityRow(Evidence):
+    """One candidate on one execution provider, on one kind of inputs, at one batch size."""
+
+    candidate: str
+    execution_provider: ExecutionProvider
+    inputs: str  # "evaluation data" or "input example"
+    batch_size: int
+    rows: int
+    status: Status
+    cause: str = ""
+    remedy: str = ""
+    outputs: tuple[OutputParity, ...] = ()
+    form_differences: tuple[FormDifference, ...] = ()  # source pyfunc against candidate pyfunc
+    placement: dict[str, int] = {}  # execution provider -> nodes that ran there
+
+
+class ParityReport(Evidence):
+    """Do source and candidates give the same answers?  One row per combination that was tried."""
+
+    schema_version: int = SCHEMA_VERSION
+    source: ModelIdentity
+    candidates: tuple[ModelIdentity, ...]
+    inputs_digest: str
+    rows: tuple[ParityRow, ...]
+    seconds: float
+    environment: Environment
+
+
+class Interval(Evidence):
+    """An estimate with its confidence interval; ``confidence`` such as 0.95."""
+
+    estimate: float
+    low: float
+    high: float
+    confidence: float
+
+    def __str__(self) -> str:
+        return f"{self.estimate:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+class LatencyFigures(Evidence):
+    """One model measured at one batch size; times are of one ``predict`` call."""
+
+    calls: int
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    throughput_rows_per_second: float
+    histogram_ms: tuple[float, ...] = ()  # 101 quantiles from 0 to 100 %
+
+
+class LoadFigures(Evidence):
+    """What a model costs before its first answer, and at its largest."""
+
+    load_seconds: float
+    first_call_ms: float
+    peak_memory_bytes: int
+    size_bytes: int
+
+
+class LatencyRow(Evidence):
+    """One candidate against one baseline on one execution provider at one batch size.
+
+    ``speedup`` is baseline time / candidate time, from paired blocks: above 1, the candidate wins.
+    """
+
+    candidate: str
+    baseline: str  # "source" or "champion"
+    execution_provider: ExecutionProvider
+    batch_size: int
+    status: Status
+    cause: str = ""
+    candidate_figures: LatencyFigures | None = None
+    baseline_figures: LatencyFigures | None = None
+    speedup: Interval | None = None
+    rounds: int = 0
+
+
+class LoadRow(Evidence):
+    model: str
+    execution_provider: ExecutionProvider | None  # None for the source
+    figures: LoadFigures
+
+
+class LatencyReport(Evidence):
+    """Is the candidate faster?  Measured alternately, so that ratios hold on a noisy machine."""
+
+    schema_version: int = SCHEMA_VERSION
+    source: ModelIdentity
+    candidates: tuple[ModelIdentity, ...]
+    inputs_digest: str
+    rows: tuple[LatencyRow, ...]
+    loads: tuple[LoadRow, ...]
+    seconds: float
+    environment: Environment

@@ -1,0 +1,87 @@
+"""What crosses a process boundary: JSON, with arrays as ``.npy`` and frames as Parquet beside it.
+
+Nothing is pickled: an array of objects travels as a JSON list of strings, numbers and nulls.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+_ARRAY, _OBJECTS, _FRAME, _FLOAT = "__array__", "__objects__", "__frame__", "__float__"
+
+
+def encode(value: Any, folder: Path, stem: str) -> bytes:
+    """One line of JSON for ``value``; arrays and frames go to files ``folder/stem-N``.
+
+    ``value``: None, bool, int, float, str, path, list, tuple, dict with string keys, numpy scalars
+    and arrays, DataFrames.  Raises TypeError for anything else.
+    """
+    numbers = count()
+
+    def plain(item: Any) -> Any:
+        if item is None or isinstance(item, bool | int | str):
+            return item
+        if isinstance(item, float):
+            return item if np.isfinite(item) else {_FLOAT: repr(item)}
+        if isinstance(item, np.generic):
+            return plain(item.item())
+        if isinstance(item, Path):
+            return str(item)
+        if isinstance(item, list | tuple):
+            return [plain(each) for each in item]
+        if isinstance(item, dict):
+            return {_string(key): plain(each) for key, each in item.items()}
+        if isinstance(item, pd.DataFrame):
+            name = f"{stem}-{next(numbers)}.parquet"
+            item.to_parquet(folder / name)
+            return {_FRAME: name}
+        if isinstance(item, np.ndarray):
+            if item.dtype == object:
+                return {_OBJECTS: [plain(each) for each in item.ravel()], "shape": list(item.shape)}
+            name = f"{stem}-{next(numbers)}.npy"
+            np.save(folder / name, item, allow_pickle=False)
+            return {_ARRAY: name}
+        raise TypeError(f"a {type(item).__name__} cannot cross a process boundary")
+
+    return json.dumps(plain(value)).encode()
+
+
+def decode(line: bytes, folder: Path) -> Any:
+    """The value that `encode` wrote; the files beside it are removed once read."""
+
+    def rich(item: Any) -> Any:
+        if isinstance(item, list):
+            return [rich(each) for each in item]
+        if not isinstance(item, dict):
+            return item
+        if _ARRAY in item:
+            return _consumed(folder / item[_ARRAY], lambda path: np.load(path, allow_pickle=False))
+        if _FRAME in item:
+            return _consumed(folder / item[_FRAME], pd.read_parquet)
+        if _OBJECTS in item:
+            array = np.empty(len(item[_OBJECTS]), dtype=object)
+            array[:] = [rich(each) for each in item[_OBJECTS]]
+            return array.reshape(item["shape"])
+        if _FLOAT in item:
+            return float(item[_FLOAT])
+        return {key: rich(each) for key, each in item.items()}
+
+    return rich(json.loads(line))
+
+
+def _consumed(path: Path, read) -> Any:
+    value = read(path)
+    path.unlink()
+    return value
+
+
+def _string(key: Any) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"a dictionary key must be a string, not {key!r}")
+    return key

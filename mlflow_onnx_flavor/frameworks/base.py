@@ -1,0 +1,73 @@
+"""What a framework's file provides.  Adding a framework is adding one file that provides this.
+
+Everything here but `Framework.recognises` runs in a source worker (`source_worker.py`), the only
+process that imports the framework and may execute a model's pickle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from mlflow_onnx_flavor.graph_spec import FeedSpec
+from mlflow_onnx_flavor.inputs import Inputs
+
+
+@dataclass(frozen=True)
+class LoadedSource:
+    """A source model in memory.
+
+    ``native``: the framework's own object.  ``pyfunc``: the same artifact as MLflow serves it.
+    ``path``: the folder with the MLmodel file.  ``flavor``: its flavor's configuration.
+    """
+
+    native: Any
+    pyfunc: Any
+    path: Path
+    flavor: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Export:
+    """What a strategy made: the file at the path that it was given, and how it is fed.
+
+    ``outputs``: graph outputs in the graph's order, named as in `Framework.reference_outputs`.
+    ``prediction``: which of them make the pyfunc's answer: several only where the pyfunc answers
+    with a dictionary or one data-frame column each; ``keys`` are their names there.
+    """
+
+    feeds: tuple[FeedSpec, ...]
+    outputs: tuple[str, ...]
+    prediction: tuple[str, ...]
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """One way to export.  ``export(path)`` writes the ONNX file there; it may raise anything."""
+
+    name: str
+    why: str
+    export: Callable[[Path], Export]
+    exporter: str  # the distribution that does the work, for its version
+
+
+class Framework(Protocol):
+    """One source framework.  A module in this package may itself be the Framework."""
+
+    flavor: str  # MLflow's flavor name, such as "sklearn"
+    extra: str  # the extra of this distribution that installs the framework
+    distributions: tuple[str, ...]  # what must be installed; their versions go into the record
+
+    def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
+        """Load the source model from the folder with its MLmodel file."""
+
+    def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
+        """The source's answers, every output by name, each of shape (rows, ...)."""
+
+    def strategies(self, source: LoadedSource, example: Inputs) -> list[Strategy]:
+        """The ways to export this model, the one most likely to be right first."""

@@ -1,0 +1,313 @@
+"""`judge(evidence, gates)`: pure, instant, repeatable.  A stricter gate needs no new measurement.
+
+verdict = judge(ReleaseEvidence(parity=..., latency=...), configuration.gates)
+verdict.passed, verdict.chosen, verdict.findings
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import ceil, log, log1p, prod
+from typing import TypeVar
+
+from scipy.stats import beta
+
+from mlflow_onnx_flavor.configuration import Gates, LatencyGate, ParityGate
+from mlflow_onnx_flavor.evidence import (
+    Evidence,
+    ExecutionProvider,
+    LatencyReport,
+    LatencyRow,
+    ModelIdentity,
+    OutputParity,
+    ParityReport,
+    ParityRow,
+)
+from mlflow_onnx_flavor.inputs.batches import EVALUATION_DATA
+
+Row = TypeVar("Row", ParityRow, LatencyRow)
+
+
+class ReleaseEvidence(Evidence):
+    """What a verdict reads.  ``required``: providers on which every gate must hold, in the order
+    of preference for serving.
+    """
+
+    parity: ParityReport
+    latency: LatencyReport
+    required: tuple[ExecutionProvider, ...]
+
+
+class Finding(Evidence):
+    """One gate on one candidate (and provider, and batch size): what was measured against what."""
+
+    gate: str  # "parity", "form", "latency", "regression", "p99", "size"
+    candidate: str
+    execution_provider: str
+    batch_size: int | None
+    passed: bool
+    measured: str
+    required: str
+    reason: str = ""
+
+
+class Verdict(Evidence):
+    """The judgement.
+
+    ``chosen``: the fastest candidate that passes every gate on every required provider, if any
+    does.  ``serve_on``: the provider that it uses when loaded, the first of the required ones.
+    """
+
+    passed: bool
+    chosen: str | None
+    serve_on: ExecutionProvider | None
+    findings: tuple[Finding, ...]
+    gates: Gates
+
+    def of(self, candidate: str) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.candidate == candidate)
+
+    def failures(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if not finding.passed)
+
+
+def judge(evidence: ReleaseEvidence, gates: Gates) -> Verdict:
+    """Hold every candidate against every gate on every required provider; choose the fastest."""
+    findings = [
+        finding
+        for candidate in evidence.parity.candidates
+        for provider in evidence.required
+        for finding in _judge_candidate(evidence, candidate, provider, gates)
+    ]
+    passing = [
+        candidate.name
+        for candidate in evidence.parity.candidates
+        if all(finding.passed for finding in findings if finding.candidate == candidate.name)
+    ]
+    chosen = _fastest(evidence, passing)
+    return Verdict(
+        passed=chosen is not None,
+        chosen=chosen,
+        serve_on=evidence.required[0] if chosen else None,
+        findings=tuple(findings),
+        gates=gates,
+    )
+
+
+def judge_parity(report: ParityReport, gate: ParityGate) -> tuple[Finding, ...]:
+    """Every row of a report that stands alone against the parity gate."""
+    return tuple(
+        finding
+        for name, provider in _measured_on(report.rows)
+        for finding in _judge_parity(name, provider, _rows_of(report.rows, name, provider), gate)
+    )
+
+
+def judge_latency(report: LatencyReport, gate: LatencyGate) -> tuple[Finding, ...]:
+    """Every row of a report that stands alone against the latency gate."""
+    return tuple(
+        finding
+        for name, provider in _measured_on(report.rows)
+        for finding in _judge_latency(name, provider, _rows_of(report.rows, name, provider), gate)
+    )
+
+
+def upper_bound(disagreements: int, rows: int, confidence: float) -> float:
+    """One-sided upper bound on the true disagreement rate (Clopper and Pearson, 1934)."""
+    if rows == 0 or disagreements >= rows:
+        return 1.0
+    return float(beta.ppf(confidence, disagreements + 1, rows - disagreements))
+
+
+def rows_needed(bound: float, confidence: float) -> int:
+    """Agreeing rows after which the upper bound on the disagreement rate is at most ``bound``."""
+    return ceil(log(1 - confidence) / log1p(-bound))
+
+
+def tolerance_of(output: OutputParity, gate: ParityGate) -> float:
+    """The tolerance on the scaled error that ``gate`` sets for this output."""
+    return output.auto_tolerance if gate.tolerance == "auto" else gate.tolerance
+
+
+def _judge_candidate(
+    evidence: ReleaseEvidence, candidate: ModelIdentity, provider: ExecutionProvider, gates: Gates
+) -> Iterable[Finding]:
+    parity = _rows_of(evidence.parity.rows, candidate.name, provider)
+    latency = _rows_of(evidence.latency.rows, candidate.name, provider)
+    yield from _judge_parity(candidate.name, provider, parity, gates.parity)
+    yield from _judge_latency(candidate.name, provider, latency, gates.latency)
+    if gates.size.max_megabytes is not None:
+        yield _judge_size(candidate, provider, gates.size.max_megabytes)
+
+
+def _measured_on(rows: Iterable[Row]) -> list[tuple[str, ExecutionProvider]]:
+    """Candidate and provider of each row, each pair once, in order."""
+    pairs: list[tuple[str, ExecutionProvider]] = []
+    for row in rows:
+        if (row.candidate, row.execution_provider) not in pairs:
+            pairs.append((row.candidate, row.execution_provider))
+    return pairs
+
+
+def _rows_of(rows: Iterable[Row], candidate: str, provider: ExecutionProvider) -> list[Row]:
+    return [
+        row for row in rows if row.candidate == candidate and row.execution_provider == provider
+    ]
+
+
+def _judge_parity(
+    candidate: str, provider: ExecutionProvider, rows: list[ParityRow], gate: ParityGate
+) -> Iterable[Finding]:
+    def finding(
+        name: str, row: ParityRow | None, passed: bool, measured: str, required: str, reason=""
+    ):
+        return Finding(
+            gate=name,
+            candidate=candidate,
+            execution_provider=provider.name,
+            batch_size=row.batch_size if row else None,
+            passed=passed,
+            measured=measured,
+            required=required,
+            reason=reason,
+        )
+
+    if not rows:
+        yield finding("parity", None, False, "not measured", "a measurement")
+    for row in rows:
+        if row.status != "measured":
+            yield finding("parity", row, False, row.status, "a measurement", _why(row))
+            continue
+        if row.form_differences:
+            first = row.form_differences[0]
+            yield finding(
+                "form",
+                row,
+                False,
+                f"{first.what} {first.candidate}",
+                f"{first.what} {first.source}",
+            )
+        yield finding("parity", row, *_agreement(row, gate))
+
+
+def _agreement(row: ParityRow, gate: ParityGate) -> tuple[bool, str, str, str]:
+    worst = max(row.outputs, key=lambda output: output.disagreements(tolerance_of(output, gate)))
+    tolerance = tolerance_of(worst, gate)
+    disagreements = worst.disagreements(tolerance)
+    bound = upper_bound(disagreements, row.rows, gate.confidence)
+    measured = (
+        f"{disagreements} of {row.rows} rows differ in {worst.name}"
+        f" (true rate at most {bound:.2%}, {gate.confidence:.0%} confidence)"
+    )
+    required = f"at most {gate.max_disagreement_rate:.2%} of rows"
+    if worst.kind == "scores":
+        required += f" beyond {tolerance:.1e}"
+    passed = disagreements <= gate.max_disagreement_rate * row.rows
+    reason = "" if passed else _why_different(row, worst)
+    if gate.max_disagreement_bound is not None and row.inputs == EVALUATION_DATA:
+        required += f", true rate at most {gate.max_disagreement_bound:.2%}"
+        if passed and bound > gate.max_disagreement_bound:
+            passed = False
+            needed = rows_needed(gate.max_disagreement_bound, gate.confidence)
+            reason = f"not enough evidence: {needed:,} rows without a disagreement would be"
+    return passed, measured, required, reason
+
+
+def _why(row: ParityRow) -> str:
+    return "; ".join(filter(None, [row.cause, row.remedy]))
+
+
+def _why_different(row: ParityRow, output: OutputParity) -> str:
+    if not output.same_shape:
+        return f"shape {output.candidate_shape} where the source gives {output.source_shape}"
+    if output.nonfinite_mismatches:
+        return f"{output.nonfinite_mismatches} rows have NaN or infinity on one side only"
+    if output.kind == "scores":
+        return "; ".join(
+            filter(None, [f"largest error {output.max_absolute_error:.2e}", _why(row)])
+        )
+    return _why(row)
+
+
+def _judge_latency(
+    candidate: str, provider: ExecutionProvider, rows: list[LatencyRow], gate: LatencyGate
+) -> Iterable[Finding]:
+    for batch_size in gate.batch_sizes:
+        at_size = [row for row in rows if row.batch_size == batch_size]
+        source = next((row for row in at_size if row.baseline == "source"), None)
+        champion = next((row for row in at_size if row.baseline == "champion"), None)
+        yield _against(source, "latency", gate.min_speedup, candidate, provider, batch_size)
+        if champion is not None:
+            least = 1 - gate.max_regression
+            yield _against(champion, "regression", least, candidate, provider, batch_size)
+        if gate.p99_ms is not None and source is not None and source.candidate_figures:
+            p99 = source.candidate_figures.p99_ms
+            yield Finding(
+                gate="p99",
+                candidate=candidate,
+                execution_provider=provider.name,
+                batch_size=batch_size,
+                passed=p99 <= gate.p99_ms,
+                measured=f"{p99:.3g} ms",
+                required=f"at most {gate.p99_ms:g} ms",
+            )
+
+
+def _against(
+    row: LatencyRow | None,
+    gate: str,
+    least: float,
+    candidate: str,
+    provider: ExecutionProvider,
+    batch_size: int,
+) -> Finding:
+    baseline = "champion" if gate == "regression" else "source"
+    passed, measured, reason = False, "not measured", ""
+    if row is not None and row.speedup is None:
+        measured, reason = row.status, row.cause
+    elif row is not None:
+        passed = row.speedup.low >= least
+        measured = f"{row.speedup} times as fast as the {baseline}"
+        if not passed and row.speedup.high >= least:
+            reason = (
+                "not enough evidence: the interval spans the threshold; give more budget seconds"
+            )
+    return Finding(
+        gate=gate,
+        candidate=candidate,
+        execution_provider=provider.name,
+        batch_size=batch_size,
+        passed=passed,
+        measured=measured,
+        required=f"at least {least:.2f} times",
+        reason=reason,
+    )
+
+
+def _judge_size(candidate: ModelIdentity, provider: ExecutionProvider, limit: float) -> Finding:
+    megabytes = candidate.size_bytes / 1e6
+    return Finding(
+        gate="size",
+        candidate=candidate.name,
+        execution_provider=provider.name,
+        batch_size=None,
+        passed=megabytes <= limit,
+        measured=f"{megabytes:.3g} MB",
+        required=f"at most {limit:g} MB",
+    )
+
+
+def _fastest(evidence: ReleaseEvidence, passing: list[str]) -> str | None:
+    """The passing candidate whose speed-ups over the source have the largest geometric mean."""
+
+    def speed(name: str) -> float:
+        return prod(
+            row.speedup.estimate
+            for row in evidence.latency.rows
+            if row.candidate == name
+            and row.baseline == "source"
+            and row.execution_provider in evidence.required
+            and row.speedup is not None
+        )
+
+    return max(passing, key=speed, default=None)

@@ -1,0 +1,72 @@
+"""How a logged ONNX graph is fed and how its outputs become the prediction: the flavor's contract.
+
+Written by a conversion, stored in the MLmodel file under the flavor's ``graph`` key, and read by
+`scoring/`, which knows the same keys but nothing of this module.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FeedSpec(Spec):
+    """One graph input.
+
+    ``layout`` says where its values come from when the model is given a DataFrame:
+
+    - "matrix": ``columns`` side by side, shape (rows, len(columns))
+    - "column": ``columns[0]`` as shape (rows, 1)
+    - "tensor": not from columns.  A dictionary gives it under ``key``; a bare array is it.
+
+    A bare 2-D array also serves "matrix" (as it is) and "column" (its column at that position).
+    ``dtype`` is numpy's name of what the graph wants ("float32", "int64", "bool", "object" for
+    strings).
+    """
+
+    name: str
+    layout: Literal["matrix", "column", "tensor"]
+    dtype: str
+    columns: tuple[str, ...] = ()
+    key: str = ""
+
+
+class PredictionPart(Spec):
+    """One graph output within the prediction.
+
+    ``shape`` is that of one row (() for a scalar per row; -1 where it varies); ``dtype`` what the
+    source's pyfunc returned.  ``key``: its name in a dictionary or data frame; ``as_list``: a
+    nested Python list instead of an array.
+    """
+
+    output: str
+    dtype: str
+    shape: tuple[int, ...]
+    key: str = ""
+    as_list: bool = False
+
+
+class PredictionSpec(Spec):
+    """The form in which the source's pyfunc answered, made again from the graph's outputs.
+
+    ``container`` "dataframe" and "series" carry ``columns`` (names or integers) and take the
+    input's index where ``keeps_index``.
+    """
+
+    container: Literal["ndarray", "dataframe", "series", "dict", "list"]
+    parts: tuple[PredictionPart, ...]
+    columns: tuple[str | int, ...] = ()
+    keeps_index: bool = False
+
+
+class GraphSpec(Spec):
+    """Everything that scoring needs beside the ONNX file."""
+
+    feeds: tuple[FeedSpec, ...]
+    prediction: PredictionSpec
+    outputs: tuple[str, ...]  # every graph output, in the graph's order

@@ -1,0 +1,20 @@
+"""Inputs: what is fed to a model, and where it comes from.
+
+from mlflow_onnx_flavor.inputs import Inputs, read_evaluation_data, input_example
+
+evaluation = read_evaluation_data("eval.parquet", source.signature)
+example = input_example(source)
+"""
+
+from mlflow_onnx_flavor.inputs.batches import EVALUATION_DATA, INPUT_EXAMPLE, Inputs
+from mlflow_onnx_flavor.inputs.evaluation import as_inputs, read_evaluation_data
+from mlflow_onnx_flavor.inputs.example import input_example
+
+__all__ = [
+    "EVALUATION_DATA",
+    "INPUT_EXAMPLE",
+    "Inputs",
+    "as_inputs",
+    "input_example",
+    "read_evaluation_data",
+]

@@ -1,0 +1,109 @@
+"""`Inputs`: rows to feed a model, in the form that MLflow's pyfunc hands to a model.
+
+A column signature means a pandas DataFrame, an unnamed tensor a numpy array, named tensors a
+dictionary of numpy arrays; in each the first axis is the batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+InputData = pd.DataFrame | np.ndarray | dict[str, np.ndarray]
+
+EVALUATION_DATA = "evaluation data"
+INPUT_EXAMPLE = "input example"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Rows to feed a model.
+
+    ``data`` is a DataFrame, an array of shape (rows, ...) or a dictionary of such arrays.
+    ``origin`` says where the rows come from: "evaluation data" or "input example".
+    """
+
+    data: InputData
+    origin: str = EVALUATION_DATA
+
+    @property
+    def rows(self) -> int:
+        if isinstance(self.data, dict):
+            return len(next(iter(self.data.values())))
+        return len(self.data)
+
+    def take(self, indices: np.ndarray | slice | list[int]) -> Inputs:
+        """The rows at ``indices`` (integers or a slice), in that order, index labels kept."""
+        if isinstance(self.data, pd.DataFrame):
+            return Inputs(self.data.iloc[indices], self.origin)
+        if isinstance(self.data, dict):
+            return Inputs({name: a[indices] for name, a in self.data.items()}, self.origin)
+        return Inputs(self.data[indices], self.origin)
+
+    def batch(self, size: int, start: int = 0) -> Inputs:
+        """``size`` rows from row ``start`` on, wrapping around where the rows run out."""
+        return self.take((start + np.arange(size)) % self.rows)
+
+    def batches(self, size: int):
+        """All rows once, in consecutive batches of ``size``; the last may be shorter."""
+        for start in range(0, self.rows, size):
+            yield self.take(slice(start, min(start + size, self.rows)))
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of names, dtypes, shapes and values."""
+        sha = hashlib.sha256()
+        for name, values in self._named_columns():
+            sha.update(f"{name}|{values.dtype}|{getattr(values, 'shape', None)}|".encode())
+            if isinstance(values, pd.Series):
+                sha.update(pd.util.hash_pandas_object(values, index=False).to_numpy().tobytes())
+            elif values.dtype == object:
+                sha.update(repr(values.tolist()).encode())
+            else:
+                sha.update(np.ascontiguousarray(values).tobytes())
+        return sha.hexdigest()
+
+    def _named_columns(self):
+        if isinstance(self.data, pd.DataFrame):
+            return [(str(name), self.data[name]) for name in self.data.columns]
+        if isinstance(self.data, dict):
+            return list(self.data.items())
+        return [("", self.data)]
+
+    def save(self, folder: Path) -> Path:
+        """Write to ``folder`` as ``inputs.parquet`` or ``inputs.npz``; returns the file's path."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if isinstance(self.data, pd.DataFrame):
+            path = folder / "inputs.parquet"
+            self.data.to_parquet(path)
+            return path
+        path = folder / "inputs.npz"
+        arrays = self.data if isinstance(self.data, dict) else {_UNNAMED: self.data}
+        np.savez(path, **{name: _without_objects(a) for name, a in arrays.items()})
+        return path
+
+    @classmethod
+    def load(cls, path: Path, origin: str = EVALUATION_DATA) -> Inputs:
+        """Read what `save` wrote.  Object arrays of strings come back as objects, never pickled."""
+        path = Path(path)
+        if path.suffix == ".parquet":
+            return cls(pd.read_parquet(path), origin)
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: _with_objects(archive[name]) for name in archive.files}
+        if list(arrays) == [_UNNAMED]:
+            return cls(arrays[_UNNAMED], origin)
+        return cls(arrays, origin)
+
+
+_UNNAMED = "__unnamed__"
+
+
+def _without_objects(array: np.ndarray) -> np.ndarray:
+    return array.astype(str) if array.dtype == object else array
+
+
+def _with_objects(array: np.ndarray) -> np.ndarray:
+    return array.astype(object) if array.dtype.kind == "U" else array

@@ -1,0 +1,213 @@
+"""Evaluation data: the user's own rows, held against the model's signature before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from mlflow_onnx_flavor.errors import InvalidDataError
+from mlflow_onnx_flavor.inputs.batches import EVALUATION_DATA, Inputs
+from mlflow_onnx_flavor.inputs.files import UNNAMED, Table, read_table
+
+if TYPE_CHECKING:
+    from mlflow.models.signature import ModelSignature
+    from mlflow.types.schema import ColSpec, Schema, TensorSpec
+
+
+def read_evaluation_data(location: str, signature: ModelSignature | None) -> Inputs:
+    """Rows from a file (Parquet, CSV, Arrow, npz, npy) or an MLflow artifact URI.
+
+    Raises InvalidDataError naming the column: missing, too many, or of a type that the signature
+    does not take.  Without a signature the data is taken as it is.
+    """
+    path = _local(location)
+    return as_inputs(read_table(path, _text_columns(signature)), signature, what=path.name)
+
+
+def as_inputs(data: Any, signature: ModelSignature | None, what: str = "the data") -> Inputs:
+    """``data`` (DataFrame, array, or dictionary of arrays) in the form the model is handed.
+
+    ``what`` names the data in messages.  Raises InvalidDataError as `read_evaluation_data` does.
+    """
+    if isinstance(data, Inputs):
+        return data
+    table = {UNNAMED: data} if isinstance(data, np.ndarray) else data
+    if signature is None or signature.inputs is None:
+        return Inputs(table if set(table) != {UNNAMED} else table[UNNAMED], EVALUATION_DATA)
+    schema = signature.inputs
+    if schema.is_tensor_spec():
+        return Inputs(_as_tensors(table, schema, what), EVALUATION_DATA)
+    return Inputs(_as_frame(table, schema, what), EVALUATION_DATA)
+
+
+def _local(location: str) -> Path:
+    path = Path(location.removeprefix("file://"))
+    if path.exists() or ":/" not in location:
+        return path
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=location))
+    except (MlflowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidDataError(
+            f"evaluation data {location!r} cannot be fetched: {reason}"
+        ) from error
+
+
+def _text_columns(signature: ModelSignature | None) -> frozenset[str]:
+    if signature is None or signature.inputs is None or signature.inputs.is_tensor_spec():
+        return frozenset()
+    from mlflow.types import DataType
+
+    return frozenset(
+        spec.name
+        for spec in signature.inputs.inputs
+        if spec.name is not None and spec.type == DataType.string
+    )
+
+
+def _as_frame(table: Table, schema: Schema, what: str) -> pd.DataFrame:
+    """The columns of the signature, in its order and with its types."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.models.utils import _enforce_schema  # what serving does to every request
+
+    frame = _frame_of(table, what)
+    if schema.has_input_names():
+        names = schema.input_names()
+        _check_names(list(map(str, frame.columns)), schema, "column", what)
+        frame = frame.rename(columns=str)[[name for name in names if name in set(map(str, frame))]]
+    elif len(frame.columns) != len(schema.inputs):
+        raise InvalidDataError(
+            f"{what} has {len(frame.columns)} columns where the model takes {len(schema.inputs)}"
+        )
+    for position, spec in enumerate(schema.inputs):
+        if spec.name in frame.columns or spec.name is None:
+            column = frame.iloc[:, position] if spec.name is None else frame[spec.name]
+            _check_column(column, spec, what)
+    try:
+        return _enforce_schema(frame, schema)
+    except MlflowException as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidDataError(f"{what} does not fit the model's signature: {reason}") from error
+
+
+def _frame_of(table: Table, what: str) -> pd.DataFrame:
+    if isinstance(table, pd.DataFrame):
+        return table
+    if set(table) == {UNNAMED} and table[UNNAMED].ndim == 2:
+        return pd.DataFrame(table[UNNAMED])
+    long = [name for name, array in table.items() if array.ndim > 1 and array[0].size != 1]
+    if long:
+        raise InvalidDataError(
+            f"{what}: {long[0]!r} has shape {table[long[0]].shape} where the model takes one value"
+            " a row"
+        )
+    return pd.DataFrame({name: array.reshape(-1) for name, array in table.items()})
+
+
+def _check_names(found: list[str], schema: Schema, kind: str, what: str) -> None:
+    required, known = schema.required_input_names(), schema.input_names()
+    missing = [name for name in required if name not in found]
+    extra = [name for name in found if name not in known]
+    if not missing and not extra:
+        return
+    problems = []
+    if missing:
+        problems.append(f"lacks the {_plural(kind, missing)} {_listed(missing)}")
+    if extra:
+        problems.append(f"has the unexpected {_plural(kind, extra)} {_listed(extra)}")
+    cure = "drop what is not an input, such as the label" if extra else "add what is missing"
+    raise InvalidDataError(
+        f"{what} {' and '.join(problems)}; the model takes {_listed(known)}: {cure}"
+    )
+
+
+def _check_column(column: pd.Series, spec: ColSpec, what: str) -> None:
+    """Text where numbers are wanted, or the other way round, with the first row that shows it."""
+    from mlflow.types import DataType
+
+    numeric = (DataType.integer, DataType.long, DataType.float, DataType.double)
+    textual = pd.api.types.is_string_dtype(column) and not column.isna().all()
+    name = spec.name if spec.name is not None else column.name
+    if spec.type in numeric and textual:
+        bad = pd.to_numeric(column, errors="coerce").isna() & column.notna()
+        position = int(np.argmax(bad.to_numpy())) if bad.any() else 0
+        raise InvalidDataError(
+            f"{what}: column {name!r} must be {spec.type.name}, but holds text"
+            f" (row {position}: {column.iloc[position]!r})"
+        )
+    if spec.type == DataType.string and pd.api.types.is_numeric_dtype(column):
+        if column.isna().all():
+            return
+        raise InvalidDataError(
+            f"{what}: column {name!r} must be string, but holds numbers ({column.dtype})"
+        )
+
+
+def _as_tensors(table: Table, schema: Schema, what: str) -> np.ndarray | dict[str, np.ndarray]:
+    if not schema.has_input_names():
+        return _unnamed_tensor(table, schema.inputs[0], what)
+    names = schema.input_names()
+    if set(table) == {UNNAMED} and len(names) == 1:
+        table = {names[0]: table[UNNAMED]}
+    _check_names(list(table), schema, "input", what)
+    tensors = {
+        spec.name: _tensor(np.asarray(table[spec.name]), spec, what)
+        for spec in schema.inputs
+        if spec.name in table
+    }
+    lengths = {name: len(tensor) for name, tensor in tensors.items()}
+    if len(set(lengths.values())) > 1:
+        raise InvalidDataError(f"{what}: the inputs differ in their number of rows: {lengths}")
+    return tensors
+
+
+def _unnamed_tensor(table: Table, spec: TensorSpec, what: str) -> np.ndarray:
+    if isinstance(table, pd.DataFrame):
+        text = [str(name) for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+        if text:
+            raise InvalidDataError(
+                f"{what}: column {text[0]!r} must be {spec.type}, but is {table[text[0]].dtype}"
+            )
+        return _tensor(table.to_numpy(), spec, what)
+    if len(table) != 1:
+        raise InvalidDataError(
+            f"{what} has the arrays {_listed(list(table))} where the model takes one"
+        )
+    return _tensor(next(iter(table.values())), spec, what)
+
+
+def _tensor(array: np.ndarray, spec: TensorSpec, what: str) -> np.ndarray:
+    name = f"input {spec.name!r}" if spec.name else "the input"
+    if array.ndim == 1 and len(spec.shape) == 2 and spec.shape[1] == 1:
+        array = array[:, None]
+    fits = array.ndim == len(spec.shape) and all(
+        want in (-1, got) for want, got in zip(spec.shape[1:], array.shape[1:], strict=True)
+    )
+    if not fits:
+        raise InvalidDataError(
+            f"{what}: {name} must have shape {spec.shape} (-1: any), but has {array.shape}"
+        )
+    if spec.type.kind in "UO":
+        return array.astype(object)
+    # pandas and CSV give float64 and int64 for what a model takes as float32 or int32.
+    if array.dtype.kind in "OUS" or not np.can_cast(array.dtype, spec.type, "same_kind"):
+        raise InvalidDataError(f"{what}: {name} must be {spec.type}, but is {array.dtype}")
+    cast = array.astype(spec.type)
+    if spec.type.kind in "iu" and not np.array_equal(cast, array):
+        raise InvalidDataError(f"{what}: {name} has values that do not fit {spec.type}")
+    return cast
+
+
+def _plural(word: str, things: list[str]) -> str:
+    return word if len(things) == 1 else word + "s"
+
+
+def _listed(names: list[str], most: int = 8) -> str:
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,0 +1,34 @@
+"""The input example that was logged with a model, in the form that the model is handed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlflow_onnx_flavor.errors import CorruptModelError
+from mlflow_onnx_flavor.inputs.batches import INPUT_EXAMPLE, Inputs
+
+if TYPE_CHECKING:
+    from mlflow.models import Model
+    from mlflow.models.signature import ModelSignature
+
+
+def input_example(metadata: Model, folder: Path, signature: ModelSignature) -> Inputs | None:
+    """The logged example as `Inputs`, None where none was logged.
+
+    Raises CorruptModelError where the example cannot be read or contradicts the signature.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.models.utils import _enforce_schema  # what serving does to every request
+
+    try:
+        example = metadata.load_input_example(os.fspath(folder))
+        if example is None:
+            return None
+        return Inputs(_enforce_schema(example, signature.inputs), INPUT_EXAMPLE)
+    except (MlflowException, ValueError, TypeError, KeyError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CorruptModelError(
+            f"the input example of the model cannot be used: {reason}; log the model again"
+        ) from error

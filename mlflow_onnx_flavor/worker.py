@@ -1,0 +1,201 @@
+"""Run one piece of work in a child process: time limit, memory limit, crash -> evidence.
+
+    with Worker() as worker:
+        answer = worker.call("mlflow_onnx_flavor.parity.tasks:score", {"model": path}, timeout_s=60)
+
+A task is a public function of this package, named ``module:function``; it stays loaded in the child
+between calls, so module state (a loaded model, say) lasts as long as the worker.  What crosses the
+boundary is JSON, numpy arrays and DataFrames (`exchange.py`); no pickles.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mlflow_onnx_flavor import errors
+from mlflow_onnx_flavor.exchange import decode, encode
+
+PACKAGE_PARENT = Path(__file__).resolve().parent.parent
+LOG_TAIL_CHARACTERS = 4000
+POLL_SECONDS = 0.1
+
+# A source model may be a pickle, and a pickle may read the environment: credentials stay outside.
+_SECRET_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_", "DATABRICKS_", "MLFLOW_TRACKING_", "MLFLOW_S3_")
+_SECRET_WORDS = ("PASSWORD", "TOKEN", "SECRET", "CREDENTIAL", "API_KEY")
+
+
+class Worker:
+    """A child process that runs tasks one after another.
+
+    ``python``: the interpreter, this one by default.  ``environment``: variables set on top of the
+    parent's, which lose everything that looks like a credential.  ``memory_limit_bytes``: resident
+    memory past which the child is killed (where /proc exists).  ``name``: for messages.
+    """
+
+    def __init__(
+        self,
+        *,
+        python: str = sys.executable,
+        environment: Mapping[str, str] | None = None,
+        memory_limit_bytes: int | None = None,
+        name: str = "worker",
+    ):
+        self.name = name
+        self._memory_limit_bytes = memory_limit_bytes
+        self._folder = Path(tempfile.mkdtemp(prefix="mlflow-onnx-worker-"))
+        self._log = (self._folder / "log.txt").open("w+b")
+        self._count = 0
+        self._process = subprocess.Popen(
+            [python, "-m", "mlflow_onnx_flavor.worker_child", str(self._folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=child_environment(environment or {}),
+            start_new_session=True,
+        )
+        self._answers = selectors.DefaultSelector()
+        self._answers.register(self._process.stdout, selectors.EVENT_READ)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def call(
+        self,
+        task: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+    ) -> Any:
+        """Run ``task`` ("module:function") with keyword ``arguments`` and return its answer.
+
+        Raises the child's own `OnnxFlavorError`, `WorkerTaskError` for any other exception, or
+        `WorkerCrashedError`, `WorkerTimeoutError`, `WorkerOutOfMemoryError`; after one of these
+        three the worker is dead.
+        """
+        self._send(task, arguments or {})
+        return self._receive(task, timeout_s)
+
+    def _send(self, task: str, arguments: Mapping[str, Any]) -> None:
+        self._count += 1
+        request = encode(
+            {"task": task, "arguments": dict(arguments)}, self._folder, f"q{self._count}"
+        )
+        try:
+            self._process.stdin.write(request + b"\n")
+            self._process.stdin.flush()
+        except (BrokenPipeError, ValueError):
+            raise self._crashed(task) from None
+
+    def _receive(self, task: str, timeout_s: float | None) -> Any:
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self._answers.select(timeout=POLL_SECONDS):
+            if deadline is not None and time.monotonic() > deadline:
+                self.kill()
+                raise errors.WorkerTimeoutError(
+                    f"{self.name} was stopped: it ran past its limit of {timeout_s:g} s",
+                    self.log_tail(),
+                )
+            self._check_memory()
+        line = self._process.stdout.readline()
+        if not line:
+            raise self._crashed(task)
+        answer = decode(line, self._folder)
+        if "error" in answer:
+            raise _raised(answer["error"])
+        return answer["value"]
+
+    def _check_memory(self) -> None:
+        if self._memory_limit_bytes is None:
+            return
+        used = resident_bytes(self.pid)
+        if used > self._memory_limit_bytes:
+            self.kill()
+            raise errors.WorkerOutOfMemoryError(
+                f"{self.name} was stopped: it used {used / 2**20:.0f} MiB where"
+                f" {self._memory_limit_bytes / 2**20:.0f} MiB are allowed",
+                self.log_tail(),
+            )
+
+    def _crashed(self, task: str) -> errors.WorkerCrashedError:
+        status = self._process.wait()
+        how = f"exit status {status}"
+        if status < 0:
+            how = f"signal {signal.Signals(-status).name}"
+            if -status == signal.SIGKILL:
+                how += ", often the system out of memory"
+        return errors.WorkerCrashedError(
+            f"{self.name} died with {how} while it ran {task.rpartition(':')[2]}", self.log_tail()
+        )
+
+    def log_tail(self) -> str:
+        """The end of what the child and the libraries in it printed."""
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")[-LOG_TAIL_CHARACTERS:]
+
+    def kill(self) -> None:
+        """End the child and everything that it started."""
+        with suppress(ProcessLookupError):  # it may have ended on its own: that is what is wanted
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def close(self) -> None:
+        """End the child and remove its folder.  Safe to call twice."""
+        if self._log.closed:
+            return
+        self.kill()
+        self._answers.close()
+        self._process.stdout.close()
+        with suppress(BrokenPipeError):  # bytes for a child that is gone
+            self._process.stdin.close()
+        self._log.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_exc) -> None:
+        self.close()
+
+
+def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """The parent's variables without credentials, with this package importable, plus ``extra``."""
+    kept = {name: value for name, value in os.environ.items() if not _is_secret(name)}
+    path = kept.get("PYTHONPATH")
+    kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PACKAGE_PARENT), path]))
+    return kept | dict(extra)
+
+
+def _is_secret(name: str) -> bool:
+    return name.startswith(_SECRET_PREFIXES) or any(word in name.upper() for word in _SECRET_WORDS)
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of process ``pid`` in bytes; 0 where /proc does not tell."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _raised(error: dict[str, str]) -> Exception:
+    known = getattr(errors, error["type"], None)
+    if isinstance(known, type) and issubclass(known, errors.OnnxFlavorError):
+        return known(error["message"])
+    return errors.WorkerTaskError(f"{error['type']}: {error['message']}", error["traceback"])

@@ -1,0 +1,69 @@
+"""The child's side of `worker.py`: read a request, run the task, write the answer, until the end.
+
+The pipe that was standard output carries answers only; whatever frameworks print goes to the log.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from mlflow_onnx_flavor.exchange import decode, encode
+
+PARENT_POLL_SECONDS = 1.0
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    for count, line in enumerate(iter(sys.stdin.buffer.readline, b"")):
+        answer = _answer(decode(line, folder))
+        answers.write(_encoded(answer, folder, f"a{count}") + b"\n")
+        answers.flush()
+
+
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return {"value": _task(request["task"])(**request["arguments"])}
+    except Exception as error:  # every error of a task is an answer: the parent raises it again
+        return {"error": _described(error)}
+
+
+def _encoded(answer: dict[str, Any], folder: Path, stem: str) -> bytes:
+    try:
+        return encode(answer, folder, stem)
+    except TypeError as error:
+        return encode({"error": _described(error)}, folder, stem)
+
+
+def _described(error: Exception) -> dict[str, str]:
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "traceback": "".join(traceback.format_exception(error)),
+    }
+
+
+def _task(name: str):
+    module, _, function = name.partition(":")
+    if not module.startswith("mlflow_onnx_flavor.") or function.startswith("_"):
+        raise ValueError(f"{name!r} is not a task of this package")
+    return getattr(importlib.import_module(module), function)
+
+
+def _end_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_POLL_SECONDS)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
