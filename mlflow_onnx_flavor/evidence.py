@@ -129,6 +129,7 @@ class ParityReport(Evidence):
     inputs_digest: str
     rows: tuple[ParityRow, ...]
     seconds: float
+    measuring_seconds: float = 0.0  # of these, in the models' own answers
     environment: Environment
 
 
@@ -198,4 +199,5 @@ class LatencyReport(Evidence):
     rows: tuple[LatencyRow, ...]
     loads: tuple[LoadRow, ...]
     seconds: float
+    measuring_seconds: float = 0.0  # of these, in the alternating blocks
     environment: Environment

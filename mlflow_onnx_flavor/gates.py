@@ -24,6 +24,7 @@ from mlflow_onnx_flavor.evidence import (
     ParityRow,
 )
 from mlflow_onnx_flavor.inputs.batches import EVALUATION_DATA
+from mlflow_onnx_flavor.reporting import figures
 
 Row = TypeVar("Row", ParityRow, LatencyRow)
 
@@ -195,20 +196,22 @@ def _agreement(row: ParityRow, gate: ParityGate) -> tuple[bool, str, str, str]:
     tolerance = tolerance_of(worst, gate)
     disagreements = worst.disagreements(tolerance)
     bound = upper_bound(disagreements, row.rows, gate.confidence)
+    limit = gate.max_disagreement_bound
+    true_rate, most = figures.apart(bound, bound if limit is None else limit, figures.percent)
     measured = (
-        f"{disagreements} of {row.rows} rows differ in {worst.name}"
-        f" (true rate at most {bound:.2%}, {gate.confidence:.0%} confidence)"
+        f"{disagreements:,} of {row.rows:,} rows differ in {worst.name}"
+        f" (true rate at most {true_rate}, {figures.percent(gate.confidence)} confidence)"
     )
-    required = f"at most {gate.max_disagreement_rate:.2%} of rows"
+    required = f"at most {figures.percent(gate.max_disagreement_rate)} of rows"
     if worst.kind == "scores":
-        required += f" beyond {tolerance:.1e}"
+        required += f" beyond {figures.scientific(tolerance)}"
     passed = disagreements <= gate.max_disagreement_rate * row.rows
     reason = "" if passed else _why_different(row, worst)
-    if gate.max_disagreement_bound is not None and row.inputs == EVALUATION_DATA:
-        required += f", true rate at most {gate.max_disagreement_bound:.2%}"
-        if passed and bound > gate.max_disagreement_bound:
+    if limit is not None and row.inputs == EVALUATION_DATA:
+        required += f", true rate at most {most}"
+        if passed and bound > limit:
             passed = False
-            needed = rows_needed(gate.max_disagreement_bound, gate.confidence)
+            needed = rows_needed(limit, gate.confidence)
             reason = f"not enough evidence: {needed:,} rows without a disagreement would be"
     return passed, measured, required, reason
 
@@ -242,14 +245,15 @@ def _judge_latency(
             yield _against(champion, "regression", least, candidate, provider, batch_size)
         if gate.p99_ms is not None and source is not None and source.candidate_figures:
             p99 = source.candidate_figures.p99_ms
+            measured, most = figures.apart(p99, gate.p99_ms, figures.milliseconds, digits=3)
             yield Finding(
                 gate="p99",
                 candidate=candidate,
                 execution_provider=provider.name,
                 batch_size=batch_size,
                 passed=p99 <= gate.p99_ms,
-                measured=f"{p99:.3g} ms",
-                required=f"at most {gate.p99_ms:g} ms",
+                measured=measured,
+                required=f"at most {most}",
             )
 
 
@@ -262,12 +266,13 @@ def _against(
     batch_size: int,
 ) -> Finding:
     baseline = "champion" if gate == "regression" else "source"
-    passed, measured, reason = False, "not measured", ""
+    passed, measured, required, reason = False, "not measured", figures.ratio(least), ""
     if row is not None and row.speedup is None:
         measured, reason = row.status, row.cause
     elif row is not None:
         passed = row.speedup.low >= least
-        measured = f"{row.speedup} times as fast as the {baseline}"
+        speedup, required = figures.interval_apart(row.speedup, least)
+        measured = f"{speedup} times as fast as the {baseline}"
         if not passed and row.speedup.high >= least:
             reason = (
                 "not enough evidence: the interval spans the threshold; give more budget seconds"
@@ -279,21 +284,22 @@ def _against(
         batch_size=batch_size,
         passed=passed,
         measured=measured,
-        required=f"at least {least:.2f} times",
+        required=f"at least {required} times",
         reason=reason,
     )
 
 
 def _judge_size(candidate: ModelIdentity, provider: ExecutionProvider, limit: float) -> Finding:
     megabytes = candidate.size_bytes / 1e6
+    measured, most = figures.apart(megabytes, limit, figures.significant, digits=3)
     return Finding(
         gate="size",
         candidate=candidate.name,
         execution_provider=provider.name,
         batch_size=None,
         passed=megabytes <= limit,
-        measured=f"{megabytes:.3g} MB",
-        required=f"at most {limit:g} MB",
+        measured=f"{measured} MB",
+        required=f"at most {most} MB",
     )
 
 

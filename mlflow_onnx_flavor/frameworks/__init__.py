@@ -1,0 +1,68 @@
+"""The source frameworks: which one a model is of, and the file that knows it.
+
+Adding a framework is adding one file that provides `base.Framework` and one line to `_FILES`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Mapping
+from typing import Any
+
+from mlflow_onnx_flavor.errors import MissingFrameworkError, UnsupportedModelError
+from mlflow_onnx_flavor.frameworks.base import Framework
+
+# MLflow's flavor name -> the module that knows it; of a model with several flavors the first
+# counts, since a booster's wrapper may carry the scikit-learn flavor as well.
+_FILES = {
+    "xgboost": "xgboost",
+    "lightgbm": "lightgbm",
+    "pytorch": "pytorch",
+    "tensorflow": "tensorflow",
+    "sklearn": "sklearn",
+    "mlflow_onnx_flavor": "onnx",
+    "onnx": "onnx",
+}
+
+
+def supported() -> tuple[str, ...]:
+    """The names of the frameworks, as `get` takes them."""
+    return tuple(dict.fromkeys(_FILES.values()))
+
+
+def get(name: str) -> Framework:
+    """The framework's module.  Importing it does not import the framework itself."""
+    return importlib.import_module(f"mlflow_onnx_flavor.frameworks.{name}")
+
+
+def recognise(flavors: Mapping[str, Any]) -> str:
+    """The framework of a model with these flavors (the ``flavors`` of its MLmodel file).
+
+    Raises UnsupportedModelError naming what was found and what is known.
+    """
+    for flavor, name in _FILES.items():
+        if flavor in flavors:
+            return name
+    found = ", ".join(sorted(set(flavors) - {"python_function"})) or "python_function alone"
+    raise UnsupportedModelError(
+        f"the model's flavor is {found}; models of {', '.join(supported())} can be converted:"
+        " log it with one of these flavors, or export it to ONNX yourself and log that"
+    )
+
+
+def flavor_of(flavors: Mapping[str, Any], name: str) -> str:
+    """The key in ``flavors`` by which the framework ``name`` was recognised."""
+    return next(flavor for flavor, each in _FILES.items() if each == name and flavor in flavors)
+
+
+def check_installed(name: str) -> None:
+    """Raise MissingFrameworkError unless the framework can be imported; imports nothing."""
+    framework = get(name)
+    missing = [module for module in framework.modules if importlib.util.find_spec(module) is None]
+    if missing:
+        raise MissingFrameworkError(
+            f"the model needs {', '.join(missing)}, which this environment lacks; install:"
+            f" pip install 'mlflow-onnx-flavor[{framework.extra}]'"
+        )

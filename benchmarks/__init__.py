@@ -1,0 +1,1 @@
+"""What is measured side by side; never part of the test run."""

@@ -1,0 +1,115 @@
+"""What a release costs beyond its unavoidable parts.
+
+    python -m benchmarks.release_cost [--framework sklearn] [--runs 5]
+
+Unavoidable are the framework's import and the model's loading (once a process that must hold the
+source: the converter's and the one that is timed), the export call itself, and the time that is
+spent measuring answers and latency.  The rest is ours: processes, MLflow runs, files, reports.
+The parts are read from what each release recorded; medians over the runs, with minimum and maximum.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from examples.demo import EXAMPLES
+
+IMPORT_OF = {
+    "sklearn": "mlflow.pyfunc, sklearn, skl2onnx",
+    "pytorch": "mlflow.pyfunc, torch, torch.onnx, onnxscript",
+    "tensorflow": "mlflow.pyfunc, tensorflow, tf2onnx",
+    "xgboost": "mlflow.pyfunc, xgboost, onnxmltools",
+    "lightgbm": "mlflow.pyfunc, lightgbm, onnxmltools",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--framework", choices=EXAMPLES, default="sklearn")
+    parser.add_argument("--runs", type=int, default=5)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        trained = _train(arguments.framework, Path(folder))
+        runs = []
+        for number in range(arguments.runs):
+            import_seconds = _import_seconds(arguments.framework)
+            runs.append(_release(trained, f"cost-{number}", import_seconds))
+            print(f"run {number + 1} of {arguments.runs}: {runs[-1]['total']:.1f} s", flush=True)
+    _print(arguments.framework, runs)
+
+
+def _train(framework: str, folder: Path):
+    import mlflow
+
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlflow.db'}"
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    mlflow.create_experiment("cost", artifact_location=(folder / "artifacts").as_uri())
+    mlflow.set_experiment("cost")
+    return importlib.import_module(f"examples.{EXAMPLES[framework]}.train").train(folder)
+
+
+def _import_seconds(framework: str) -> float:
+    """A fresh interpreter that imports what a process with the source model must import."""
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-c", f"import {IMPORT_OF[framework]}"], check=True)
+    return time.perf_counter() - begun
+
+
+def _release(trained, name: str, import_seconds: float) -> Mapping[str, float]:
+    """One release in a new process, as `mlflow-onnx release` runs it; seconds by part."""
+    from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
+
+    begun = time.perf_counter()
+    finished = subprocess.run(
+        [
+            *(sys.executable, "-m", "mlflow_onnx_flavor.cli", "release", trained.model_uri),
+            *("--registered-model", name, "--data", str(trained.evaluation), "--json", "--quiet"),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    total = time.perf_counter() - begun
+    summary = ReleaseSummary.from_json(finished.stdout)
+    source_load = next(row for row in summary.latency.loads if row.model == "source")
+    parts = {
+        "framework imports (converter, timed source)": 2 * import_seconds,
+        "loading the source (twice)": 2 * source_load.figures.load_seconds,
+        "export calls": summary.conversion.seconds,
+        "measuring latency": summary.latency.measuring_seconds,
+        "measuring parity": summary.parity.measuring_seconds,
+    }
+    ours = total - sum(parts.values())
+    return {**parts, "everything else (ours)": ours, "total": total}
+
+
+def _print(framework: str, runs: list[Mapping[str, float]]) -> None:
+    print(f"\nCost of a release, {framework}, {len(runs)} runs, seconds: median [min, max]")
+    for part in runs[0]:
+        values = [run[part] for run in runs]
+        print(
+            f"  {part:<45} {statistics.median(values):7.2f} [{min(values):.2f}, {max(values):.2f}]"
+        )
+    shares = [run["everything else (ours)"] / run["total"] for run in runs]
+    print(
+        f"  ours as a share of the total: {statistics.median(shares):.1%}"
+        f" [{min(shares):.1%}, {max(shares):.1%}] (aim: under 15 %)"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Complete, runnable examples on real data; `make demo FRAMEWORK=...` runs one end to end."""

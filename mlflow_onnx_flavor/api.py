@@ -1,0 +1,183 @@
+"""The steps as plain functions on model URIs, folders, files or live models; no MLflow run is made.
+
+conversion = convert("models:/fraud/3")
+report = check_parity("models:/fraud/3", conversion.path, "eval.parquet")
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mlflow_onnx_flavor import execution_providers as providers
+from mlflow_onnx_flavor.attestation import digest_of, size_of
+from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+from mlflow_onnx_flavor.configuration import Configuration
+from mlflow_onnx_flavor.conversion import Conversion, convert_model
+from mlflow_onnx_flavor.errors import InvalidDataError
+from mlflow_onnx_flavor.evidence import (
+    ExecutionProvider,
+    LatencyReport,
+    ModelIdentity,
+    ParityReport,
+)
+from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example, read_evaluation_data
+from mlflow_onnx_flavor.live_models import save_live_model
+from mlflow_onnx_flavor.sources import SourceModel, fetch, resolve_source
+
+ProviderRequest = str | dict[str, Any] | ExecutionProvider
+
+
+def convert(
+    source: Any,
+    inputs: Any = None,
+    *,
+    output_dir: str | Path | None = None,
+    strategy_timeout_s: float = 120.0,
+) -> Conversion:
+    """Convert ``source`` to ONNX, trying one export strategy after another until one is right.
+
+    ``source``: a model URI, a folder with an MLmodel file, or a live model (a scikit-learn
+    estimator, torch.nn.Module, Keras model, XGBoost or LightGBM model), which then needs
+    ``inputs``.  ``inputs``: rows, or a file of them; the model's input example where None.
+    ``output_dir``: where ``model.onnx`` goes; a new temporary folder where None, which the caller
+    owns.  Raises ConversionError with the record of attempts.
+    """
+    folder = Path(output_dir or tempfile.mkdtemp(prefix="mlflow-onnx-conversion-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    with _resolved(source, inputs) as model:
+        evaluation, example = _rows(model, inputs)
+        return convert_model(
+            model.folder,
+            model.framework,
+            example or evaluation,
+            evaluation,
+            folder,
+            strategy_timeout_s=strategy_timeout_s,
+        )
+
+
+def check_parity(
+    source: Any,
+    candidate: str | Path,
+    inputs: Any = None,
+    execution_providers: Sequence[ProviderRequest] | None = None,
+    *,
+    configuration: Configuration | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> ParityReport:
+    """Do source and candidate give the same answers, on every provider and batch size?
+
+    ``source`` and ``inputs``: as in `convert`.  ``candidate``: a model URI, a folder with an
+    MLmodel file, or an ``.onnx`` file.  ``execution_providers``: names, or dictionaries with name
+    and options; every provider present where None.
+    """
+    from mlflow_onnx_flavor import parity
+
+    configuration = configuration or Configuration()
+    requested = _providers(execution_providers, configuration, providers.available())
+    with _resolved(source, inputs) as model:
+        evaluation, example = _rows(model, inputs)
+        return parity.measure(
+            model.folder,
+            model.framework,
+            [_candidate(candidate)],
+            evaluation,
+            example,
+            requested,
+            batch_sizes=configuration.gates.latency.batch_sizes,
+            source_identity=model.identity,
+            on_progress=on_progress,
+        )
+
+
+def check_latency(
+    source: Any,
+    candidate: str | Path,
+    inputs: Any = None,
+    execution_providers: Sequence[ProviderRequest] | None = None,
+    *,
+    configuration: Configuration | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> LatencyReport:
+    """How much faster than the source is the candidate, per provider and batch size?
+
+    Arguments as in `check_parity`; the CPU provider where none is given.
+    """
+    from mlflow_onnx_flavor import latency
+
+    configuration = configuration or Configuration()
+    requested = _providers(execution_providers, configuration, ["CPUExecutionProvider"])
+    with _resolved(source, inputs) as model:
+        evaluation, example = _rows(model, inputs)
+        return latency.measure(
+            model.folder,
+            model.framework,
+            [_candidate(candidate)],
+            evaluation or example,
+            requested,
+            batch_sizes=configuration.gates.latency.batch_sizes,
+            confidence=configuration.gates.latency.confidence,
+            budget_seconds=configuration.budget.seconds,
+            source_identity=model.identity,
+            on_progress=on_progress,
+        )
+
+
+@contextmanager
+def _resolved(source: Any, inputs: Any) -> Iterator[SourceModel]:
+    if isinstance(source, str | Path):
+        yield resolve_source(str(source))
+        return
+    with tempfile.TemporaryDirectory(prefix="mlflow-onnx-live-") as folder:
+        yield resolve_source(str(save_live_model(source, inputs, Path(folder) / "model")))
+
+
+def _rows(model: SourceModel, inputs: Any) -> tuple[Inputs | None, Inputs | None]:
+    """Evaluation data and example; at least one of them."""
+    evaluation = None
+    if isinstance(inputs, str | Path):
+        evaluation = read_evaluation_data(str(inputs), model.signature)
+    elif inputs is not None:
+        evaluation = as_inputs(inputs, model.signature)
+    example = None
+    if model.metadata is not None and model.signature is not None:
+        example = input_example(model.metadata, model.folder, model.signature)
+    if evaluation is None and example is None:
+        raise InvalidDataError(
+            f"{model.uri!r} has no input example, so there is nothing to run it on; give inputs"
+            " (rows, or a Parquet, CSV, Arrow or npz file)"
+        )
+    return evaluation, example
+
+
+def _candidate(candidate: str | Path) -> CandidateFolder:
+    folder = fetch(str(candidate))
+    identity = ModelIdentity(
+        name="candidate", uri=str(candidate), digest=digest_of(folder), size_bytes=size_of(folder)
+    )
+    return CandidateFolder(identity, folder)
+
+
+def _providers(
+    requested: Sequence[ProviderRequest] | None, configuration: Configuration, default: list[str]
+) -> list[ExecutionProvider]:
+    if requested:
+        chosen = [_provider(each) for each in requested]
+    else:
+        chosen = list(configuration.execution_providers or ()) or [
+            ExecutionProvider(name=name) for name in default
+        ]
+    providers.check_requested(chosen)
+    return chosen
+
+
+def _provider(request: ProviderRequest) -> ExecutionProvider:
+    if isinstance(request, ExecutionProvider):
+        return request
+    if isinstance(request, str):
+        return ExecutionProvider(name=request)
+    return ExecutionProvider.model_validate(request)

@@ -1,0 +1,49 @@
+"""What a candidate's file provides: a name, what it does, and how it is built.
+
+Adding a candidate is adding one file with an `Optimization` and one line to the table in
+`__init__.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from mlflow_onnx_flavor.errors import OnnxFlavorError
+from mlflow_onnx_flavor.graph_spec import GraphSpec
+
+
+class CandidateError(OnnxFlavorError):
+    """The candidate cannot be built from this model; the release goes on without it."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What an optimization made: options for its session, and a line that says what it is."""
+
+    description: str
+    session_options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BuiltCandidate:
+    """A variant of the converted model, ready to be logged."""
+
+    name: str
+    path: Path
+    graph: GraphSpec
+    session_options: dict[str, Any]
+    description: str
+
+
+class Optimization(Protocol):
+    """One way to make a variant.  A module in this package may itself be the Optimization."""
+
+    name: str
+
+    def build(self, converted: Path, out: Path) -> Built:
+        """Write the variant of ``converted`` to the file ``out``.  Runs in a child process.
+
+        Raises CandidateError where there is nothing to do.
+        """

@@ -1,0 +1,17 @@
+"""The `mlflow-onnx` command.  `--help` imports neither MLflow nor a framework."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line ``argv`` (that of the process where None); returns the exit status.
+
+    0 done · 1 an error · 2 wrong usage · 3 a gate failed · 4 the model cannot be converted.
+    """
+    from mlflow_onnx_flavor.cli.ending import run_guarded
+    from mlflow_onnx_flavor.cli.parser import build_parser
+
+    arguments = build_parser().parse_args(argv)
+    return run_guarded(lambda: arguments.verb(arguments))

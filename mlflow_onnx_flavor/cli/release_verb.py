@@ -1,0 +1,100 @@
+"""`mlflow-onnx release`, which is also what `mlflow run .` does."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlflow_onnx_flavor.cli.ending import DONE, GATE_FAILED
+from mlflow_onnx_flavor.configuration_file import overridden, read_configuration
+from mlflow_onnx_flavor.errors import ConfigurationError
+
+
+def release(arguments: argparse.Namespace) -> int:
+    return release_and_print(
+        arguments.model_uri,
+        arguments.registered_model,
+        data=arguments.data,
+        config=arguments.config,
+        execution_providers=arguments.execution_provider,
+        alias=arguments.alias,
+        promote=not arguments.no_promote,
+        dry_run=arguments.dry_run,
+        json=arguments.json,
+        quiet=arguments.quiet,
+        junit=arguments.junit,
+    )
+
+
+def release_and_print(
+    model_uri: str,
+    registered_model: str | None,
+    *,
+    data: str | None = None,
+    config: str | None = None,
+    execution_providers: Sequence[str] | None = None,
+    alias: str | None = None,
+    promote: bool = True,
+    dry_run: bool = False,
+    json: bool = False,
+    quiet: bool = False,
+    junit: str | None = None,
+) -> int:
+    """Release, print what was done, and return the exit status."""
+    configuration = overridden(
+        read_configuration(config or None), execution_providers=execution_providers, alias=alias
+    )
+    name = registered_model or default_name(model_uri)
+
+    from mlflow_onnx_flavor.releasing import release as run_release
+    from mlflow_onnx_flavor.reporting.console import Progress, print_summary
+    from mlflow_onnx_flavor.reporting.junit import render_junit
+
+    result = run_release(
+        model_uri,
+        name,
+        data=data or None,
+        configuration=configuration,
+        promote_alias=promote,
+        dry_run=dry_run,
+        progress=Progress(quiet=quiet),
+    )
+    if junit:
+        Path(junit).write_text(render_junit(result.summary), encoding="utf-8")
+    if json:
+        print(result.summary.to_json())
+    else:
+        print_summary(
+            result.summary,
+            file=sys.stdout,
+            report_location=readable_location(result.report_uri),
+            ui_command=ui_command(),
+        )
+    return DONE if result.passed else GATE_FAILED
+
+
+def default_name(model_uri: str) -> str:
+    """``fraud-onnx`` for ``models:/fraud/3`` and ``models:/fraud@champion``."""
+    named = re.fullmatch(r"models:/(?!m-)([^/@]+)[/@].+", model_uri)
+    if named is None:
+        raise ConfigurationError(
+            f"{model_uri!r} has no registered name to derive one from; give --registered-model NAME"
+            " (or -P registered_model=NAME)"
+        )
+    return f"{named[1]}-onnx"
+
+
+def readable_location(uri: str) -> str:
+    """A path for what lies on this machine, the URI for the rest."""
+    return uri.removeprefix("file://")
+
+
+def ui_command() -> str:
+    """What opens the MLflow UI on the store that was used."""
+    import mlflow
+
+    uri = mlflow.get_tracking_uri()
+    return uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"

@@ -1,0 +1,211 @@
+"""The verbs but `release`: each prints for a person, or one JSON document, and returns a status."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from pydantic import BaseModel
+
+from mlflow_onnx_flavor.cli.ending import DONE, GATE_FAILED
+from mlflow_onnx_flavor.cli.parser import print_json
+from mlflow_onnx_flavor.configuration import Configuration
+from mlflow_onnx_flavor.configuration_file import overridden, read_configuration
+from mlflow_onnx_flavor.gates import Finding, judge_latency, judge_parity
+from mlflow_onnx_flavor.reporting.console import Progress, print_latency, print_parity
+from mlflow_onnx_flavor.reporting.plain_text import plain_table
+
+
+def convert(arguments: argparse.Namespace) -> int:
+    from mlflow_onnx_flavor import api
+
+    with Progress(quiet=arguments.quiet)("converting"):
+        conversion = api.convert(arguments.model_uri, arguments.data, output_dir=arguments.output)
+    if arguments.json:
+        print_json(conversion.model_dump(mode="json"))
+        return DONE
+    rows = [
+        (each.strategy, each.outcome, f"{each.seconds:.2f} s", each.cause)
+        for each in conversion.attempts
+    ]
+    print(plain_table(("strategy", "outcome", "time", "cause"), rows))
+    print(f"{conversion.path} (outputs: {', '.join(conversion.output_names)})")
+    return DONE
+
+
+def explain(arguments: argparse.Namespace) -> int:
+    from mlflow_onnx_flavor.explanation import explain as explain_model
+
+    with Progress(quiet=arguments.quiet)("reading the model"):
+        explanation = explain_model(arguments.model_uri, arguments.data)
+    if arguments.json:
+        print_json(explanation.model_dump(mode="json"))
+        return DONE
+    print(f"{explanation.model_uri}: {explanation.description}")
+    print("These strategies would be tried, in this order, until one is right:")
+    rows = [(each.name, each.exporter, each.why) for each in explanation.strategies]
+    print(plain_table(("strategy", "exporter", "why"), rows))
+    return DONE
+
+
+def parity(arguments: argparse.Namespace) -> int:
+    from mlflow_onnx_flavor import api
+
+    configuration = _configuration(arguments)
+    progress = Progress(quiet=arguments.quiet)
+    with progress("comparing the answers"):
+        report = api.check_parity(
+            arguments.source,
+            arguments.candidate,
+            arguments.data,
+            arguments.execution_provider and configuration.execution_providers,
+            configuration=configuration,
+            on_progress=progress.note,
+        )
+    findings = judge_parity(report, configuration.gates.parity)
+    return _measured(report, findings, arguments.json, print_parity)
+
+
+def latency(arguments: argparse.Namespace) -> int:
+    from mlflow_onnx_flavor import api
+
+    configuration = overridden(_configuration(arguments), batch_sizes=arguments.batch_size)
+    progress = Progress(quiet=arguments.quiet)
+    with progress("measuring latency"):
+        report = api.check_latency(
+            arguments.source,
+            arguments.candidate,
+            arguments.data,
+            arguments.execution_provider and configuration.execution_providers,
+            configuration=configuration,
+            on_progress=progress.note,
+        )
+    findings = judge_latency(report, configuration.gates.latency)
+    return _measured(report, findings, arguments.json, print_latency)
+
+
+def providers(arguments: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from mlflow_onnx_flavor import execution_providers
+
+    found = [asdict(each) for each in execution_providers.describe()]
+    if arguments.json:
+        print_json(found)
+        return DONE
+    rows = [
+        (
+            each["name"],
+            each["kind"],
+            f"{each['package']} {each['version']}",
+            _joined(each["devices"]),
+        )
+        for each in found
+    ]
+    print(plain_table(("execution provider", "kind", "package", "devices"), rows))
+    return DONE
+
+
+def promote(arguments: argparse.Namespace) -> int:
+    from mlflow_onnx_flavor import registry
+    from mlflow_onnx_flavor.steps.promote import promote as promote_step
+
+    promotion = overridden(Configuration(), alias=arguments.alias).promotion
+    if arguments.dry_run:
+        movement = registry.promote(
+            arguments.registered_model,
+            arguments.version,
+            promotion.alias,
+            previous_alias=promotion.previous_alias,
+            dry_run=True,
+        )
+        return _moved(movement, arguments.json, "would point")
+    movement = promote_step(arguments.registered_model, arguments.version, promotion)
+    return _moved(movement, arguments.json, "now points")
+
+
+def rollback(arguments: argparse.Namespace) -> int:
+    from mlflow_onnx_flavor.steps.promote import rollback as rollback_step
+
+    promotion = overridden(Configuration(), alias=arguments.alias).promotion
+    return _moved(
+        rollback_step(arguments.registered_model, promotion), arguments.json, "now points"
+    )
+
+
+def history(arguments: argparse.Namespace) -> int:
+    from mlflow_onnx_flavor import registry
+
+    movements = registry.history(arguments.registered_model)
+    if arguments.json:
+        print_json([each.model_dump() for each in movements])
+        return DONE
+    if not movements:
+        print(f"no alias of {arguments.registered_model!r} was moved by a release")
+        return DONE
+    rows = [
+        (
+            each.when,
+            each.who,
+            each.action,
+            each.alias,
+            each.moved_from or "-",
+            each.moved_to,
+            each.why,
+        )
+        for each in movements
+    ]
+    print(plain_table(("when", "who", "action", "alias", "from", "to", "why"), rows))
+    return DONE
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    from mlflow_onnx_flavor import registry
+
+    verification = registry.verify(arguments.model_uri)
+    if arguments.json:
+        print_json(verification.model_dump(mode="json"))
+        return DONE
+    print(
+        f"{arguments.model_uri} is version {verification.version} of {verification.name!r}, the"
+        f" artifact that was verified ({verification.digest}), and passes its gates"
+    )
+    return DONE
+
+
+def _configuration(arguments: argparse.Namespace) -> Configuration:
+    return overridden(
+        read_configuration(arguments.config), execution_providers=arguments.execution_provider
+    )
+
+
+def _measured(report: BaseModel, findings: tuple[Finding, ...], as_json: bool, print_report) -> int:
+    passed = all(finding.passed for finding in findings)
+    if as_json:
+        print_json(
+            {
+                "passed": passed,
+                "report": report.model_dump(mode="json"),
+                "findings": [finding.model_dump(mode="json") for finding in findings],
+            }
+        )
+    else:
+        print_report(report, findings, file=sys.stdout)
+    return DONE if passed else GATE_FAILED
+
+
+def _moved(movement: Any, as_json: bool, verb: str) -> int:
+    if as_json:
+        print_json(movement.model_dump())
+        return DONE
+    before = f"version {movement.moved_from}" if movement.moved_from else "none"
+    print(
+        f"alias {movement.alias!r} of {movement.name!r} {verb} to version {movement.moved_to}"
+        f" (before: {before})"
+    )
+    return DONE
+
+
+def _joined(values: list[str] | tuple[str, ...]) -> str:
+    return ", ".join(values)

@@ -1,0 +1,213 @@
+"""Run a framework's export strategies in order, check each result, keep the record.
+
+A strategy counts only when its model loads in ONNX Runtime and agrees with the source; the first
+that does is the conversion.  Each runs in the source worker, so an exporter that crashes or hangs
+is a line of the record.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from mlflow_onnx_flavor.errors import (
+    ConversionError,
+    WorkerCrashedError,
+    WorkerOutOfMemoryError,
+    WorkerTaskError,
+    WorkerTimeoutError,
+)
+from mlflow_onnx_flavor.evidence import OutputParity
+from mlflow_onnx_flavor.graph_spec import GraphSpec
+from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.source_process import SourceModelWorker
+
+MODEL_FILE = "model.onnx"
+CHECKED_BATCH_SIZES = (1, 32)
+MAX_DISAGREEMENT_RATE = 0.001
+
+Outcome = Literal["converted", "failed", "crashed", "timed out", "wrong answers", "not tried"]
+
+
+class Attempt(BaseModel):
+    """One strategy: what came of it, why, and what could help."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    strategy: str
+    why: str
+    exporter: str
+    exporter_version: str
+    seconds: float
+    outcome: Outcome
+    cause: str = ""
+    remedy: str = ""
+
+
+class Conversion(BaseModel):
+    """An ONNX model that agrees with its source, and how it came to be."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path
+    strategy: str
+    attempts: tuple[Attempt, ...]
+    graph: GraphSpec
+    framework: str
+    versions: dict[str, str]
+    opset: int
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return self.graph.outputs
+
+
+def convert_model(
+    model_path: Path,
+    framework: str,
+    example: Inputs,
+    evaluation: Inputs | None,
+    out_dir: Path,
+    *,
+    worker: SourceModelWorker | None = None,
+    strategy_timeout_s: float = 120.0,
+) -> Conversion:
+    """Convert the model in ``model_path`` to ``out_dir/model.onnx``.
+
+    ``example``: rows that show the exporter shapes and dtypes.  ``evaluation``: rows on which the
+    result must agree as well.  Raises ConversionError with every attempt where none is right.
+    """
+    source = worker or SourceModelWorker(model_path, framework)
+    try:
+        return _convert(source, example, evaluation, out_dir, strategy_timeout_s)
+    finally:
+        if worker is None:
+            source.close()
+
+
+def _convert(
+    source: SourceModelWorker,
+    example: Inputs,
+    evaluation: Inputs | None,
+    out_dir: Path,
+    timeout_s: float,
+) -> Conversion:
+    example_path = source.path_of(example)
+    planned = source.call("plan", example_path=example_path)["strategies"]
+    attempts: list[Attempt] = []
+    for number, strategy in enumerate(planned):
+        path = out_dir / str(number) / MODEL_FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        attempt, exported = _attempt(
+            source, strategy, path, example_path, [example, evaluation], timeout_s
+        )
+        attempts.append(attempt)
+        if exported is not None:
+            attempts += [_not_tried(each) for each in planned[number + 1 :]]
+            return Conversion(
+                path=_moved(path, out_dir),
+                strategy=strategy["name"],
+                attempts=tuple(attempts),
+                graph=GraphSpec.model_validate(exported["graph"]),
+                framework=source.framework,
+                versions=dict(source.versions),
+                opset=exported["opset"],
+            )
+    raise ConversionError(_failure(source.framework, attempts), tuple(attempts))
+
+
+def _attempt(
+    source: SourceModelWorker,
+    strategy: dict[str, str],
+    path: Path,
+    example_path: Path,
+    inputs: Iterable[Inputs | None],
+    timeout_s: float,
+) -> tuple[Attempt, dict[str, Any] | None]:
+    begun_ns = time.perf_counter_ns()
+    exported, outcome, cause, remedy = None, "converted", "", ""
+    try:
+        exported = source.call(
+            "export",
+            timeout_s=timeout_s,
+            strategy=strategy["name"],
+            out_path=path,
+            example_path=example_path,
+        )
+        cause = _disagreement(source, path, exported["graph"], inputs, timeout_s)
+        outcome = "wrong answers" if cause else "converted"
+    except WorkerTimeoutError as error:
+        outcome, cause, remedy = "timed out", str(error), "allow more with strategy_timeout_s"
+    except (WorkerCrashedError, WorkerOutOfMemoryError) as error:
+        outcome, cause = "crashed", str(error)
+    except WorkerTaskError as error:
+        outcome, cause = "failed", str(error).splitlines()[0]
+    attempt = Attempt(
+        strategy=strategy["name"],
+        why=strategy["why"],
+        exporter=strategy["exporter"],
+        exporter_version=strategy["exporter_version"],
+        seconds=(time.perf_counter_ns() - begun_ns) / 1e9,
+        outcome=outcome,
+        cause=cause,
+        remedy=remedy,
+    )
+    return attempt, exported if outcome == "converted" else None
+
+
+def _disagreement(
+    source: SourceModelWorker,
+    path: Path,
+    graph: dict[str, Any],
+    inputs: Iterable[Inputs | None],
+    timeout_s: float,
+) -> str:
+    """What differs from the source, in one clause; "" where nothing does."""
+    for rows in filter(None, inputs):
+        for record in source.call(
+            "check",
+            timeout_s=timeout_s,
+            path=path,
+            graph=graph,
+            inputs_path=source.path_of(rows),
+            batch_sizes=list(CHECKED_BATCH_SIZES),
+        ):
+            output = OutputParity.model_validate(record)
+            wrong = output.disagreements(output.auto_tolerance)
+            if wrong > MAX_DISAGREEMENT_RATE * output.rows:
+                return (
+                    f"{wrong} of {output.rows} rows of the {rows.origin} differ in {output.name}"
+                    f" (largest error {output.max_absolute_error:.2g})"
+                )
+    return ""
+
+
+def _not_tried(strategy: dict[str, str]) -> Attempt:
+    return Attempt(**strategy_fields(strategy), seconds=0.0, outcome="not tried")
+
+
+def strategy_fields(strategy: dict[str, str]) -> dict[str, str]:
+    return {
+        "strategy": strategy["name"],
+        "why": strategy["why"],
+        "exporter": strategy["exporter"],
+        "exporter_version": strategy["exporter_version"],
+    }
+
+
+def _moved(path: Path, out_dir: Path) -> Path:
+    """``model.onnx`` and its external data directly below ``out_dir``."""
+    for file in path.parent.iterdir():
+        file.replace(out_dir / file.name)
+    return out_dir / MODEL_FILE
+
+
+def _failure(framework: str, attempts: list[Attempt]) -> str:
+    if not attempts:
+        return f"no export strategy is known for this {framework} model"
+    tried = "; ".join(f"{each.strategy}: {each.outcome}, {each.cause}" for each in attempts)
+    return f"the {framework} model could not be converted to a right ONNX model ({tried})"

@@ -1,0 +1,127 @@
+"""Put an exporter's graph in order: stable output names, only the outputs that have a meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import onnx
+
+STANDARD_OPSET = 15
+
+
+def save(model: onnx.ModelProto, path: Path, outputs: Mapping[str, str]) -> tuple[str, ...]:
+    """Write ``model`` with the graph outputs ``outputs`` (name in the graph -> name to carry).
+
+    Outputs that are not named are dropped; returns the names in the graph's order.
+    """
+    import onnx
+
+    if all(each.domain for each in model.opset_import):
+        # Only ai.onnx.ml is used; onnxruntime still wants to know the version of the standard.
+        model.opset_import.append(onnx.helper.make_opsetid("", STANDARD_OPSET))
+    kept = [each for each in model.graph.output if each.name in outputs]
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
+    _rename(model.graph, {old: new for old, new in outputs.items() if old != new})
+    onnx.save_model(model, str(path))
+    return tuple(each.name for each in model.graph.output)
+
+
+def append_column(model: onnx.ModelProto, matrix: str, column: int, output: str) -> None:
+    """Add the graph output ``output``, shape (rows,): column ``column`` of output ``matrix``."""
+    from onnx import helper
+
+    typed = next(each for each in model.graph.output if each.name == matrix)
+    element = typed.type.tensor_type.elem_type
+    model.graph.initializer.append(
+        helper.make_tensor(f"{output}_column", 7, [], np.array([column], np.int64))  # 7: int64
+    )
+    model.graph.node.append(
+        helper.make_node("Gather", [matrix, f"{output}_column"], [output], axis=1)
+    )
+    model.graph.output.append(helper.make_tensor_value_info(output, element, [None]))
+
+
+def append_flattened(model: onnx.ModelProto, column: str, output: str) -> None:
+    """Add the graph output ``output``, shape (rows,): the output ``column`` of shape (rows, 1)."""
+    from onnx import helper
+
+    typed = next(each for each in model.graph.output if each.name == column)
+    element = typed.type.tensor_type.elem_type
+    model.graph.initializer.append(
+        helper.make_tensor(f"{output}_shape", 7, [1], np.array([-1], np.int64))  # 7: int64
+    )
+    model.graph.node.append(helper.make_node("Reshape", [column, f"{output}_shape"], [output]))
+    model.graph.output.append(helper.make_tensor_value_info(output, element, [None]))
+
+
+def answer_as(model: onnx.ModelProto, found: str, output: str, ndim: int) -> dict[str, str]:
+    """The renaming that makes ``found`` the output ``output`` with ``ndim`` axes.
+
+    Exporters give one number a row as (rows, 1) where the framework gives (rows,).
+    """
+    if ndim != 1:
+        return {found: output}
+    append_flattened(model, found, output)
+    return {output: output}
+
+
+@contextmanager
+def plain_attributes() -> Iterator[None]:
+    """Let exporters hand numpy values to `onnx.helper.make_attribute`.
+
+    skl2onnx's HistGradientBoosting converter gives arrays and np.uint32 as attributes, which onnx
+    refuses.  The function is put back afterwards.
+    """
+    from onnx import helper
+
+    original = helper.make_attribute
+
+    def make_attribute(key: str, value: Any, *arguments: Any, **options: Any):
+        return original(key, _plain(value), *arguments, **options)
+
+    helper.make_attribute = make_attribute
+    try:
+        yield
+    finally:
+        helper.make_attribute = original
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value
+
+
+def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Rename values, making room first where another value has a new name already."""
+    if not names:
+        return
+    taken = {name for node in graph.node for name in node.output} & set(names.values())
+    _replace(graph, {name: f"{name}_inner" for name in taken - set(names)})
+    _replace(graph, names)
+
+
+def _replace(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    for node in graph.node:
+        _replace_in(node.input, names)
+        _replace_in(node.output, names)
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                _replace(inner, names)
+    for value in (*graph.output, *graph.value_info):
+        value.name = names.get(value.name, value.name)
+
+
+def _replace_in(values: Sequence[str], names: Mapping[str, str]) -> None:
+    for position, value in enumerate(values):
+        if value in names:
+            values[position] = names[value]

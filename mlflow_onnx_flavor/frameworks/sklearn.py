@@ -1,0 +1,177 @@
+"""scikit-learn: estimators and pipelines as `mlflow.sklearn` stores them, through skl2onnx.
+
+Outputs: "label" and "probabilities" of a classifier, "prediction" of everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlflow_onnx_flavor.errors import UnsupportedModelError
+from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
+from mlflow_onnx_flavor.frameworks.columns import (
+    all_numeric,
+    column_feeds,
+    matrix_feed,
+    skl2onnx_types,
+    width,
+)
+from mlflow_onnx_flavor.frameworks.exported_graph import answer_as, plain_attributes, save
+from mlflow_onnx_flavor.frameworks.sklearn_double import (
+    cast_around_trees,
+    register_double_imputer,
+    trees_cast_to_float32,
+)
+from mlflow_onnx_flavor.frameworks.sklearn_text import with_empty_for_missing
+from mlflow_onnx_flavor.graph_spec import FeedSpec
+from mlflow_onnx_flavor.inputs import Inputs
+
+flavor = "sklearn"
+extra = "sklearn"
+modules = ("sklearn", "skl2onnx")
+distributions = ("scikit-learn", "skl2onnx", "onnx", "numpy")
+
+LABEL, PROBABILITIES, PREDICTION = "label", "probabilities", "prediction"
+_ANSWER_OF = {"predict": None, "predict_proba": PROBABILITIES}
+
+
+def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
+    """Load what `mlflow.sklearn` stored: skops with its trusted types, cloudpickle or pickle."""
+    import mlflow.pyfunc
+    import mlflow.sklearn
+
+    return LoadedSource(
+        mlflow.sklearn.load_model(str(path)), mlflow.pyfunc.load_model(str(path)), path, flavor
+    )
+
+
+def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
+    """ "label" and, where the classifier has them, "probabilities"; otherwise "prediction"."""
+    model = source.native
+    answer = np.asarray(model.predict(inputs.data))
+    if not _is_classifier(model):
+        return {PREDICTION: answer}
+    if not _has_probabilities(model):
+        return {LABEL: answer}
+    return {LABEL: answer, PROBABILITIES: np.asarray(model.predict_proba(inputs.data))}
+
+
+def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
+    """float32 before float64; one matrix where every column is a number, else one input each."""
+    if not hasattr(source.native, "predict"):
+        raise UnsupportedModelError(
+            f"{type(source.native).__name__} has no predict method, so MLflow cannot serve it;"
+            " put it into a pipeline that ends in an estimator"
+        )
+    found: list[Strategy] = []
+    if all_numeric(example) and not _selects_by_name(source.native, example):
+        for dtype in ("float32", "float64"):
+            found.append(
+                _strategy(
+                    source, f"{dtype}_matrix", _why(dtype), matrix_feed(example, dtype), example
+                )
+            )
+    if isinstance(example.data, pd.DataFrame):
+        for dtype in ("float32", "float64"):
+            feeds = tuple(column_feeds(example.data, dtype, keep_integers=False))
+            why = f"one input per column; {_why(dtype)}"
+            found.append(_strategy(source, f"{dtype}_columns", why, feeds, example))
+        feeds = tuple(column_feeds(example.data, "float32", keep_integers=True))
+        if any(feed.dtype == "int64" for feed in feeds):
+            why = "one input per column; integers stay integers"
+            found.append(_strategy(source, "typed_columns", why, feeds, example))
+    return found
+
+
+def _why(dtype: str) -> str:
+    if dtype == "float32":
+        return "the smallest and fastest"
+    return "for models whose numbers float32 cannot hold"
+
+
+def _strategy(
+    source: LoadedSource, name: str, why: str, feeds: tuple[FeedSpec, ...], example: Inputs
+) -> Strategy:
+    def export(path: Path) -> Export:
+        return _export(source, feeds, example, path)
+
+    return Strategy(name, why, export, "skl2onnx")
+
+
+def _export(
+    source: LoadedSource, feeds: tuple[FeedSpec, ...], example: Inputs, path: Path
+) -> Export:
+    import skl2onnx
+
+    from mlflow_onnx_flavor.frameworks.boosted_steps import register_boosted_steps
+
+    model = with_empty_for_missing(source.native)
+    register_boosted_steps(model)
+    register_double_imputer()
+    options = {id(model): {"zipmap": False}} if _has_probabilities(model) else None
+    columns = width(example) if feeds[0].layout != "column" else None
+    with plain_attributes():
+        exported = skl2onnx.to_onnx(
+            model,
+            initial_types=skl2onnx_types(feeds, columns),
+            options=options,
+            target_opset=target_opset(),
+        )
+    if any(feed.dtype == "float64" for feed in feeds):
+        cast_around_trees(exported, trees_cast_to_float32(model))
+    found = [each.name for each in exported.graph.output]
+    names = (LABEL, PROBABILITIES) if _has_probabilities(model) else (LABEL,)
+    # skl2onnx gives label and probabilities, or the prediction, first and in this order.
+    if _is_classifier(model):
+        named = dict(zip(found, names, strict=False))
+    else:
+        ndim = np.asarray(source.native.predict(example.data)).ndim
+        named = answer_as(exported, found[0], PREDICTION, ndim)
+    outputs = save(exported, path, named)
+    return Export(feeds=feeds, outputs=outputs, prediction=(_answer(source),))
+
+
+def target_opset() -> dict[str, int]:
+    """The newest opsets that exporter and runtime both know."""
+    import skl2onnx
+
+    return {"": min(skl2onnx.__max_supported_opset__, 21), "ai.onnx.ml": 3}
+
+
+def _answer(source: LoadedSource) -> str:
+    """The output that the pyfunc answers with."""
+    method = source.pyfunc.metadata.flavors["python_function"].get("predict_fn", "predict")
+    if method not in _ANSWER_OF:
+        raise UnsupportedModelError(
+            f"the model was logged with pyfunc_predict_fn={method!r}, which has no ONNX form here;"
+            " log it with 'predict' or 'predict_proba'"
+        )
+    return _ANSWER_OF[method] or (LABEL if _is_classifier(source.native) else PREDICTION)
+
+
+def _is_classifier(model: Any) -> bool:
+    from sklearn.base import is_classifier
+
+    return is_classifier(model)
+
+
+def _has_probabilities(model: Any) -> bool:
+    """A classifier of one output with predict_proba."""
+    classes = getattr(model, "classes_", None)
+    several_outputs = isinstance(classes, list)
+    return _is_classifier(model) and hasattr(model, "predict_proba") and not several_outputs
+
+
+def _selects_by_name(model: Any, example: Inputs) -> bool:
+    """Whether a ColumnTransformer inside picks columns by name, which a matrix has not."""
+    from sklearn.compose import ColumnTransformer
+
+    if not isinstance(example.data, pd.DataFrame):
+        return False
+    steps = [model, *(step for _, step in getattr(model, "steps", ()))]
+    return any(isinstance(step, ColumnTransformer) for step in steps)

@@ -1,0 +1,253 @@
+"""The whole release: source -> evidence -> verdict -> model version -> alias.
+
+result = release("models:/fraud/3", "fraud-onnx", data="eval.parquet")
+result.passed, result.version, result.summary
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow_onnx_flavor import candidates, execution_providers, registry
+from mlflow_onnx_flavor._version import __version__
+from mlflow_onnx_flavor.configuration import Configuration, Promotion
+from mlflow_onnx_flavor.conversion import Conversion
+from mlflow_onnx_flavor.errors import ConfigurationError, ConversionError, OnnxFlavorError
+from mlflow_onnx_flavor.gates import Verdict
+from mlflow_onnx_flavor.reporting.console import Progress
+from mlflow_onnx_flavor.reporting.summary import RegisteredVersion, ReleaseSummary, StepSummary
+from mlflow_onnx_flavor.steps import summarize
+from mlflow_onnx_flavor.steps.check_latency import check_latency
+from mlflow_onnx_flavor.steps.check_parity import check_parity
+from mlflow_onnx_flavor.steps.convert import convert, required_providers
+from mlflow_onnx_flavor.steps.log_source import PreparedSource, log_source, prepare_source
+from mlflow_onnx_flavor.steps.optimize import optimize
+from mlflow_onnx_flavor.steps.promote import promote
+from mlflow_onnx_flavor.steps.publish import publish, run_url
+from mlflow_onnx_flavor.steps.records import CONVERSION, RegistrationRecord, SourceRecord
+from mlflow_onnx_flavor.steps.register import judge_runs, register, why_not
+from mlflow_onnx_flavor.steps.runs import read_record, step_run
+
+
+@dataclass(frozen=True)
+class Release:
+    """What came of a release.
+
+    ``passed``: every gate held.  ``version``: the registered one, None where none was made.
+    ``promoted``: the alias points to it now.  ``report_uri``: the HTML report.
+    """
+
+    passed: bool
+    version: str | None
+    promoted: bool
+    run_id: str
+    report_uri: str
+    summary: ReleaseSummary
+
+
+def release(
+    model_uri: str,
+    registered_model: str,
+    *,
+    data: Any = None,
+    configuration: Configuration | None = None,
+    promote_alias: bool = True,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Release:
+    """Convert, prove, register and promote the model that ``model_uri`` names.
+
+    ``data``: evaluation data, a file or the rows; the model's input example where None.
+    ``promote_alias``: move the alias of the configuration when every gate holds.  ``dry_run``:
+    measure and judge, but leave the registry as it is.  A failed gate is no exception: see
+    ``Release.passed``.  Raises the errors of `mlflow_onnx_flavor.errors`; what was measured until
+    then, and the report, are in the release's run.
+    """
+    configuration = configuration or Configuration()
+    progress = progress or Progress(quiet=True)
+    _check_request(registered_model, configuration)
+    with progress("reading the source model and the data"):
+        prepared = prepare_source(model_uri, data)
+    with step_run("release") as run:
+        return _Release(run, registered_model, configuration, progress).run(
+            prepared, promote_alias=promote_alias, dry_run=dry_run
+        )
+
+
+def _check_request(registered_model: str, configuration: Configuration) -> None:
+    """Refuse what cannot end well before anything is loaded or logged."""
+    if not registered_model.strip() or set(registered_model) & set("/:"):
+        raise ConfigurationError(
+            f"the registered model needs a name without '/' and ':', not {registered_model!r}"
+        )
+    candidates.check_names(configuration.candidates)
+    execution_providers.check_requested(list(required_providers(configuration)))
+
+
+class _Release:
+    """One release under way: runs the steps and gathers the summary, whatever happens."""
+
+    def __init__(
+        self, run, registered_model: str, configuration: Configuration, progress: Progress
+    ):
+        self.run_id = run.info.run_id
+        self.experiment_id = run.info.experiment_id
+        self.registered_model = registered_model
+        self.configuration = configuration
+        self.progress = progress
+        self.found: dict[str, Any] = {}
+        self.steps: list[StepSummary] = []
+
+    def run(self, prepared: PreparedSource, *, promote_alias: bool, dry_run: bool) -> Release:
+        source = self._step("log_source", "logging the source", lambda: log_source(prepared))
+        self.found["source"] = summarize.summarize_source(source)
+        self.found["data"] = summarize.summarize_data(source)
+        try:
+            parity_run_id, latency_run_id = self._measure(source)
+            _, verdict = judge_runs(parity_run_id, latency_run_id, self.configuration)
+            self.found["verdict"] = verdict
+            if dry_run:
+                self.found["promotion"] = self._would(verdict, promote_alias)
+                return self._published(version=None, promoted=False)
+            if not verdict.passed:
+                self.found["promotion"] = why_not(verdict)
+                return self._published(version=None, promoted=False)
+            return self._register(parity_run_id, latency_run_id, promote_alias)
+        except OnnxFlavorError as error:
+            if isinstance(error, ConversionError):
+                self.found["conversion"] = summarize.summarize_conversion(error.attempts, None)
+            self.found["error"] = str(error)
+            self._published(version=None, promoted=False)
+            raise
+
+    def _measure(self, source: SourceRecord) -> tuple[str, str]:
+        """Convert, optimize and measure; returns the runs with the evidence."""
+        configuration, note = self.configuration, self.progress.note
+        converted = self._step(
+            "convert",
+            f"converting the {source.framework} model",
+            lambda: convert(source.run_id, configuration),
+        )
+        conversion = read_record(converted.run_id, CONVERSION, Conversion)
+        self.found["conversion"] = summarize.summarize_conversion(conversion.attempts, conversion)
+        built = self._step(
+            "optimize",
+            "building the other candidates",
+            lambda: optimize(converted.run_id, configuration),
+        )
+        self.found["skipped"] = summarize.summarize_skipped(built)
+        parity_run_id, self.found["parity"] = self._step(
+            "check_parity",
+            "checking that the answers agree",
+            lambda: check_parity(built.run_id, configuration, on_progress=note),
+        )
+        latency_run_id, self.found["latency"] = self._step(
+            "check_latency",
+            "measuring latency",
+            lambda: check_latency(
+                built.run_id, configuration, champion_uri=self._champion(), on_progress=note
+            ),
+        )
+        return parity_run_id, latency_run_id
+
+    def _register(self, parity_run_id: str, latency_run_id: str, promote_alias: bool) -> Release:
+        promotion = self.configuration.promotion
+        registered: RegistrationRecord = self._step(
+            "register",
+            f"registering {self.registered_model}",
+            lambda: register(
+                parity_run_id,
+                latency_run_id,
+                self.registered_model,
+                self.configuration,
+                summary=self._summary(),
+            ),
+        )
+        moved = None
+        self.found["promotion"] = f"alias {promotion.alias!r} was left where it is, as asked"
+        self.found["registered"] = _registered_version(registered, promotion, moved)
+        if promote_alias:
+            moved = self._step(
+                "promote",
+                f"moving alias {promotion.alias}",
+                lambda: promote(
+                    self.registered_model,
+                    registered.version,
+                    promotion,
+                    why=f"release run {self.run_id}",
+                ),
+            )
+            came_from = f"version {moved.moved_from}" if moved.moved_from else "nowhere: it is new"
+            self.found["promotion"] = (
+                f"alias {promotion.alias!r} now points to version {moved.moved_to}"
+                f" (before: {came_from})"
+            )
+            self.found["registered"] = _registered_version(registered, promotion, moved)
+        return self._published(version=registered.version, promoted=moved is not None)
+
+    def _step(self, name: str, doing: str, work: Callable[[], Any]) -> Any:
+        begun_ns = time.perf_counter_ns()
+        with self.progress(doing):
+            result = work()
+        seconds = (time.perf_counter_ns() - begun_ns) / 1e9
+        record = result if hasattr(result, "run_id") else None
+        run_id = record.run_id if record else result[0] if isinstance(result, tuple) else ""
+        url = run_url(self.experiment_id, run_id) if run_id else ""
+        self.steps.append(StepSummary(name=name, seconds=seconds, run_id=run_id, url=url))
+        return result
+
+    def _champion(self) -> str | None:
+        alias = self.configuration.promotion.alias
+        version = registry.aliased_version(self.registered_model, alias)
+        return f"models:/{self.registered_model}/{version}" if version else None
+
+    def _would(self, verdict: Verdict, promote_alias: bool) -> str:
+        if not verdict.passed:
+            return f"dry run: {why_not(verdict)}"
+        sentence = f"dry run: {verdict.chosen!r} would be registered as {self.registered_model!r}"
+        if promote_alias:
+            sentence += f" and alias {self.configuration.promotion.alias!r} moved to it"
+        return sentence
+
+    def _summary(self) -> ReleaseSummary:
+        return ReleaseSummary(
+            package_version=__version__,
+            finished_at=summarize.now(),
+            registered_model=self.registered_model,
+            configuration=self.configuration,
+            run_id=self.run_id,
+            run_url=run_url(self.experiment_id, self.run_id),
+            steps=tuple(self.steps),
+            **self.found,
+        )
+
+    def _published(self, version: str | None, promoted: bool) -> Release:
+        summary = self._summary()
+        with self.progress("writing the report"):
+            report_uri = publish(summary)
+        verdict = summary.verdict
+        return Release(
+            passed=verdict is not None and verdict.passed,
+            version=version,
+            promoted=promoted,
+            run_id=self.run_id,
+            report_uri=report_uri,
+            summary=summary,
+        )
+
+
+def _registered_version(
+    record: RegistrationRecord, promotion: Promotion, moved: registry.Movement | None
+) -> RegisteredVersion:
+    return RegisteredVersion(
+        name=record.name,
+        version=record.version,
+        uri=record.model_uri,
+        digest=record.digest,
+        alias=promotion.alias if moved else "",
+        alias_moved_from=moved.moved_from if moved else None,
+        alias_moved_to=moved.moved_to if moved else None,
+    )

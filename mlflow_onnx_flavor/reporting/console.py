@@ -1,0 +1,216 @@
+"""What a person reads in the terminal when a release, or one measurement of it, has ended.
+
+print_summary(summary, file=sys.stdout, report_location="...", ui_command="mlflow ui ...")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TextIO
+
+from mlflow_onnx_flavor.evidence import LatencyReport, ParityReport
+from mlflow_onnx_flavor.gates import Finding
+from mlflow_onnx_flavor.reporting import figures, headline, tables
+from mlflow_onnx_flavor.reporting.progress import Progress
+from mlflow_onnx_flavor.reporting.provider_names import ProviderNames, short
+from mlflow_onnx_flavor.reporting.summary import ReleaseSummary, SourceSummary
+from mlflow_onnx_flavor.reporting.tables import Cell, Table
+from mlflow_onnx_flavor.reporting.terminal import Block, print_blocks
+
+__all__ = ["Progress", "print_latency", "print_parity", "print_summary"]
+
+OUTCOME_TONES = {"passed": "good", "failed": "bad", "stopped": "warn"}
+
+
+def print_summary(
+    summary: ReleaseSummary,
+    *,
+    file: TextIO,
+    rich: bool | None = None,
+    report_location: str = "",
+    ui_command: str = "",
+) -> None:
+    """Print what the release did.  ``rich`` None: as the file is a terminal or not."""
+    verdict, shown = summary.verdict, headline.reported_candidates(summary)
+    findings = verdict.of(verdict.chosen) if verdict and verdict.chosen else ()
+    if verdict is not None and verdict.chosen is None:
+        findings = verdict.failures()
+    of_candidate = f", candidate {next(iter(shown))}" if len(shown) == 1 else ""
+    places = (("report", report_location), ("MLflow UI", ui_command), ("run", summary.run_url))
+    blocks = (
+        Block("Conversion", None, tuple(_conversion_lines(summary))),
+        Block(f"Parity with the source{of_candidate}", _parity_table(summary)),
+        Block("Causes and remedies", None, tuple(_problem_lines(summary))),
+        Block(f"Latency{of_candidate}{_interval_title(summary)}", _latency_table(summary)),
+        Block(f"Gates{of_candidate}", _gates_table(findings, summary)),
+        Block("Not chosen", None, tuple(_other_candidates(summary))),
+        Block("Result", None, tuple(_result_lines(summary))),
+        Block("Where to look", None, tuple(Cell(f"{a}: {b}") for a, b in places if b)),
+    )
+    print_blocks(blocks, file, rich)
+
+
+def print_parity(
+    report: ParityReport, findings: Iterable[Finding], *, file: TextIO, rich: bool | None = None
+) -> None:
+    """Print a parity report that stands alone, and what its gate says of it."""
+    summary = ReleaseSummary(source=SourceSummary(uri=report.source.uri), parity=report)
+    blocks = (
+        Block(f"Parity with {report.source.uri}", _without_gate(summary)),
+        Block("Where the nodes ran", tables.placement_table(summary)),
+        Block("Answers of another form", tables.form_table(summary)),
+        Block("Causes and remedies", None, tuple(_problem_lines(summary))),
+        Block("Gates", _gates_table(findings, summary)),
+    )
+    print_blocks(blocks, file, rich)
+
+
+def print_latency(
+    report: LatencyReport, findings: Iterable[Finding], *, file: TextIO, rich: bool | None = None
+) -> None:
+    """Print a latency report that stands alone, and what its gate says of it."""
+    summary = ReleaseSummary(source=SourceSummary(uri=report.source.uri), latency=report)
+    blocks = (
+        Block(f"Latency{_interval_title(summary)}", _latency_table(summary)),
+        Block("Load time, memory, size", tables.load_table(summary)),
+        Block("Causes and remedies", None, tuple(_problem_lines(summary))),
+        Block("Gates", _gates_table(findings, summary)),
+    )
+    print_blocks(blocks, file, rich)
+
+
+def _without_gate(summary: ReleaseSummary) -> Table:
+    """The parity table without what depends on a tolerance: the gates below say that."""
+    return tables.parity_table(summary).without("Differ", "Tolerance")
+
+
+def _interval_title(summary: ReleaseSummary) -> str:
+    return f": times as fast with its {tables.confidence(summary)} interval"
+
+
+def _conversion_lines(summary: ReleaseSummary) -> Iterator[Cell]:
+    source, conversion = summary.source, summary.conversion
+    framework = f" ({source.framework})" if source.framework else ""
+    resolved = source.resolved_uri not in ("", source.uri)
+    yield Cell(f"source: {source.uri}{f' = {source.resolved_uri}' if resolved else ''}{framework}")
+    if summary.data is not None:
+        path = f" ({summary.data.path})" if summary.data.path else ""
+        yield Cell(f"data: {summary.data.name}{path}, {figures.count(summary.data.rows)} rows")
+    for attempt in conversion.attempts if conversion else ():
+        if attempt.outcome == "not tried":
+            continue
+        made_by = f"{attempt.exporter} {attempt.exporter_version}".strip()
+        opset = f"opset {conversion.opset}" if conversion.opset else ""
+        if attempt.outcome == "converted":
+            how = ", ".join(filter(None, (made_by, opset, figures.duration(attempt.seconds))))
+            yield Cell(f"converted: {attempt.strategy} ({how})", "good")
+        else:
+            how = ", ".join(filter(None, (made_by, figures.duration(attempt.seconds))))
+            why = ": ".join(filter(None, (attempt.outcome, attempt.cause)))
+            yield Cell(f"tried: {attempt.strategy} ({how}): {why}", "warn")
+    for skipped in summary.skipped:
+        yield Cell(f"candidate {skipped.name} was not built: {skipped.reason}", "warn")
+
+
+def _parity_table(summary: ReleaseSummary) -> Table:
+    names, candidates = ProviderNames(summary), headline.reported_candidates(summary)
+    rows = []
+    for row in summary.parity.rows if summary.parity else ():
+        if row.candidate not in candidates:
+            continue
+        differing = [tables.rows_that_differ(output, summary) for output in row.outputs]
+        errors = [o.max_absolute_error for o in row.outputs if o.kind == "scores"]
+        rows.append(
+            (
+                _candidate_cell(row.candidate, candidates),
+                names.short(row.execution_provider),
+                row.inputs,
+                figures.count(row.batch_size),
+                figures.count(row.rows),
+                tables.differing_cell(max(differing)) if differing else "-",
+                figures.scientific(max(errors)) if errors else "-",
+                tables.status_cell(row),
+            )
+        )
+    titles = ["candidate", "provider", "inputs", ">batch", ">rows", ">differ", ">worst error"]
+    return tables.table([*titles, "status"], rows)
+
+
+def _latency_table(summary: ReleaseSummary) -> Table:
+    names, candidates = ProviderNames(summary), headline.reported_candidates(summary)
+    rows = []
+    for row in summary.latency.rows if summary.latency else ():
+        if row.candidate not in candidates:
+            continue
+        mine, baseline = row.candidate_figures, row.baseline_figures
+        rows.append(
+            (
+                _candidate_cell(row.candidate, candidates),
+                names.short(row.execution_provider),
+                figures.count(row.batch_size),
+                row.baseline,
+                figures.significant(baseline.p50_ms) if baseline else "-",
+                figures.significant(mine.p50_ms) if mine else "-",
+                figures.significant(mine.p99_ms) if mine else "-",
+                tables.speedup_cell(row.speedup) if row.speedup else tables.status_cell(row),
+            )
+        )
+    titles = ["candidate", "provider", ">batch", "against", ">its p50 ms", ">p50 ms", ">p99 ms"]
+    return tables.table([*titles, ">times as fast"], rows)
+
+
+def _gates_table(findings: Iterable[Finding], summary: ReleaseSummary) -> Table:
+    findings = tuple(findings)
+    candidates = frozenset(finding.candidate for finding in findings)
+    causes = [problem.cause for problem in tables.problems(summary) if problem.cause]
+    return tables.table(
+        ["", "candidate", "gate", "provider", ">batch", "measured", "required", "why"],
+        (
+            (
+                Cell("pass", "good") if finding.passed else Cell("FAIL", "bad"),
+                _candidate_cell(finding.candidate, candidates),
+                finding.gate,
+                short(finding.execution_provider),
+                "-" if finding.batch_size is None else figures.count(finding.batch_size),
+                finding.measured,
+                finding.required,
+                # Causes are listed once, under the parity table.
+                "" if any(cause in finding.reason for cause in causes) else finding.reason,
+            )
+            for finding in findings
+        ),
+    )
+
+
+def _candidate_cell(candidate: str, shown: frozenset[str]) -> str:
+    """Empty where the title names the only candidate: the column is then left out."""
+    return candidate if len(shown) > 1 else ""
+
+
+def _problem_lines(summary: ReleaseSummary) -> Iterator[Cell]:
+    candidates = headline.reported_candidates(summary)
+    for problem in tables.problems(summary, candidates):
+        places = ", ".join(problem.places)
+        remedy = f"; remedy: {problem.remedy}" if problem.remedy else ""
+        yield Cell(f"{places}: {problem.cause}{remedy}", "warn")
+
+
+def _other_candidates(summary: ReleaseSummary) -> Iterator[Cell]:
+    if summary.verdict is None or summary.verdict.chosen is None:
+        return
+    for name in headline.judged_candidates(summary)[1:]:
+        yield Cell(f"{name}: {headline.why_not_chosen(summary, name)}")
+
+
+def _result_lines(summary: ReleaseSummary) -> Iterator[Cell]:
+    tone = OUTCOME_TONES[headline.outcome(summary)]
+    yield Cell(headline.sentence(summary), tone)
+    registered = summary.registered
+    if registered is not None:
+        yield Cell(f"registered: {registered.name} version {registered.version}, {registered.uri}")
+    if headline.outcome(summary) == "passed":
+        yield Cell(f"alias: {headline.alias_change(summary)}")
+    for note in summary.notes:
+        yield Cell(f"note: {note}")
+    for step in headline.next_steps(summary):
+        yield Cell(f"next: {step}")

@@ -1,0 +1,164 @@
+"""The report for a browser: one file with everything in it, no script, nothing from the network."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+from mlflow_onnx_flavor.reporting import figures, headline, plots, tables
+from mlflow_onnx_flavor.reporting.plain_text import printable
+from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
+
+PLOT_DESCRIPTIONS = {
+    "error_distribution": "Share of rows whose error is above x, per candidate and provider",
+    "latency": "Median and 99th percentile of one call by batch size, source and candidates",
+    "speedup": "Speed-up over the source with its confidence interval",
+}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One of the figures at the top of the page."""
+
+    label: str
+    value: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class CandidateGates:
+    name: str
+    chosen: bool
+    passed: bool
+    why: str
+    table: tables.Table
+
+
+def render_html(summary: ReleaseSummary) -> str:
+    """The report of ``summary`` as one HTML document; every text from outside is escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mlflow_onnx_flavor.reporting"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_fit_to_print,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["with_code"] = _with_code
+    return environment.get_template("report.html").render(
+        summary=summary,
+        outcome=headline.outcome(summary),
+        sentence=headline.sentence(summary),
+        alias_change=headline.alias_change(summary),
+        subtitle=_subtitle(summary),
+        facts=_facts(summary),
+        next_steps=headline.next_steps(summary),
+        candidates=_candidates(summary),
+        problems=tables.problems(summary),
+        plots={name: _data_uri(figure) for name, figure in plots.figures(summary).items()},
+        plot_descriptions=PLOT_DESCRIPTIONS,
+        command=headline.reproduce_command(summary),
+        configuration=_configuration(summary),
+        is_link=_is_link,
+        tables=tables,
+        figures=figures,
+    )
+
+
+def _subtitle(summary: ReleaseSummary) -> str:
+    parts = (
+        f"from {summary.source.uri}",
+        summary.source.framework,
+        summary.finished_at and f"finished {summary.finished_at}",
+        summary.package_version and f"mlflow-onnx-flavor {summary.package_version}",
+    )
+    return ", ".join(filter(None, parts))
+
+
+def _facts(summary: ReleaseSummary) -> list[Fact]:
+    verdict, registered = summary.verdict, summary.registered
+    facts = []
+    if verdict is not None and verdict.chosen is not None:
+        facts.append(Fact("Candidate", verdict.chosen, f"on {verdict.serve_on}"))
+    if registered is not None:
+        version = f"{registered.name} version {registered.version}"
+        facts.append(Fact("Registered", version, headline.alias_change(summary)))
+    speedups = headline.speedups(summary)
+    if speedups:
+        batch, first = speedups[0]
+        others = "; ".join(
+            f"batch {figures.count(size)}: {figures.interval(value)}" for size, value in speedups
+        )
+        label = f"Speed-up, batch {figures.count(batch)}"
+        facts.append(Fact(label, f"{figures.ratio(first.estimate)}×", others))
+    worst = headline.worst_error(summary)
+    if worst is not None:
+        if worst.absolute_error is not None:
+            value = figures.scientific(worst.absolute_error)
+            where = f"absolute, in {worst.output} on {worst.execution_provider}"
+            facts.append(Fact("Worst error", value, where))
+        if worst.label_disagreements is not None:
+            differ = figures.count(worst.label_disagreements)
+            facts.append(Fact("Labels that differ", differ, f"of {figures.count(worst.rows)} rows"))
+    if verdict is not None and not verdict.passed:
+        failed, all_findings = len(verdict.failures()), len(verdict.findings)
+        names = ", ".join(headline.judged_candidates(summary))
+        facts.append(Fact("Gates failed", f"{failed} of {all_findings}", names))
+    return facts
+
+
+def _candidates(summary: ReleaseSummary) -> list[CandidateGates]:
+    """Gate by gate: the chosen candidate first, then those that failed."""
+    shown = []
+    for name in headline.judged_candidates(summary):
+        findings = summary.verdict.of(name)
+        chosen = name == summary.verdict.chosen
+        shown.append(
+            CandidateGates(
+                name=name,
+                chosen=chosen,
+                passed=all(finding.passed for finding in findings),
+                why="" if chosen else headline.why_not_chosen(summary, name),
+                # What failed is what a reader looks for.
+                table=tables.gates_table(sorted(findings, key=lambda finding: finding.passed)),
+            )
+        )
+    return shown
+
+
+def _configuration(summary: ReleaseSummary) -> str:
+    """The configuration of the release as the YAML file that --config reads."""
+    if summary.configuration is None:
+        return ""
+    import yaml
+
+    return yaml.safe_dump(summary.configuration.model_dump(mode="json"), sort_keys=False)
+
+
+def _data_uri(figure) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(plots.svg(figure).encode()).decode()
+
+
+def _with_code(text: str):
+    """Escaped, with what stands between backticks set as code."""
+    from markupsafe import Markup
+
+    parts = printable(text).split("`")
+    if len(parts) % 2 == 0:
+        return text
+    code = Markup("<code>{}</code>")
+    return Markup("").join(
+        code.format(part) if place % 2 else part for place, part in enumerate(parts)
+    )
+
+
+def _is_link(url: str) -> bool:
+    """Only such addresses become links: "javascript:" and the like stay text."""
+    return url.startswith(("http://", "https://"))
+
+
+def _fit_to_print(value):
+    # Markup, what the template itself wrote, is a str subclass and must stay one.
+    return printable(value) if type(value) is str else value

@@ -1,0 +1,112 @@
+"""The evidence as flat MLflow metrics, to be compared between runs and drawn by the UI.
+
+Names read ``what.candidate.provider.batch_n``, such as
+``speedup.fused.CPUExecutionProvider.batch_32``; units are part of the name.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+
+from mlflow_onnx_flavor.evidence import LatencyRow, ParityRow
+from mlflow_onnx_flavor.reporting import headline, tables
+from mlflow_onnx_flavor.reporting.provider_names import ProviderNames
+from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
+
+LONGEST_NAME = 250  # MLflow's limit
+
+
+def metrics(summary: ReleaseSummary) -> dict[str, float]:
+    """Metric name -> value.  Names are valid in MLflow; NaN is left out, which no backend plots."""
+    found: dict[str, float] = {}
+    names = ProviderNames(summary)
+    for row in summary.parity.rows if summary.parity else ():
+        _add_worst(found, _parity_metrics(row, names, summary))
+    for row in summary.latency.rows if summary.latency else ():
+        found |= _speedup_metrics(row, names)
+    for name, values in _call_metrics(summary, names).items():
+        found[name] = statistics.median_low(values)
+    for row in summary.latency.loads if summary.latency else ():
+        provider = row.execution_provider
+        where = f"{row.model}.{names.key(provider)}" if provider else row.model
+        found[f"load_seconds.{where}"] = row.figures.load_seconds
+        found[f"first_call_ms.{where}"] = row.figures.first_call_ms
+        found[f"peak_memory_mb.{where}"] = row.figures.peak_memory_bytes / 1e6
+        found[f"size_mb.{row.model}"] = row.figures.size_bytes / 1e6
+    if summary.verdict is not None:
+        found["passed"] = float(headline.outcome(summary) == "passed")
+        found["gates_failed"] = len(summary.verdict.failures())
+    if summary.conversion is not None:
+        found["conversion_seconds"] = summary.conversion.seconds
+        found["conversion_attempts"] = sum(
+            attempt.outcome != "not tried" for attempt in summary.conversion.attempts
+        )
+    for step in summary.steps:
+        found[f"step_seconds.{step.name}"] = step.seconds
+    return {
+        metric_name(name): float(value) for name, value in found.items() if not math.isnan(value)
+    }
+
+
+def metric_name(text: str) -> str:
+    """``text`` as MLflow accepts it: letters, digits, ``_ - .``, no empty part."""
+    parts = (re.sub(r"[^A-Za-z0-9_-]", "_", part) for part in text.split("."))
+    return ".".join(part or "_" for part in parts)[:LONGEST_NAME].rstrip(".")
+
+
+def _parity_metrics(
+    row: ParityRow, names: ProviderNames, summary: ReleaseSummary
+) -> dict[str, float]:
+    where = f"{row.candidate}.{names.key(row.execution_provider)}.batch_{row.batch_size}"
+    scores = [output for output in row.outputs if output.kind == "scores"]
+    labels = [output for output in row.outputs if output.kind == "labels"]
+    found = {}
+    if scores:
+        found[f"max_error.{where}"] = max(output.max_absolute_error for output in scores)
+        found[f"p999_error.{where}"] = max(output.p999_absolute_error for output in scores)
+        found[f"max_relative_error.{where}"] = max(output.max_relative_error for output in scores)
+    if labels:
+        found[f"label_disagreements.{where}"] = max(o.label_disagreements for o in labels)
+    if row.outputs:
+        differ = (tables.rows_that_differ(output, summary) for output in row.outputs)
+        found[f"rows_that_differ.{where}"] = max(differ)
+    return found
+
+
+def _add_worst(found: dict[str, float], row: dict[str, float]) -> None:
+    """Evaluation data and input example share a name at the same batch size: the worse counts."""
+    for name, value in row.items():
+        found[name] = max(value, found.get(name, value))
+
+
+def _speedup_metrics(row: LatencyRow, names: ProviderNames) -> dict[str, float]:
+    if row.speedup is None:
+        return {}
+    where = f"{row.candidate}.{names.key(row.execution_provider)}.batch_{row.batch_size}"
+    name = "speedup" if row.baseline == "source" else f"speedup_over_{row.baseline}"
+    return {
+        f"{name}.{where}": row.speedup.estimate,
+        f"{name}_low.{where}": row.speedup.low,
+        f"{name}_high.{where}": row.speedup.high,
+    }
+
+
+def _call_metrics(summary: ReleaseSummary, names: ProviderNames) -> dict[str, list[float]]:
+    """Every measurement of each name: a baseline is measured anew against every candidate."""
+    found: dict[str, list[float]] = {}
+    for row in summary.latency.rows if summary.latency else ():
+        place = f"{names.key(row.execution_provider)}.batch_{row.batch_size}"
+        for whose, figures in (
+            (row.candidate, row.candidate_figures),
+            (row.baseline, row.baseline_figures),
+        ):
+            if figures is not None:
+                where = f"{whose}.{place}"
+                found.setdefault(f"p50_ms.{where}", []).append(figures.p50_ms)
+                found.setdefault(f"p90_ms.{where}", []).append(figures.p90_ms)
+                found.setdefault(f"p99_ms.{where}", []).append(figures.p99_ms)
+                rate = figures.throughput_rows_per_second
+                found.setdefault(f"rows_per_second.{where}", []).append(rate)
+    return found

@@ -1,0 +1,61 @@
+"""What reports call an execution provider: its own name, a short one, one for metric names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from mlflow_onnx_flavor.evidence import ExecutionProvider
+from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
+
+
+class ProviderNames:
+    """Names that tell apart all providers of one release.
+
+    Options are shown only where two providers of the release differ in nothing else.
+    """
+
+    def __init__(self, summary: ReleaseSummary):
+        reports = [report for report in (summary.parity, summary.latency) if report is not None]
+        self._seen: dict[str, dict[str, ExecutionProvider]] = {}
+        for report in reports:
+            for row in report.rows:
+                provider = row.execution_provider
+                self._seen.setdefault(provider.name, {})[_options(provider)] = provider
+
+    @property
+    def providers(self) -> tuple[ExecutionProvider, ...]:
+        """Every provider that was tried, in the order of the evidence."""
+        return tuple(provider for same in self._seen.values() for provider in same.values())
+
+    def full(self, provider: ExecutionProvider) -> str:
+        """ "OpenVINOExecutionProvider" """
+        return provider.name + self._distinction(provider)
+
+    def short(self, provider: ExecutionProvider) -> str:
+        """ "OpenVINO": for terminals and plots, where width is dear."""
+        return short(provider.name) + self._distinction(provider)
+
+    def key(self, provider: ExecutionProvider) -> str:
+        """For metric names: the same options give the same key in every release."""
+        if not self._is_ambiguous(provider) or not provider.options:
+            return provider.name
+        return f"{provider.name}.{hashlib.sha256(_options(provider).encode()).hexdigest()[:6]}"
+
+    def _distinction(self, provider: ExecutionProvider) -> str:
+        if not self._is_ambiguous(provider):
+            return ""
+        given = ", ".join(f"{name}={value}" for name, value in sorted(provider.options.items()))
+        return f" ({given or 'no options'})"
+
+    def _is_ambiguous(self, provider: ExecutionProvider) -> bool:
+        return len(self._seen.get(provider.name, {})) > 1
+
+
+def short(name: str) -> str:
+    """ "CPU" of "CPUExecutionProvider"."""
+    return name.removesuffix("ExecutionProvider") or name
+
+
+def _options(provider: ExecutionProvider) -> str:
+    return json.dumps(provider.options, sort_keys=True)

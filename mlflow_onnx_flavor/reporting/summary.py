@@ -1,0 +1,141 @@
+"""`ReleaseSummary`: all that one release did, in one typed record that every report reads.
+
+summary = ReleaseSummary(source=..., conversion=..., parity=..., latency=..., verdict=...)
+text = summary.to_json()
+summary = ReleaseSummary.from_json(text)
+
+Everything but ``source`` may be absent: a release that stopped early has a report too.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from mlflow_onnx_flavor.configuration import Configuration
+from mlflow_onnx_flavor.evidence import LatencyReport, ParityReport
+from mlflow_onnx_flavor.gates import Verdict
+
+SCHEMA_VERSION = 1
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class SourceSummary(Part):
+    """The source model.  ``uri`` as the user wrote it, ``resolved_uri`` with its version fixed."""
+
+    uri: str
+    resolved_uri: str = ""
+    framework: str = ""  # MLflow's flavor name
+    digest: str = ""
+    run_id: str | None = None
+    signature: str = ""
+
+
+class DataSummary(Part):
+    """The evaluation data."""
+
+    name: str
+    path: str = ""
+    rows: int
+    digest: str = ""
+
+
+class AttemptSummary(Part):
+    """One export strategy.  ``outcome``: "converted", "failed", "crashed", "timed out",
+    "wrong answers" or "not tried"."""
+
+    strategy: str
+    why: str = ""
+    exporter: str = ""
+    exporter_version: str = ""
+    seconds: float = 0.0
+    outcome: str
+    cause: str = ""
+    remedy: str = ""
+
+
+class ConversionSummary(Part):
+    """What was tried to make the ONNX model.  ``strategy`` is None when nothing worked."""
+
+    attempts: tuple[AttemptSummary, ...] = ()
+    strategy: str | None = None
+    opset: int | None = None
+    seconds: float = 0.0
+
+
+class SkippedCandidate(Part):
+    """A candidate that could not be built."""
+
+    name: str
+    reason: str
+
+
+class RegisteredVersion(Part):
+    """The version in the registry.
+
+    ``alias_moved_from`` is the version that the alias pointed to before; both are None where the
+    alias stayed where it was.
+    """
+
+    name: str
+    version: str
+    uri: str
+    digest: str
+    alias: str = ""
+    alias_moved_from: str | None = None
+    alias_moved_to: str | None = None
+
+
+class StepSummary(Part):
+    """One step of the release.  ``reused``: an earlier run with the same key did the work."""
+
+    name: str
+    seconds: float
+    run_id: str = ""
+    url: str = ""
+    reused: bool = False
+
+
+class ReleaseSummary(Part):
+    """What a release did and found; the only input of the reports."""
+
+    schema_version: int = SCHEMA_VERSION
+    package_version: str = ""
+    finished_at: str = ""  # ISO 8601, with the offset from UTC
+    source: SourceSummary
+    registered_model: str = ""  # as asked for; `registered` says what came of it
+    configuration: Configuration | None = None
+    data: DataSummary | None = None
+    conversion: ConversionSummary | None = None
+    skipped: tuple[SkippedCandidate, ...] = ()
+    parity: ParityReport | None = None
+    latency: LatencyReport | None = None
+    verdict: Verdict | None = None
+    registered: RegisteredVersion | None = None
+    promotion: str = ""  # what became of the alias, one sentence
+    error: str = ""  # why the release stopped before its end, one sentence
+    run_id: str = ""
+    run_url: str = ""
+    steps: tuple[StepSummary, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _must_be_a_known_version(cls, values):
+        version = values.get("schema_version", 1) if isinstance(values, dict) else 1
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise ValueError(
+                f"the summary has schema version {version} and this mlflow-onnx-flavor reads up to"
+                f" {SCHEMA_VERSION}: upgrade mlflow-onnx-flavor"
+            )
+        return values
+
+    def to_json(self) -> str:
+        return self.model_dump_json(indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> ReleaseSummary:
+        """Raises ``pydantic.ValidationError`` on anything that is not such a summary."""
+        return cls.model_validate_json(text)

@@ -1,0 +1,359 @@
+"""The tables of a report, as rows of text; HTML and terminal only lay them out.
+
+A cell has a tone where its meaning is more than its text: "good", "bad", "warn" or "muted".
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from mlflow_onnx_flavor.evidence import Environment, LatencyFigures, OutputParity
+from mlflow_onnx_flavor.gates import Finding, tolerance_of
+from mlflow_onnx_flavor.reporting import figures
+from mlflow_onnx_flavor.reporting.provider_names import ProviderNames
+from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
+
+NOTHING = "–"  # an en dash: the cell does not apply
+
+
+@dataclass(frozen=True)
+class Cell:
+    text: str
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    title: str
+    numeric: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.rows)
+
+    def without(self, *titles: str) -> Table:
+        kept = [column.title not in titles for column in self.columns]
+        return Table(
+            tuple(itertools.compress(self.columns, kept)),
+            tuple(tuple(itertools.compress(row, kept)) for row in self.rows),
+        )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A cause, what cures it, and where it was seen."""
+
+    cause: str
+    remedy: str
+    places: tuple[str, ...] = field(default=())
+
+
+def table(titles: Sequence[str], rows: Iterable[Iterable[Cell | str]]) -> Table:
+    """``titles``: a column whose title starts with ">" holds figures and is set to the right.
+
+    Columns in which no row has anything to say are left out.
+    """
+    cells = [tuple(map(_cell, row)) for row in rows]
+    used = [any(row[place].text for row in cells) for place in range(len(titles))]
+    columns = [Column(title.removeprefix(">"), title.startswith(">")) for title in titles]
+    return Table(
+        tuple(itertools.compress(columns, used)),
+        tuple(tuple(itertools.compress(row, used)) for row in cells),
+    )
+
+
+def gates_table(findings: Iterable[Finding]) -> Table:
+    return table(
+        ["Gate", "Execution provider", ">Batch", "Result", "Measured", "Required", "Reason"],
+        (
+            (
+                finding.gate,
+                finding.execution_provider,
+                NOTHING if finding.batch_size is None else figures.count(finding.batch_size),
+                Cell("passed", "good") if finding.passed else Cell("failed", "bad"),
+                finding.measured,
+                finding.required,
+                finding.reason,
+            )
+            for finding in findings
+        ),
+    )
+
+
+def parity_table(summary: ReleaseSummary) -> Table:
+    names = ProviderNames(summary)
+    rows = []
+    for row in summary.parity.rows if summary.parity else ():
+        place = (
+            row.candidate,
+            names.full(row.execution_provider),
+            row.inputs,
+            figures.count(row.batch_size),
+            figures.count(row.rows),
+            status_cell(row),
+        )
+        rows += [place + _output_cells(output, summary) for output in row.outputs]
+        if not row.outputs:
+            rows.append(place + (Cell(NOTHING, "muted"),) * 8)
+    return table(
+        ["Candidate", "Execution provider", "Inputs", ">Batch", ">Rows", "Status", "Output"]
+        + [">Differ", ">Tolerance", ">Max abs", ">p99.9 abs", ">Max rel", ">p99.9 rel"]
+        + ["Type", "Shape"],
+        rows,
+    )
+
+
+def form_table(summary: ReleaseSummary) -> Table:
+    """Where a candidate's pyfunc answer has another form than the source's."""
+    found: dict[tuple[str, ...], None] = {}
+    for row in summary.parity.rows if summary.parity else ():
+        for difference in row.form_differences:
+            key = (row.candidate, difference.what, difference.source, difference.candidate)
+            found[key] = None
+    return table(["Candidate", "What", "Source", "Candidate's answer"], found)
+
+
+def problems(
+    summary: ReleaseSummary, candidates: Container[str] | None = None
+) -> tuple[Problem, ...]:
+    """Causes and remedies of the parity and latency rows, each once, with where it was seen.
+
+    ``candidates``: only of these, unless None.
+    """
+    names = ProviderNames(summary)
+    seen: dict[tuple[str, str], dict[str, dict[str, None]]] = {}
+    for kind, report in (("parity", summary.parity), ("latency", summary.latency)):
+        for row in report.rows if report else ():
+            remedy = getattr(row, "remedy", "")
+            wanted = candidates is None or row.candidate in candidates
+            if wanted and (row.cause or remedy):
+                place = f"on {names.full(row.execution_provider)} ({kind})"
+                places = seen.setdefault((row.cause, remedy), {})
+                places.setdefault(place, {})[row.candidate] = None
+    return tuple(
+        Problem(cause, remedy, tuple(f"{', '.join(who)} {place}" for place, who in places.items()))
+        for (cause, remedy), places in seen.items()
+    )
+
+
+def placement_table(summary: ReleaseSummary) -> Table:
+    """Which execution provider ran how many nodes of each candidate's graph."""
+    names = ProviderNames(summary)
+    found: dict[tuple[str | Cell, ...], None] = {}
+    for row in summary.parity.rows if summary.parity else ():
+        nodes = sum(row.placement.values())
+        if not nodes:
+            continue
+        own = row.placement.get(row.execution_provider.name, 0)
+        share = Cell(figures.percent(own / nodes), "good" if own == nodes else "warn")
+        where = ", ".join(
+            f"{name}: {figures.count(number)}" for name, number in sorted(row.placement.items())
+        )
+        key = (row.candidate, names.full(row.execution_provider))
+        found[(*key, figures.count(nodes), where, share)] = None
+    return table(
+        ["Candidate", "Asked for", ">Nodes", "Nodes that ran on", ">Share as asked"], found
+    )
+
+
+def latency_table(summary: ReleaseSummary) -> Table:
+    names = ProviderNames(summary)
+    figures_of = ["p50 ms", "p90 ms", "p99 ms", "rows/s"]
+    rows = (
+        (
+            row.candidate,
+            names.full(row.execution_provider),
+            figures.count(row.batch_size),
+            status_cell(row),
+            speedup_cell(row.speedup),
+            *_latency_cells(row.candidate_figures),
+            row.baseline,
+            *_latency_cells(row.baseline_figures),
+            figures.count(row.candidate_figures.calls) if row.candidate_figures else NOTHING,
+            figures.count(row.rounds),
+        )
+        for row in (summary.latency.rows if summary.latency else ())
+    )
+    return table(
+        ["Candidate", "Execution provider", ">Batch", "Status"]
+        + [f">Speed-up [{confidence(summary)} interval]"]
+        + [f">{title}" for title in figures_of]
+        + ["Baseline"]
+        + [f">its {title}" for title in figures_of]
+        + [">Calls", ">Rounds"],
+        rows,
+    )
+
+
+def load_table(summary: ReleaseSummary) -> Table:
+    names = ProviderNames(summary)
+    return table(
+        ["Model", "Execution provider", ">Load", ">First call", ">Peak memory", ">Size"],
+        (
+            (
+                row.model,
+                names.full(row.execution_provider) if row.execution_provider else NOTHING,
+                figures.duration(row.figures.load_seconds),
+                figures.milliseconds(row.figures.first_call_ms),
+                figures.byte_size(row.figures.peak_memory_bytes),
+                figures.byte_size(row.figures.size_bytes),
+            )
+            for row in (summary.latency.loads if summary.latency else ())
+        ),
+    )
+
+
+def attempts_table(summary: ReleaseSummary) -> Table:
+    tones = {"converted": "good", "not tried": "muted"}
+    return table(
+        ["Strategy", "Outcome", ">Time", "Cause", "Remedy", "Why it was tried", "Exporter"],
+        (
+            (
+                attempt.strategy,
+                Cell(attempt.outcome, tones.get(attempt.outcome, "bad")),
+                NOTHING if attempt.outcome == "not tried" else figures.duration(attempt.seconds),
+                attempt.cause,
+                attempt.remedy,
+                attempt.why,
+                f"{attempt.exporter} {attempt.exporter_version}".strip(),
+            )
+            for attempt in (summary.conversion.attempts if summary.conversion else ())
+        ),
+    )
+
+
+def skipped_table(summary: ReleaseSummary) -> Table:
+    return table(["Candidate", "Why"], ((skip.name, skip.reason) for skip in summary.skipped))
+
+
+def options_table(summary: ReleaseSummary) -> Table:
+    """The options that each execution provider was given."""
+    return table(
+        ["Execution provider", "Option", "Value"],
+        (
+            (provider.name, option, value)
+            for provider in ProviderNames(summary).providers
+            for option, value in sorted(provider.options.items())
+        ),
+    )
+
+
+def steps_table(summary: ReleaseSummary) -> Table:
+    return table(
+        ["Step", ">Time", "Run", ""],
+        (
+            (
+                step.name,
+                figures.duration(step.seconds),
+                step.run_id or NOTHING,
+                Cell("reused from an earlier run", "muted") if step.reused else "",
+            )
+            for step in summary.steps
+        ),
+    )
+
+
+def environment_table(environment: Environment) -> Table:
+    rows = [
+        ("Python", environment.python),
+        ("Platform", environment.platform),
+        ("Processor", environment.cpu),
+        ("Cores allowed", figures.count(environment.cores_allowed)),
+        ("Memory", figures.byte_size(environment.memory_bytes)),
+    ]
+    return table(["", ""], rows + sorted(environment.versions.items()))
+
+
+def environments(summary: ReleaseSummary) -> tuple[tuple[str, Environment], ...]:
+    """Title and environment; one where parity and latency were measured in the same."""
+    found: dict[str, Environment] = {}
+    for title, report in (("Parity", summary.parity), ("Latency", summary.latency)):
+        if report is not None:
+            found[title] = report.environment
+    if len(found) == 2 and found["Parity"] == found["Latency"]:
+        return (("Parity and latency", found["Parity"]),)
+    return tuple(found.items())
+
+
+def status_cell(row) -> Cell:
+    tones = {"measured": "good", "fell back": "warn", "skipped": "muted"}
+    return Cell(row.status, tones.get(row.status, "bad"))
+
+
+def speedup_cell(speedup) -> Cell:
+    if speedup is None:
+        return Cell(NOTHING, "muted")
+    # 1 is where the candidate wins, whatever the gate asks for; keep the two apart.
+    text, _ = figures.interval_apart(speedup, 1.0)
+    return Cell(text, "good" if speedup.low > 1 else "bad" if speedup.high < 1 else "warn")
+
+
+def differing_cell(rows: int) -> Cell:
+    return Cell(figures.count(rows), "bad" if rows else "good")
+
+
+def rows_that_differ(output: OutputParity, summary: ReleaseSummary) -> int:
+    """Rows that differ from the source by more than the release tolerates."""
+    return output.disagreements(_tolerance(output, summary))
+
+
+def _tolerance(output: OutputParity, summary: ReleaseSummary) -> float:
+    if summary.verdict is None:
+        return output.auto_tolerance
+    return tolerance_of(output, summary.verdict.gates.parity)
+
+
+def _output_cells(output: OutputParity, summary: ReleaseSummary) -> tuple[Cell | str, ...]:
+    dtype = _arrow(output.source_dtype, output.candidate_dtype)
+    shape = _arrow(_shape(output.source_shape), _shape(output.candidate_shape))
+    if output.kind == "labels" or not output.same_shape:
+        errors, tolerance = (Cell(NOTHING, "muted"),) * 4, Cell(NOTHING, "muted")
+    else:
+        errors = tuple(
+            Cell(figures.scientific(error))
+            for error in (
+                output.max_absolute_error,
+                output.p999_absolute_error,
+                output.max_relative_error,
+                output.p999_relative_error,
+            )
+        )
+        tolerance = Cell(figures.scientific(_tolerance(output, summary)))
+    differing = differing_cell(rows_that_differ(output, summary))
+    if output.nonfinite_mismatches:
+        number = figures.count(output.nonfinite_mismatches)
+        differing = Cell(f"{differing.text} ({number} by NaN or infinity)", "bad")
+    shape_cell = Cell(shape, "" if output.same_shape else "bad")
+    return (output.name, differing, tolerance, *errors, dtype, shape_cell)
+
+
+def _latency_cells(measured: LatencyFigures | None) -> tuple[Cell | str, ...]:
+    if measured is None:
+        return (Cell(NOTHING, "muted"),) * 4
+    times = (measured.p50_ms, measured.p90_ms, measured.p99_ms)
+    rate = figures.significant(measured.throughput_rows_per_second)
+    return (*map(figures.significant, times), rate)
+
+
+def confidence(summary: ReleaseSummary) -> str:
+    rows = summary.latency.rows if summary.latency else ()
+    return next((figures.percent(row.speedup.confidence) for row in rows if row.speedup), "95%")
+
+
+def _arrow(source: str, candidate: str) -> str:
+    return source if source == candidate else f"{source} → {candidate}"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape)) or "scalar"
+
+
+def _cell(value: Cell | str) -> Cell:
+    return value if isinstance(value, Cell) else Cell(value)

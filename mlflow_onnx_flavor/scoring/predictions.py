@@ -1,0 +1,84 @@
+"""From the graph's outputs to the prediction that the source's pyfunc would have returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+Outputs = Mapping[str, np.ndarray]
+
+
+def prediction_maker(spec: Mapping[str, Any]) -> tuple[list[str], Callable[[Outputs, Any], Any]]:
+    """The graph outputs that the prediction needs, and the function that makes it of them.
+
+    ``spec``: the ``prediction`` of the graph specification.  The function takes the outputs by
+    name and the data that was given, whose index a frame may keep.
+    """
+    parts = [_part_maker(part) for part in spec["parts"]]
+    names = [part["output"] for part in spec["parts"]]
+    keys = [part.get("key") or part["output"] for part in spec["parts"]]
+    container, columns = spec["container"], list(spec.get("columns") or ())
+    keeps_index = bool(spec.get("keeps_index"))
+
+    def array(outputs: Outputs, _data: Any) -> Any:
+        return parts[0](outputs[names[0]])
+
+    def dictionary(outputs: Outputs, _data: Any) -> dict[str, Any]:
+        return {
+            key: part(outputs[name]) for key, name, part in zip(keys, names, parts, strict=True)
+        }
+
+    def frame(outputs: Outputs, data: Any) -> pd.DataFrame:
+        index = _index(data) if keeps_index else None
+        if len(parts) == 1:
+            values = parts[0](outputs[names[0]])
+            return pd.DataFrame(values, columns=columns or None, index=index)
+        made = {
+            column: part(outputs[name])
+            for column, name, part in zip(columns, names, parts, strict=True)
+        }
+        return pd.DataFrame(made, index=index)
+
+    def series(outputs: Outputs, data: Any) -> pd.Series:
+        index = _index(data) if keeps_index else None
+        name = columns[0] if columns and columns[0] != "" else None
+        return pd.Series(parts[0](outputs[names[0]]), index=index, name=name)
+
+    makers = {
+        "ndarray": array,
+        "list": array,
+        "dict": dictionary,
+        "dataframe": frame,
+        "series": series,
+    }
+    return names, makers[container]
+
+
+def every_output(names: list[str]) -> dict[str, Any]:
+    """The specification for a graph that nothing is known of: a dictionary of all outputs."""
+    parts = [{"output": name, "dtype": "", "shape": None, "key": name} for name in names]
+    return {"container": "dict", "parts": parts}
+
+
+def _part_maker(part: Mapping[str, Any]) -> Callable[[np.ndarray], Any]:
+    dtype = np.dtype(part["dtype"]) if part["dtype"] else None
+    shape = part.get("shape")
+    # With one open axis at most numpy can tell the rest; several axes that vary stay as they are.
+    target = None if shape is None or -1 in shape else (-1, *shape)
+    as_list = bool(part.get("as_list"))
+
+    def make(array: np.ndarray) -> Any:
+        if target is not None and array.shape[1:] != target[1:]:
+            array = array.reshape((len(array), *target[1:]))
+        if dtype is not None and array.dtype != dtype:
+            array = array.astype(dtype)
+        return array.tolist() if as_list else array
+
+    return make
+
+
+def _index(data: Any) -> Any:
+    return data.index if isinstance(data, pd.DataFrame | pd.Series) else None

@@ -1,0 +1,228 @@
+"""Tasks of a source worker: the only process that imports a source framework or loads its model.
+
+    load -> reference, answer            what the source says
+    load -> plan -> export -> check      a conversion, strategy by strategy
+
+The loaded model is the module's state: a worker holds one source.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlflow_onnx_flavor import answers, frameworks
+from mlflow_onnx_flavor.errors import CorruptModelError, MissingFrameworkError
+from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
+from mlflow_onnx_flavor.graph_spec import GraphSpec, PredictionPart, PredictionSpec
+from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.parity.compare import compare_outputs
+
+_loaded: dict[str, Any] = {}
+
+
+def load(model_path: str, framework: str) -> dict[str, Any]:
+    """Load the model in folder ``model_path``; returns versions and seconds taken.
+
+    Raises MissingFrameworkError, or CorruptModelError where the framework cannot read it.
+    """
+    warnings.filterwarnings("ignore")
+    frameworks.check_installed(framework)
+    module = frameworks.get(framework)
+    begun_ns = time.perf_counter_ns()
+    try:
+        source = module.load(Path(model_path), _flavor_of(Path(model_path), framework))
+    except ModuleNotFoundError as error:
+        raise MissingFrameworkError(
+            f"the model needs the module {error.name!r}, which this environment lacks; install what"
+            " the model's requirements.txt names"
+        ) from error
+    except Exception as error:  # whatever a framework raises on bytes that it cannot read
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise CorruptModelError(
+            f"{framework} cannot load the model: {type(error).__name__}: {reason}; log it again"
+        ) from error
+    _loaded.update(source=source, framework=module)
+    return {
+        "versions": _versions(module.distributions),
+        "load_seconds": (time.perf_counter_ns() - begun_ns) / 1e9,
+    }
+
+
+def reference(inputs_path: str) -> dict[str, Any]:
+    """``{"outputs": {name: array}}``: every output of the source on all rows."""
+    outputs = _loaded["framework"].reference_outputs(_source(), Inputs.load(Path(inputs_path)))
+    return {"outputs": {name: _crossing(array) for name, array in outputs.items()}}
+
+
+def answer(inputs_path: str) -> dict[str, Any]:
+    """What the source's pyfunc answers on all rows, as `answers.describe` gives it."""
+    return answers.describe(_source().pyfunc.predict(Inputs.load(Path(inputs_path)).data))
+
+
+def plan(example_path: str) -> dict[str, Any]:
+    """The strategies that the framework would try for this model, in order."""
+    strategies = _strategies(example_path)
+    return {
+        "description": type(_source().native).__name__,
+        "strategies": [
+            {
+                "name": each.name,
+                "why": each.why,
+                "exporter": each.exporter,
+                "exporter_version": _versions((each.exporter,)).get(each.exporter, ""),
+            }
+            for each in strategies
+        ],
+    }
+
+
+def export(strategy: str, out_path: str, example_path: str) -> dict[str, Any]:
+    """Run one strategy; returns the graph spec (JSON), the opset and the seconds taken."""
+    chosen = next(each for each in _strategies(example_path) if each.name == strategy)
+    begun_ns = time.perf_counter_ns()
+    exported = chosen.export(Path(out_path))
+    seconds = (time.perf_counter_ns() - begun_ns) / 1e9
+    example = Inputs.load(Path(example_path))
+    spec = GraphSpec(
+        feeds=exported.feeds,
+        prediction=_observed_prediction(exported, example),
+        outputs=exported.outputs,
+    )
+    return {
+        "graph": spec.model_dump(mode="json"),
+        "opset": _opset(Path(out_path)),
+        "seconds": seconds,
+    }
+
+
+def check(path: str, graph: dict[str, Any], inputs_path: str, batch_sizes: list[int]) -> list[dict]:
+    """Run the exported file on the CPU provider and compare with the source, output by output.
+
+    Returns `OutputParity` records (JSON), those of every batch size.  Raises whatever the checker
+    or ONNX Runtime raises on the file.
+    """
+    import onnx
+
+    from mlflow_onnx_flavor.scoring import open_graph
+
+    onnx.checker.check_model(path)
+    session = open_graph(path, graph)
+    inputs = Inputs.load(Path(inputs_path))
+    found = []
+    for batch_size in batch_sizes:
+        rows = inputs.take(slice(0, min(inputs.rows, 8 * batch_size)))
+        expected = _loaded["framework"].reference_outputs(_source(), rows)
+        parts = [session.run(batch.data) for batch in rows.batches(batch_size)]
+        for name, array in expected.items():
+            if name in parts[0]:
+                candidate = np.concatenate([part[name] for part in parts])
+                found.append(compare_outputs(name, array, candidate).model_dump(mode="json"))
+    return found
+
+
+def _source() -> LoadedSource:
+    return _loaded["source"]
+
+
+def _strategies(example_path: str) -> list[Strategy]:
+    return _loaded["framework"].strategies(_source(), Inputs.load(Path(example_path)))
+
+
+def _observed_prediction(exported: Export, example: Inputs) -> PredictionSpec:
+    """The form of the source's pyfunc answer, seen on the example."""
+    try:
+        seen = answers.describe(_source().pyfunc.predict(example.data))
+    except Exception:  # a pyfunc that cannot answer at all: then every output is the answer
+        return _every_output(exported)
+    container, keys, parts = seen["container"], seen["keys"], seen["parts"]
+    if container in ("ndarray", "list", "series"):
+        return PredictionSpec(
+            container=container,
+            parts=(_part(exported.prediction[0], parts[0], container == "list"),),
+            columns=tuple(keys) if container == "series" else (),
+            keeps_index=_keeps_index(container, example),
+        )
+    if container == "dataframe" and len(exported.prediction) == 1:
+        matrix = {**parts[0], "shape": [*parts[0]["shape"], len(keys)]}
+        return PredictionSpec(
+            container=container,
+            parts=(_part(exported.prediction[0], matrix, False),),
+            columns=tuple(keys),
+            keeps_index=_keeps_index(container, example),
+        )
+    output_of = {exported.keys.get(name, name): name for name in exported.prediction}
+    named = tuple(
+        _part(output_of[key], part, part["type"] == "list", key)
+        for key, part in zip(keys, parts, strict=True)
+    )
+    return PredictionSpec(
+        container=container,
+        parts=named,
+        columns=tuple(keys) if container == "dataframe" else (),
+        keeps_index=_keeps_index(container, example),
+    )
+
+
+def _part(output: str, part: dict[str, Any], as_list: bool, key: str = "") -> PredictionPart:
+    return PredictionPart(
+        output=output,
+        dtype=part["dtype"],
+        shape=tuple(part["shape"][1:]),
+        key=str(key),
+        as_list=as_list,
+    )
+
+
+def _every_output(exported: Export) -> PredictionSpec:
+    return PredictionSpec(
+        container="dict",
+        parts=tuple(
+            PredictionPart(output=name, dtype="", shape=(-1,), key=name)
+            for name in exported.outputs
+        ),
+    )
+
+
+def _keeps_index(container: str, example: Inputs) -> bool:
+    """Whether the answer carries the index of the input, tried with an index of its own."""
+    if container not in ("dataframe", "series") or not hasattr(example.data, "index"):
+        return False
+    moved = example.data.set_axis(example.data.reset_index(drop=True).index + 1000)
+    return bool((_source().pyfunc.predict(moved).index == moved.index).all())
+
+
+def _flavor_of(folder: Path, framework: str) -> dict[str, Any]:
+    """The configuration of the framework's flavor; empty for a bare ``.onnx`` file."""
+    if folder.is_file():
+        return {}
+    from mlflow.models import Model
+
+    flavors = Model.load(str(folder)).flavors
+    return flavors[frameworks.flavor_of(flavors, framework)]
+
+
+def _crossing(array: np.ndarray) -> np.ndarray:
+    return array.astype(object) if array.dtype.kind in "US" else array
+
+
+def _opset(path: Path) -> int:
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    return max(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
+
+
+def _versions(distributions: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # one of several names for the same thing, such as tensorflow-cpu
+    return found

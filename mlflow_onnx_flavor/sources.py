@@ -1,0 +1,166 @@
+"""The source model: what a model URI leads to.  Only the MLmodel file is read, never a model."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlparse
+
+from mlflow_onnx_flavor import errors, frameworks
+from mlflow_onnx_flavor.attestation import digest_of, size_of
+from mlflow_onnx_flavor.evidence import ModelIdentity
+
+if TYPE_CHECKING:
+    from mlflow.models import Model
+    from mlflow.models.signature import ModelSignature
+
+HEALTH_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class SourceModel:
+    """A model on this machine's disk, with what its MLmodel file says.
+
+    ``uri``: as it was given.  ``resolved_uri``: what it names at this moment, a version instead of
+    an alias.  ``folder``: the local folder with the MLmodel file, or a bare ``.onnx`` file.
+    ``signature``: None for a bare file only.
+    """
+
+    uri: str
+    resolved_uri: str
+    folder: Path
+    framework: str
+    digest: str
+    size_bytes: int
+    signature: ModelSignature | None = None
+    metadata: Model | None = None
+
+    @property
+    def identity(self) -> ModelIdentity:
+        return ModelIdentity(
+            name="source", uri=self.resolved_uri, digest=self.digest, size_bytes=self.size_bytes
+        )
+
+
+def resolve_source(model_uri: str) -> SourceModel:
+    """Fetch what ``model_uri`` names: ``models:/``, ``runs:/``, a folder, or an ``.onnx`` file.
+
+    Raises ModelNotFoundError, ServerUnreachableError, CorruptModelError, UnsupportedModelError,
+    MissingFrameworkError and MissingSignatureError, each with a sentence on what to do.
+    """
+    folder = fetch(model_uri)
+    if folder.suffix == ".onnx" and folder.is_file():
+        return SourceModel(
+            uri=model_uri,
+            resolved_uri=model_uri,
+            folder=folder,
+            framework="onnx",
+            digest=digest_of(folder),
+            size_bytes=size_of(folder),
+        )
+    metadata = read_metadata(folder, model_uri)
+    framework = frameworks.recognise(metadata.flavors)
+    frameworks.check_installed(framework)
+    return SourceModel(
+        uri=model_uri,
+        resolved_uri=resolve_alias(model_uri),
+        folder=folder,
+        framework=framework,
+        digest=digest_of(folder),
+        size_bytes=size_of(folder),
+        signature=_signature(metadata, folder, model_uri),
+        metadata=metadata,
+    )
+
+
+def fetch(model_uri: str) -> Path:
+    """The local folder (or ``.onnx`` file) that ``model_uri`` names, downloaded where needed."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    local = Path(model_uri.removeprefix("file://"))
+    if local.exists():
+        return local.resolve()
+    if ":/" not in model_uri:
+        raise errors.ModelNotFoundError(
+            f"there is no file or folder {model_uri!r}; give a folder with an MLmodel file, an"
+            " .onnx file, or a model URI such as models:/NAME/VERSION or runs:/RUN_ID/NAME"
+        )
+    check_server()
+    try:
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri))
+    except (MlflowException, OSError) as error:
+        raise errors.ModelNotFoundError(
+            f"{model_uri!r} cannot be fetched from {mlflow.get_tracking_uri()}:"
+            f" {one_line(error)}; check the URI and the tracking URI"
+        ) from error
+
+
+def read_metadata(folder: Path, model_uri: str) -> Model:
+    """The MLmodel file of ``folder``; CorruptModelError where it is missing or cannot be read."""
+    import yaml
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+
+    try:
+        metadata = Model.load(str(folder))
+    except (MlflowException, OSError, ValueError, TypeError, yaml.YAMLError) as error:
+        raise errors.CorruptModelError(
+            f"{model_uri!r} has no readable MLmodel file ({one_line(error)}); log the model again"
+        ) from error
+    if not metadata.flavors:
+        raise errors.CorruptModelError(
+            f"the MLmodel file of {model_uri!r} names no flavor; log the model again"
+        )
+    return metadata
+
+
+def resolve_alias(model_uri: str) -> str:
+    """``models:/NAME@ALIAS`` as ``models:/NAME/VERSION``, since an alias may move; others as is."""
+    from mlflow import MlflowClient
+
+    name, at, alias = model_uri.removeprefix("models:/").partition("@")
+    if not model_uri.startswith("models:/") or not at:
+        return model_uri
+    return f"models:/{name}/{MlflowClient().get_model_version_by_alias(name, alias).version}"
+
+
+def check_server() -> None:
+    """Ask the tracking server once, since MLflow itself retries a dead one for minutes."""
+    import mlflow
+    import requests
+
+    for uri in {mlflow.get_tracking_uri(), mlflow.get_registry_uri()}:
+        if urlparse(uri).scheme not in ("http", "https"):
+            continue
+        try:
+            # Any answer will do: whether this client may use the server is the next call's matter.
+            requests.get(f"{uri.rstrip('/')}/health", timeout=HEALTH_TIMEOUT_S)
+        except requests.RequestException as error:
+            raise errors.ServerUnreachableError(
+                f"no MLflow server answers at {uri} ({type(error).__name__}); start it or correct"
+                " MLFLOW_TRACKING_URI or --tracking-uri"
+            ) from error
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error's message, without a final full stop."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".")
+
+
+def _signature(metadata: Model, folder: Path, model_uri: str) -> ModelSignature:
+    from mlflow.models import infer_signature
+
+    if metadata.signature is not None and metadata.signature.inputs is not None:
+        return metadata.signature
+    example = metadata.load_input_example(os.fspath(folder))
+    if example is not None:
+        return infer_signature(example)
+    raise errors.MissingSignatureError(
+        f"{model_uri!r} was logged without a signature and without an input example, so its inputs"
+        " are unknown; log it again with input_example=X[:5], or add a signature with"
+        " mlflow.models.set_signature(model_uri, mlflow.models.infer_signature(X, predictions))"
+    )

@@ -1,0 +1,68 @@
+"""Step 5: measure whether candidates are faster than the source, on the required providers."""
+
+from __future__ import annotations
+
+from mlflow_onnx_flavor import latency
+from mlflow_onnx_flavor.attestation import digest_of, size_of
+from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+from mlflow_onnx_flavor.configuration import Configuration
+from mlflow_onnx_flavor.evidence import LatencyReport, ModelIdentity
+from mlflow_onnx_flavor.steps.check_parity import candidate_folders
+from mlflow_onnx_flavor.steps.convert import required_providers
+from mlflow_onnx_flavor.steps.downloads import model_folder, source_model
+from mlflow_onnx_flavor.steps.log_source import load_inputs
+from mlflow_onnx_flavor.steps.records import (
+    CANDIDATES,
+    LATENCY,
+    SOURCE,
+    CandidatesRecord,
+    SourceRecord,
+)
+from mlflow_onnx_flavor.steps.runs import log_record, read_record, step_run
+
+
+def check_latency(
+    optimize_run_id: str,
+    configuration: Configuration,
+    *,
+    champion_uri: str | None = None,
+    parent_run_id: str | None = None,
+    on_progress=None,
+) -> tuple[str, LatencyReport]:
+    """Measure all candidates of run ``optimize_run_id``; returns (run id, report).
+
+    ``champion_uri``: the model that serves now, measured side by side where it is given.
+    """
+    import mlflow
+
+    built = read_record(optimize_run_id, CANDIDATES, CandidatesRecord)
+    record = read_record(built.source_run_id, SOURCE, SourceRecord)
+    source = source_model(record.model_uri)
+    evaluation, example = load_inputs(record)
+    with step_run("check_latency", parent_run_id) as run:
+        mlflow.log_params({"optimize_run_id": optimize_run_id})
+        report = latency.measure(
+            source.folder,
+            source.framework,
+            candidate_folders(built.candidates),
+            evaluation or example,
+            list(required_providers(configuration)),
+            batch_sizes=configuration.gates.latency.batch_sizes,
+            confidence=configuration.gates.latency.confidence,
+            budget_seconds=configuration.budget.seconds,
+            source_identity=source.identity,
+            champion=_champion(champion_uri),
+            on_progress=on_progress,
+        )
+        log_record(report, LATENCY)
+        return run.info.run_id, report
+
+
+def _champion(uri: str | None) -> CandidateFolder | None:
+    if not uri:
+        return None
+    folder = model_folder(uri)
+    identity = ModelIdentity(
+        name="champion", uri=uri, digest=digest_of(folder), size_bytes=size_of(folder)
+    )
+    return CandidateFolder(identity, folder)

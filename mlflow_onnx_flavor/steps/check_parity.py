@@ -1,0 +1,80 @@
+"""Step 4: measure whether candidates and source give the same answers, on every provider."""
+
+from __future__ import annotations
+
+from mlflow_onnx_flavor import execution_providers, parity
+from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+from mlflow_onnx_flavor.configuration import Configuration
+from mlflow_onnx_flavor.evidence import ExecutionProvider, ModelIdentity, ParityReport
+from mlflow_onnx_flavor.steps.convert import required_providers
+from mlflow_onnx_flavor.steps.downloads import model_folder, source_model
+from mlflow_onnx_flavor.steps.log_source import load_inputs
+from mlflow_onnx_flavor.steps.records import (
+    CANDIDATES,
+    PARITY,
+    SOURCE,
+    CandidateRecord,
+    CandidatesRecord,
+    SourceRecord,
+)
+from mlflow_onnx_flavor.steps.runs import log_record, read_record, step_run
+
+
+def check_parity(
+    optimize_run_id: str,
+    configuration: Configuration,
+    *,
+    parent_run_id: str | None = None,
+    on_progress=None,
+) -> tuple[str, ParityReport]:
+    """Measure parity of all candidates of run ``optimize_run_id``; returns (run id, report)."""
+    import mlflow
+
+    built = read_record(optimize_run_id, CANDIDATES, CandidatesRecord)
+    record = read_record(built.source_run_id, SOURCE, SourceRecord)
+    source = source_model(record.model_uri)
+    evaluation, example = load_inputs(record)
+    with step_run("check_parity", parent_run_id) as run:
+        mlflow.log_params({"optimize_run_id": optimize_run_id})
+        report = parity.measure(
+            source.folder,
+            source.framework,
+            candidate_folders(built.candidates),
+            evaluation,
+            example,
+            list(shown_providers(configuration)),
+            batch_sizes=configuration.gates.latency.batch_sizes,
+            source_identity=source.identity,
+            on_progress=on_progress,
+        )
+        log_record(report, PARITY)
+        return run.info.run_id, report
+
+
+def candidate_folders(records: tuple[CandidateRecord, ...]) -> list[CandidateFolder]:
+    """The logged candidates on this machine's disk, under the identity that was recorded."""
+    return [
+        CandidateFolder(
+            ModelIdentity(
+                name=record.name,
+                uri=record.model_uri,
+                digest=record.digest,
+                size_bytes=record.size_bytes,
+            ),
+            model_folder(record.model_uri),
+        )
+        for record in records
+    ]
+
+
+def shown_providers(configuration: Configuration) -> tuple[ExecutionProvider, ...]:
+    """The required providers; where none is asked for, also every other that is present."""
+    required = required_providers(configuration)
+    if configuration.execution_providers is not None:
+        return required
+    others = [
+        ExecutionProvider(name=name)
+        for name in execution_providers.available()
+        if name not in {provider.name for provider in required}
+    ]
+    return (*required, *others)

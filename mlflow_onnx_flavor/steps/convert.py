@@ -1,0 +1,88 @@
+"""Step 2: convert the source model to ONNX and log the result with the record of what was tried."""
+
+from __future__ import annotations
+
+from mlflow_onnx_flavor import flavor
+from mlflow_onnx_flavor.configuration import Configuration
+from mlflow_onnx_flavor.conversion import Conversion, convert_model
+from mlflow_onnx_flavor.evidence import ExecutionProvider
+from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.sources import SourceModel
+from mlflow_onnx_flavor.steps.downloads import source_model
+from mlflow_onnx_flavor.steps.log_source import load_inputs
+from mlflow_onnx_flavor.steps.records import CONVERSION, SOURCE, ConvertedRecord, SourceRecord
+from mlflow_onnx_flavor.steps.runs import log_record, read_record, scratch_folder, step_run
+
+CONVERTED = "converted.json"
+CPU = ExecutionProvider(name="CPUExecutionProvider")
+
+
+def convert(
+    source_run_id: str, configuration: Configuration, *, parent_run_id: str | None = None
+) -> ConvertedRecord:
+    """Convert the source that run ``source_run_id`` recorded.
+
+    Raises ConversionError where no strategy gives a right model; the attempts are in the run.
+    """
+    record = read_record(source_run_id, SOURCE, SourceRecord)
+    source = source_model(record.model_uri)
+    evaluation, example = load_inputs(record)
+    with step_run("convert", parent_run_id) as run, scratch_folder() as folder:
+        conversion = convert_model(
+            source.folder,
+            source.framework,
+            example or evaluation,
+            evaluation,
+            folder,
+        )
+        log_record(conversion, CONVERSION)
+        converted = ConvertedRecord(
+            run_id=run.info.run_id,
+            source_run_id=source_run_id,
+            model_uri=_log(conversion, source, example or evaluation, configuration),
+            description=f"as exported by {conversion.strategy}",
+            seconds=sum(attempt.seconds for attempt in conversion.attempts),
+        )
+        log_record(converted, CONVERTED)
+        return converted
+
+
+def required_providers(configuration: Configuration) -> tuple[ExecutionProvider, ...]:
+    """The providers on which every gate must hold: those asked for, else the CPU."""
+    return configuration.execution_providers or (CPU,)
+
+
+def log_candidate(
+    path, name: str, graph, session_options, source: SourceModel, example: Inputs, configuration
+) -> str:
+    """Log one ONNX variant as an MLflow model under the active run; returns its model URI."""
+    logged = flavor.log_model(
+        path,
+        name=name,
+        graph=graph,
+        signature=source.signature,
+        input_example=example.batch(min(example.rows, 5)).data,
+        execution_providers=[
+            provider.model_dump() for provider in required_providers(configuration)[:1]
+        ],
+        session_options=session_options,
+        metadata={"source_uri": source.resolved_uri, "source_digest": source.digest},
+    )
+    return f"models:/{logged.model_id}"
+
+
+def _log(
+    conversion: Conversion, source: SourceModel, example: Inputs, configuration: Configuration
+) -> str:
+    import mlflow
+
+    mlflow.log_params(
+        {
+            "strategy": conversion.strategy,
+            "opset": conversion.opset,
+            "attempts": len(conversion.attempts),
+        }
+    )
+    return log_candidate(
+        conversion.path, "converted", conversion.graph, {}, source, example, configuration
+    )

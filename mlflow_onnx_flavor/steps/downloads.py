@@ -1,0 +1,20 @@
+"""Models that steps read, fetched once a process."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from mlflow_onnx_flavor.sources import SourceModel, fetch, resolve_source
+
+
+@cache
+def model_folder(model_uri: str) -> Path:
+    """The local folder of a logged model.  ``models:/m-...`` never changes, so once is enough."""
+    return fetch(model_uri)
+
+
+@cache
+def source_model(model_uri: str) -> SourceModel:
+    """The source model of a release, by the URI that log_source recorded."""
+    return resolve_source(model_uri)

@@ -1,0 +1,154 @@
+"""Step 1: say which model is released and on which rows; keep both where later steps reach them."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow_onnx_flavor.errors import MissingSignatureError
+from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example, read_evaluation_data
+from mlflow_onnx_flavor.sources import SourceModel
+from mlflow_onnx_flavor.steps.downloads import source_model
+from mlflow_onnx_flavor.steps.records import SOURCE, DataRecord, SourceRecord
+from mlflow_onnx_flavor.steps.runs import log_record, scratch_folder, step_run
+
+
+@dataclass(frozen=True)
+class PreparedSource:
+    """A source model with the rows to release it on, checked against each other."""
+
+    source: SourceModel
+    evaluation: Inputs | None
+    location: str  # where the evaluation data was read from, "" for rows from memory
+    example: Inputs | None
+
+
+def prepare_source(model_uri: str, data: object = None) -> PreparedSource:
+    """Resolve ``model_uri`` and check ``data`` against its signature; touches no run.
+
+    ``data``: a path or artifact URI of evaluation data, or the rows themselves (DataFrame, array,
+    dictionary of arrays); None to use the model's input example alone.
+    Raises what `resolve_source` and `read_evaluation_data` raise, and MissingSignatureError where
+    there is neither data nor an example.
+    """
+    source = source_model(model_uri)
+    evaluation, location = _evaluation(data, source)
+    example = _example(source)
+    if evaluation is None and example is None:
+        raise MissingSignatureError(
+            f"{model_uri!r} has no input example, so there is nothing to run it on; give evaluation"
+            " data with --data FILE, or log the model again with input_example=X[:5]"
+        )
+    return PreparedSource(source, evaluation, location, example)
+
+
+def log_source(prepared: PreparedSource, *, parent_run_id: str | None = None) -> SourceRecord:
+    """Record the source model and its rows in a run.
+
+    A model that is a local folder is uploaded, since later steps may run elsewhere.
+    """
+    source = prepared.source
+    with step_run("log_source", parent_run_id) as run:
+        record = SourceRecord(
+            run_id=run.info.run_id,
+            uri=source.uri,
+            model_uri=_reachable_uri(source, run),
+            framework=source.framework,
+            digest=source.digest,
+            size_bytes=source.size_bytes,
+            signature=str(source.signature),
+            evaluation=_keep(prepared.evaluation, "evaluation", prepared.location),
+            example=_keep(prepared.example, "example", ""),
+        )
+        _link(source, record, prepared.evaluation or prepared.example)
+        log_record(record, SOURCE)
+        return record
+
+
+def load_inputs(record: SourceRecord) -> tuple[Inputs | None, Inputs | None]:
+    """Evaluation data and input example, as log_source kept them."""
+    import mlflow
+
+    def load(kept: DataRecord | None) -> Inputs | None:
+        if kept is None:
+            return None
+        path = mlflow.artifacts.download_artifacts(f"runs:/{record.run_id}/{kept.artifact}")
+        return Inputs.load(Path(path), kept.origin)
+
+    return load(record.evaluation), load(record.example)
+
+
+def _evaluation(data: object, source: SourceModel) -> tuple[Inputs | None, str]:
+    if data is None or data == "":
+        return None, ""
+    if isinstance(data, str | Path):
+        return read_evaluation_data(str(data), source.signature), str(data)
+    return as_inputs(data, source.signature), ""
+
+
+def _example(source: SourceModel) -> Inputs | None:
+    if source.metadata is None or source.signature is None:
+        return None
+    return input_example(source.metadata, source.folder, source.signature)
+
+
+def _reachable_uri(source: SourceModel, run) -> str:
+    if ":/" in source.resolved_uri and not source.resolved_uri.startswith("file:"):
+        return source.resolved_uri
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    logged = client.create_logged_model(
+        run.info.experiment_id, name="source", source_run_id=run.info.run_id
+    )
+    client.log_model_artifacts(logged.model_id, str(source.folder))
+    client.finalize_logged_model(logged.model_id, "READY")
+    return f"models:/{logged.model_id}"
+
+
+def _keep(inputs: Inputs | None, name: str, location: str) -> DataRecord | None:
+    if inputs is None:
+        return None
+    import mlflow
+
+    with scratch_folder() as folder:
+        path = inputs.save(folder)
+        mlflow.log_artifact(str(path), f"inputs/{name}")
+    return DataRecord(
+        artifact=f"inputs/{name}/{path.name}",
+        origin=inputs.origin,
+        rows=inputs.rows,
+        digest=inputs.digest(),
+        location=location,
+    )
+
+
+def _link(source: SourceModel, record: SourceRecord, inputs: Inputs | None) -> None:
+    """Parameters, and MLflow's own links to the source model and the data set."""
+    import mlflow
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModelInput
+
+    mlflow.log_params(
+        {"source_uri": record.model_uri, "framework": record.framework, "digest": record.digest}
+    )
+    if inputs is not None:
+        mlflow.log_input(mlflow_dataset(record, inputs), context="evaluation")
+    if model_id := getattr(source.metadata, "model_id", None):
+        MlflowClient().log_inputs(record.run_id, models=[LoggedModelInput(model_id)])
+
+
+def mlflow_dataset(record: SourceRecord, inputs: Inputs):
+    """The rows as an MLflow data set, so that the UI links runs, models and data."""
+    import mlflow.data
+    import pandas as pd
+
+    kept = record.evaluation or record.example
+    source = mlflow.get_artifact_uri(kept.artifact)
+    # MLflow warns that several of its own readers fit an artifact; each of them does.
+    warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted")
+    options = {"source": source, "name": kept.origin, "digest": kept.digest[:12]}
+    if isinstance(inputs.data, pd.DataFrame):
+        return mlflow.data.from_pandas(inputs.data, **options)
+    return mlflow.data.from_numpy(inputs.data, **options)

@@ -1,0 +1,80 @@
+"""Step 3: build the other candidates from the converted model; what cannot be built is recorded."""
+
+from __future__ import annotations
+
+from mlflow_onnx_flavor import candidates
+from mlflow_onnx_flavor.attestation import digest_of, size_of
+from mlflow_onnx_flavor.candidates.base import CandidateError
+from mlflow_onnx_flavor.configuration import Configuration
+from mlflow_onnx_flavor.conversion import Conversion
+from mlflow_onnx_flavor.steps.convert import CONVERTED, log_candidate
+from mlflow_onnx_flavor.steps.downloads import model_folder, source_model
+from mlflow_onnx_flavor.steps.log_source import load_inputs
+from mlflow_onnx_flavor.steps.records import (
+    CANDIDATES,
+    CONVERSION,
+    SOURCE,
+    CandidateRecord,
+    CandidatesRecord,
+    ConvertedRecord,
+    SkippedCandidate,
+    SourceRecord,
+)
+from mlflow_onnx_flavor.steps.runs import log_record, read_record, scratch_folder, step_run
+
+MODEL_FILE = "model.onnx"
+
+
+def optimize(
+    convert_run_id: str, configuration: Configuration, *, parent_run_id: str | None = None
+) -> CandidatesRecord:
+    """Build and log every candidate that the configuration names."""
+    converted = read_record(convert_run_id, CONVERTED, ConvertedRecord)
+    conversion = read_record(convert_run_id, CONVERSION, Conversion)
+    source_record = read_record(converted.source_run_id, SOURCE, SourceRecord)
+    source = source_model(source_record.model_uri)
+    evaluation, example = load_inputs(source_record)
+    rows = example or evaluation
+    built: list[CandidateRecord] = []
+    skipped: list[SkippedCandidate] = []
+    with step_run("optimize", parent_run_id) as run, scratch_folder() as folder:
+        for name in configuration.candidates:
+            if name == "converted":
+                built.append(_record(name, converted.model_uri, converted.description))
+                continue
+            path = model_folder(converted.model_uri) / MODEL_FILE
+            try:
+                candidate = candidates.build(name, path, conversion.graph, folder / name)
+            except CandidateError as error:
+                skipped.append(SkippedCandidate(name=name, cause=str(error)))
+                continue
+            uri = log_candidate(
+                candidate.path,
+                name,
+                candidate.graph,
+                candidate.session_options,
+                source,
+                rows,
+                configuration,
+            )
+            built.append(_record(name, uri, candidate.description))
+        record = CandidatesRecord(
+            run_id=run.info.run_id,
+            source_run_id=converted.source_run_id,
+            convert_run_id=convert_run_id,
+            candidates=tuple(built),
+            skipped=tuple(skipped),
+        )
+        log_record(record, CANDIDATES)
+        return record
+
+
+def _record(name: str, model_uri: str, description: str) -> CandidateRecord:
+    folder = model_folder(model_uri)
+    return CandidateRecord(
+        name=name,
+        model_uri=model_uri,
+        digest=digest_of(folder),
+        size_bytes=size_of(folder),
+        description=description,
+    )

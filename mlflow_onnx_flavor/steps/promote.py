@@ -1,0 +1,71 @@
+"""Step 7 and its reverse: move the alias to a version whose evidence passes, or back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mlflow_onnx_flavor import registry
+from mlflow_onnx_flavor.configuration import Promotion
+from mlflow_onnx_flavor.registry import Movement
+from mlflow_onnx_flavor.steps.runs import log_record, step_run
+
+MOVEMENT = "movement.json"
+
+
+def promote(
+    registered_model: str,
+    version: str,
+    promotion: Promotion,
+    *,
+    why: str = "",
+    parent_run_id: str | None = None,
+) -> Movement:
+    """`registry.promote`, recorded as a run."""
+    return _recorded(
+        "promote",
+        parent_run_id,
+        lambda: registry.promote(
+            registered_model,
+            version,
+            promotion.alias,
+            previous_alias=promotion.previous_alias,
+            why=why,
+        ),
+    )
+
+
+def rollback(
+    registered_model: str,
+    promotion: Promotion,
+    *,
+    why: str = "",
+    parent_run_id: str | None = None,
+) -> Movement:
+    """`registry.rollback`, recorded as a run."""
+    return _recorded(
+        "rollback",
+        parent_run_id,
+        lambda: registry.rollback(
+            registered_model,
+            promotion.alias,
+            previous_alias=promotion.previous_alias,
+            why=why,
+        ),
+    )
+
+
+def _recorded(step: str, parent_run_id: str | None, move: Callable[[], Movement]) -> Movement:
+    import mlflow
+
+    with step_run(step, parent_run_id):
+        movement = move()
+        mlflow.log_params(
+            {
+                "registered_model": movement.name,
+                "alias": movement.alias,
+                "moved_from": movement.moved_from or "",
+                "moved_to": movement.moved_to,
+            }
+        )
+        log_record(movement, MOVEMENT)
+        return movement

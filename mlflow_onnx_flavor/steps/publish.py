@@ -1,0 +1,88 @@
+"""Put a release where people see it: metrics, parameters, plots and reports in the MLflow run."""
+
+from __future__ import annotations
+
+from mlflow_onnx_flavor.configuration import Configuration
+from mlflow_onnx_flavor.reporting.html import render_html
+from mlflow_onnx_flavor.reporting.junit import render_junit
+from mlflow_onnx_flavor.reporting.metrics import metrics
+from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
+
+REPORT, JUNIT, SUMMARY = "report.html", "junit.xml", "summary.json"
+
+
+def publish(summary: ReleaseSummary) -> str:
+    """Log everything about the release to the active run; returns the URI of the HTML report."""
+    import mlflow
+
+    mlflow.log_params(_parameters(summary))
+    mlflow.log_metrics(metrics(summary))
+    _log_metrics_of_candidates(summary)
+    mlflow.set_tags(_tags(summary))
+    mlflow.log_text(summary.to_json(), SUMMARY)
+    mlflow.log_text(render_junit(summary), JUNIT)
+    mlflow.log_text(render_html(summary), REPORT)
+    _log_plots(summary)
+    return mlflow.get_artifact_uri(REPORT)
+
+
+def run_url(experiment_id: str, run_id: str) -> str:
+    """Where the MLflow UI of a server shows the run; "" for a store without a server."""
+    import mlflow
+
+    server = mlflow.get_tracking_uri()
+    if not server.startswith("http"):
+        return ""
+    return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+
+
+def _parameters(summary: ReleaseSummary) -> dict[str, object]:
+    parameters = {
+        "source_uri": summary.source.resolved_uri,
+        "framework": summary.source.framework,
+        "registered_model": summary.registered_model,
+    }
+    if summary.conversion and summary.conversion.strategy:
+        parameters["strategy"] = summary.conversion.strategy
+        parameters["opset"] = summary.conversion.opset
+    if summary.verdict and summary.verdict.chosen:
+        parameters["chosen"] = summary.verdict.chosen
+    configuration = summary.configuration or Configuration()
+    for gate, section in configuration.gates:
+        for name, value in section:
+            parameters[f"gates.{gate}.{name}"] = value
+    return parameters
+
+
+def _tags(summary: ReleaseSummary) -> dict[str, str]:
+    passed = summary.verdict is not None and summary.verdict.passed
+    tags = {"onnx.verdict": "passed" if passed else "error" if summary.error else "failed"}
+    if summary.registered:
+        tags["onnx.registered"] = summary.registered.uri
+    return tags
+
+
+def _log_metrics_of_candidates(summary: ReleaseSummary) -> None:
+    """The same figures on each candidate's own page, where MLflow compares models."""
+    import mlflow
+
+    if summary.parity is None:
+        return
+    for candidate in summary.parity.candidates:
+        marker = f".{candidate.name}."
+        mine = {
+            name.replace(marker, "."): value
+            for name, value in metrics(summary).items()
+            if marker in name
+        }
+        if mine and candidate.uri.startswith("models:/m-"):
+            mlflow.log_metrics(mine, model_id=candidate.uri.removeprefix("models:/"))
+
+
+def _log_plots(summary: ReleaseSummary) -> None:
+    import mlflow
+
+    from mlflow_onnx_flavor.reporting.plots import figures
+
+    for name, figure in figures(summary).items():
+        mlflow.log_figure(figure, f"plots/{name}.png")

@@ -1,0 +1,83 @@
+"""What the steps hand each other, as JSON artifacts of their runs."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+SOURCE, CONVERSION, CANDIDATES = "source.json", "conversion.json", "candidates.json"
+PARITY, LATENCY, VERDICT = "evidence/parity.json", "evidence/latency.json", "verdict.json"
+EVIDENCE = "evidence.json"  # both, with the providers that are required: what a verdict reads
+REGISTRATION = "registration.json"
+
+
+class StepRecord(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    schema_version: int = 1
+
+
+class DataRecord(StepRecord):
+    """Inputs that a run keeps, as the artifact ``artifact``."""
+
+    artifact: str
+    origin: str
+    rows: int
+    digest: str
+    location: str = ""  # where the user's file was
+
+
+class SourceRecord(StepRecord):
+    """Written by log_source."""
+
+    run_id: str
+    uri: str
+    model_uri: str  # what later steps load: reachable from any machine that reaches the server
+    framework: str
+    digest: str
+    size_bytes: int
+    signature: str
+    evaluation: DataRecord | None
+    example: DataRecord | None
+
+
+class ConvertedRecord(StepRecord):
+    """Written by convert, beside the conversion's own record."""
+
+    run_id: str
+    source_run_id: str
+    model_uri: str
+    description: str
+    seconds: float
+
+
+class CandidateRecord(StepRecord):
+    name: str
+    model_uri: str
+    digest: str
+    size_bytes: int
+    description: str
+
+
+class SkippedCandidate(StepRecord):
+    name: str
+    cause: str
+
+
+class CandidatesRecord(StepRecord):
+    """Written by optimize."""
+
+    run_id: str
+    source_run_id: str
+    convert_run_id: str
+    candidates: tuple[CandidateRecord, ...]
+    skipped: tuple[SkippedCandidate, ...]
+
+
+class RegistrationRecord(StepRecord):
+    """Written by register."""
+
+    run_id: str
+    name: str
+    version: str
+    model_uri: str
+    digest: str
+    candidate: str

@@ -1,0 +1,106 @@
+"""Step 6: judge the evidence; where every gate holds, register exactly the artifact it is about."""
+
+from __future__ import annotations
+
+from mlflow_onnx_flavor import registry
+from mlflow_onnx_flavor.configuration import Configuration
+from mlflow_onnx_flavor.errors import DigestMismatchError, GateFailedError
+from mlflow_onnx_flavor.evidence import LatencyReport, ModelIdentity, ParityReport
+from mlflow_onnx_flavor.gates import ReleaseEvidence, Verdict, judge
+from mlflow_onnx_flavor.reporting.model_card import describe_version, tags
+from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
+from mlflow_onnx_flavor.steps.convert import required_providers
+from mlflow_onnx_flavor.steps.records import (
+    EVIDENCE,
+    LATENCY,
+    PARITY,
+    REGISTRATION,
+    VERDICT,
+    RegistrationRecord,
+)
+from mlflow_onnx_flavor.steps.runs import log_record, read_record, step_run
+from mlflow_onnx_flavor.steps.summarize import summarize
+
+
+def judge_runs(
+    parity_run_id: str, latency_run_id: str, configuration: Configuration
+) -> tuple[ReleaseEvidence, Verdict]:
+    """The verdict on what two runs measured.
+
+    Raises DigestMismatchError where they did not measure the same artifacts.
+    """
+    evidence = ReleaseEvidence(
+        parity=read_record(parity_run_id, PARITY, ParityReport),
+        latency=read_record(latency_run_id, LATENCY, LatencyReport),
+        required=required_providers(configuration),
+    )
+    of_parity = {each.name: each.digest for each in evidence.parity.candidates}
+    of_latency = {each.name: each.digest for each in evidence.latency.candidates}
+    if of_parity != of_latency:
+        raise DigestMismatchError(
+            f"runs {parity_run_id} and {latency_run_id} measured different artifacts; measure the"
+            " candidates of one optimize run in both"
+        )
+    return evidence, judge(evidence, configuration.gates)
+
+
+def register(
+    parity_run_id: str,
+    latency_run_id: str,
+    registered_model: str,
+    configuration: Configuration,
+    *,
+    summary: ReleaseSummary | None = None,
+    parent_run_id: str | None = None,
+) -> RegistrationRecord:
+    """Create a version of ``registered_model`` from the chosen candidate.
+
+    Raises GateFailedError where no candidate passes, and then registers nothing.
+    """
+    evidence, verdict = judge_runs(parity_run_id, latency_run_id, configuration)
+    with step_run("register", parent_run_id) as run:
+        log_record(evidence, EVIDENCE)
+        log_record(verdict, VERDICT)
+        if verdict.chosen is None:
+            raise GateFailedError(why_not(verdict))
+        chosen = _identity(evidence, verdict.chosen)
+        if summary is None:
+            summary = summarize(
+                parity_run_id=parity_run_id,
+                latency_run_id=latency_run_id,
+                verdict=verdict,
+                configuration=configuration,
+                registered_model=registered_model,
+            )
+        version = registry.register(
+            registered_model,
+            chosen.uri,
+            chosen.digest,
+            run.info.run_id,
+            tags(summary),
+            describe_version(summary),
+        )
+        record = RegistrationRecord(
+            run_id=run.info.run_id,
+            name=registered_model,
+            version=version,
+            model_uri=f"models:/{registered_model}/{version}",
+            digest=chosen.digest,
+            candidate=chosen.name,
+        )
+        log_record(record, REGISTRATION)
+        return record
+
+
+def why_not(verdict: Verdict) -> str:
+    """One sentence: the first failed gate of each candidate."""
+    firsts = {finding.candidate: finding for finding in reversed(verdict.failures())}
+    reasons = "; ".join(
+        f"{name}: {finding.gate} {finding.measured}, required {finding.required}"
+        for name, finding in reversed(firsts.items())
+    )
+    return f"no candidate passes every gate ({reasons}); nothing was registered"
+
+
+def _identity(evidence: ReleaseEvidence, name: str) -> ModelIdentity:
+    return next(each for each in evidence.parity.candidates if each.name == name)

@@ -1,0 +1,109 @@
+"""Gather what the steps recorded into the one summary that every report reads."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from mlflow_onnx_flavor._version import __version__
+from mlflow_onnx_flavor.configuration import Configuration
+from mlflow_onnx_flavor.conversion import Conversion
+from mlflow_onnx_flavor.evidence import LatencyReport, ParityReport
+from mlflow_onnx_flavor.gates import Verdict
+from mlflow_onnx_flavor.reporting.summary import (
+    AttemptSummary,
+    ConversionSummary,
+    DataSummary,
+    ReleaseSummary,
+    SkippedCandidate,
+    SourceSummary,
+)
+from mlflow_onnx_flavor.steps.records import (
+    CANDIDATES,
+    CONVERSION,
+    LATENCY,
+    PARITY,
+    SOURCE,
+    CandidatesRecord,
+    DataRecord,
+    SourceRecord,
+)
+from mlflow_onnx_flavor.steps.runs import read_record
+
+
+def summarize(
+    *,
+    parity_run_id: str,
+    latency_run_id: str,
+    verdict: Verdict,
+    configuration: Configuration,
+    registered_model: str,
+) -> ReleaseSummary:
+    """The summary of a release whose steps ran one by one, from their records."""
+    import mlflow
+
+    optimize_run_id = mlflow.get_run(parity_run_id).data.params["optimize_run_id"]
+    built = read_record(optimize_run_id, CANDIDATES, CandidatesRecord)
+    source = read_record(built.source_run_id, SOURCE, SourceRecord)
+    conversion = read_record(built.convert_run_id, CONVERSION, Conversion)
+    return ReleaseSummary(
+        package_version=__version__,
+        finished_at=now(),
+        source=summarize_source(source),
+        registered_model=registered_model,
+        configuration=configuration,
+        data=summarize_data(source),
+        conversion=summarize_conversion(conversion.attempts, conversion),
+        skipped=summarize_skipped(built),
+        parity=read_record(parity_run_id, PARITY, ParityReport),
+        latency=read_record(latency_run_id, LATENCY, LatencyReport),
+        verdict=verdict,
+    )
+
+
+def now() -> str:
+    """The time, ISO 8601 with its offset from UTC."""
+    return datetime.now(UTC).astimezone().isoformat(timespec="seconds")
+
+
+def summarize_source(source: SourceRecord) -> SourceSummary:
+    return SourceSummary(
+        uri=source.uri,
+        resolved_uri=source.model_uri,
+        framework=source.framework,
+        digest=source.digest,
+        run_id=source.run_id,
+        signature=source.signature,
+    )
+
+
+def summarize_data(source: SourceRecord) -> DataSummary | None:
+    kept: DataRecord | None = source.evaluation or source.example
+    if kept is None:
+        return None
+    return DataSummary(name=kept.origin, path=kept.location, rows=kept.rows, digest=kept.digest)
+
+
+def summarize_conversion(attempts, conversion: Conversion | None) -> ConversionSummary:
+    """``attempts`` alone where every one of them failed."""
+    return ConversionSummary(
+        attempts=tuple(
+            AttemptSummary(
+                strategy=attempt.strategy,
+                why=attempt.why,
+                exporter=attempt.exporter,
+                exporter_version=attempt.exporter_version,
+                seconds=attempt.seconds,
+                outcome=attempt.outcome,
+                cause=attempt.cause,
+                remedy=attempt.remedy,
+            )
+            for attempt in attempts
+        ),
+        strategy=conversion.strategy if conversion else None,
+        opset=conversion.opset if conversion else None,
+        seconds=sum(attempt.seconds for attempt in attempts),
+    )
+
+
+def summarize_skipped(built: CandidatesRecord) -> tuple[SkippedCandidate, ...]:
+    return tuple(SkippedCandidate(name=each.name, reason=each.cause) for each in built.skipped)

@@ -1,0 +1,20 @@
+"""`mlflow run . -e log_source`: record the source model and the rows to release it on."""
+
+from pipelines.arguments import end, parsed
+
+
+def main() -> None:
+    arguments = parsed(__doc__, ["model_uri"], ["data", "parent_run_id"])
+
+    def step() -> str:
+        from mlflow_onnx_flavor.steps.log_source import log_source, prepare_source
+
+        prepared = prepare_source(arguments.model_uri, arguments.data)
+        record = log_source(prepared, parent_run_id=arguments.parent_run_id)
+        return f"source_run_id={record.run_id}"
+
+    end(step)
+
+
+if __name__ == "__main__":
+    main()
