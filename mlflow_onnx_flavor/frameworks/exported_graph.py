@@ -15,10 +15,16 @@ if TYPE_CHECKING:
 STANDARD_OPSET = 15
 
 
-def save(model: onnx.ModelProto, path: Path, outputs: Mapping[str, str]) -> tuple[str, ...]:
+def save(
+    model: onnx.ModelProto,
+    path: Path,
+    outputs: Mapping[str, str],
+    inputs: Mapping[str, str] | None = None,
+) -> tuple[str, ...]:
     """Write ``model`` with the graph outputs ``outputs`` (name in the graph -> name to carry).
 
-    Outputs that are not named are dropped; returns the names in the graph's order.
+    Outputs that are not named are dropped; ``inputs`` renames graph inputs alike.  Returns the
+    names of the outputs in the graph's order.
     """
     import onnx
 
@@ -28,7 +34,8 @@ def save(model: onnx.ModelProto, path: Path, outputs: Mapping[str, str]) -> tupl
     kept = [each for each in model.graph.output if each.name in outputs]
     del model.graph.output[:]
     model.graph.output.extend(kept)
-    _rename(model.graph, {old: new for old, new in outputs.items() if old != new})
+    names = {**outputs, **(inputs or {})}
+    _rename(model.graph, {old: new for old, new in names.items() if old != new})
     onnx.save_model(model, str(path))
     return tuple(each.name for each in model.graph.output)
 
@@ -117,7 +124,7 @@ def _replace(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
                 _replace(inner, names)
-    for value in (*graph.output, *graph.value_info):
+    for value in (*graph.input, *graph.output, *graph.value_info):
         value.name = names.get(value.name, value.name)
 
 
