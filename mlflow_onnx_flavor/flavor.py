@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from mlflow_onnx_flavor._version import __version__
 from mlflow_onnx_flavor.errors import CorruptModelError
 from mlflow_onnx_flavor.graph_spec import GraphSpec
+from mlflow_onnx_flavor.onnx_files import copy_model
 
 if TYPE_CHECKING:
     import onnx
@@ -268,7 +269,7 @@ def _ship_scoring(code: Path) -> str:
 def _write_model(onnx_model: Any, folder: Path) -> None:
     target = folder / MODEL_FILE
     if isinstance(onnx_model, str | os.PathLike):
-        _copy_model(Path(onnx_model), target)
+        copy_model(Path(onnx_model), target)
         return
     import onnx
 
@@ -279,33 +280,6 @@ def _write_model(onnx_model: Any, folder: Path) -> None:
     copy = onnx.ModelProto()
     copy.CopyFrom(onnx_model)
     onnx.save_model(copy, str(target), save_as_external_data=True, location=f"{MODEL_FILE}.data")
-
-
-def _copy_model(source: Path, target: Path) -> None:
-    """The file as ``model.onnx``, and its external data under the names that it refers to."""
-    import onnx
-    from google.protobuf.message import DecodeError
-    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
-
-    try:
-        model = onnx.load(str(source), load_external_data=False)
-    except (DecodeError, OSError, ValueError) as error:
-        raise CorruptModelError(f"{str(source)!r} is not a readable ONNX file: {error}") from error
-    shutil.copyfile(source, target)
-    locations = {
-        ExternalDataInfo(tensor).location
-        for tensor in model.graph.initializer
-        if uses_external_data(tensor)
-    }
-    for location in sorted(locations):
-        file = (source.parent / location).resolve()
-        if source.parent.resolve() not in file.parents:
-            raise CorruptModelError(
-                f"{source.name!r} keeps weights in {location!r}, outside its own folder; save it"
-                " again with its external data beside it"
-            )
-        (target.parent / location).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target.parent / location)
 
 
 def _with_outputs_param(signature: ModelSignature) -> ModelSignature:

@@ -10,8 +10,6 @@ from collections.abc import Iterable
 from math import ceil, log, log1p, prod
 from typing import TypeVar
 
-from scipy.stats import beta
-
 from mlflow_onnx_flavor.configuration import Gates, LatencyGate, ParityGate
 from mlflow_onnx_flavor.evidence import (
     Evidence,
@@ -117,6 +115,8 @@ def upper_bound(disagreements: int, rows: int, confidence: float) -> float:
     """One-sided upper bound on the true disagreement rate (Clopper and Pearson, 1934)."""
     if rows == 0 or disagreements >= rows:
         return 1.0
+    from scipy.stats import beta  # close to a second to import, and most commands need no verdict
+
     return float(beta.ppf(confidence, disagreements + 1, rows - disagreements))
 
 

@@ -8,7 +8,6 @@ The loaded model is the module's state: a worker holds one source.
 
 from __future__ import annotations
 
-import importlib.metadata
 import time
 import warnings
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor import answers, frameworks
+from mlflow_onnx_flavor.environment import versions
 from mlflow_onnx_flavor.errors import CorruptModelError, MissingFrameworkError
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
 from mlflow_onnx_flavor.graph_spec import GraphSpec, PredictionPart, PredictionSpec
@@ -49,7 +49,7 @@ def load(model_path: str, framework: str) -> dict[str, Any]:
         ) from error
     _loaded.update(source=source, framework=module)
     return {
-        "versions": _versions(module.distributions),
+        "versions": versions(module.distributions),
         "load_seconds": (time.perf_counter_ns() - begun_ns) / 1e9,
     }
 
@@ -75,7 +75,7 @@ def plan(example_path: str) -> dict[str, Any]:
                 "name": each.name,
                 "why": each.why,
                 "exporter": each.exporter,
-                "exporter_version": _versions((each.exporter,)).get(each.exporter, ""),
+                "exporter_version": versions((each.exporter,)).get(each.exporter, ""),
             }
             for each in strategies
         ],
@@ -216,13 +216,3 @@ def _opset(path: Path) -> int:
 
     model = onnx.load(str(path), load_external_data=False)
     return max(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
-
-
-def _versions(distributions: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for name in distributions:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # one of several names for the same thing, such as tensorflow-cpu
-    return found

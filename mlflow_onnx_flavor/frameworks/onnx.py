@@ -5,7 +5,6 @@ Outputs: those of the graph, under their own names.  The graph is checked and ne
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pandas as pd
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
 from mlflow_onnx_flavor.graph_spec import FeedSpec
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.onnx_files import copy_model
 from mlflow_onnx_flavor.scoring import ScoringSession, load_session
 from mlflow_onnx_flavor.scoring.feeds import inferred_feeds
 
@@ -60,24 +60,9 @@ def _copy(source: LoadedSource, example: Inputs, path: Path) -> Export:
     if file.is_dir():
         file = file / source.flavor["data"]
     onnx.checker.check_model(str(file))
-    shutil.copyfile(file, path)
-    for location in external_files(file):
-        (path.parent / location).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file.parent / location, path.parent / location)
+    copy_model(file, path)
     outputs = tuple(source.native.output_names)
     return Export(feeds=_feeds(source, example), outputs=outputs, prediction=outputs)
-
-
-def external_files(file: Path) -> list[str]:
-    """The files, relative to ``file``'s folder, in which its weights are kept."""
-    import onnx
-    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
-
-    graph = onnx.load(str(file), load_external_data=False).graph
-    found = (
-        ExternalDataInfo(each).location for each in graph.initializer if uses_external_data(each)
-    )
-    return sorted(set(found))
 
 
 def _feeds(source: LoadedSource, example: Inputs) -> tuple[FeedSpec, ...]:

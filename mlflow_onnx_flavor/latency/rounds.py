@@ -22,8 +22,8 @@ MIN_CALLS, MAX_CALLS = 2, 500
 WARMUP_CALLS = 2
 MIN_ROUNDS, MAX_ROUNDS = 12, 200
 ENOUGH_HALF_WIDTH = 0.03
-# Narrow intervals are worth this long; only a wide one may use the rest of the budget.
-GOOD_HALF_WIDTH, GOOD_SECONDS = 0.10, 10.0
+# After this long an interval that is fairly narrow is enough; only a wide one uses the budget.
+GOOD_HALF_WIDTH, GOOD_SECONDS = 0.10, 4.0
 # A block that takes this many times its share of the budget is a hang.
 HANG_FACTOR = 10.0
 

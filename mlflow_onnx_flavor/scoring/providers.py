@@ -94,7 +94,7 @@ def _devices(name: str) -> list:
     devices = [each for each in ort.get_ep_devices() if each.ep_name == name]
     if not devices:
         raise ExecutionProviderUnavailable(
-            f"execution provider {name!r} is installed but finds no device on this machine"
+            f"execution provider {name!r} is installed, but supports no device of this machine"
         )
     return devices[:1]
 
