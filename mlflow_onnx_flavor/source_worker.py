@@ -17,7 +17,7 @@ import numpy as np
 
 from mlflow_onnx_flavor import answers, frameworks
 from mlflow_onnx_flavor.environment import versions
-from mlflow_onnx_flavor.errors import CorruptModelError, MissingFrameworkError
+from mlflow_onnx_flavor.errors import CorruptModelError, MissingFrameworkError, OnnxFlavorError
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
 from mlflow_onnx_flavor.graph_spec import GraphSpec, PredictionPart, PredictionSpec
 from mlflow_onnx_flavor.inputs import Inputs
@@ -42,6 +42,8 @@ def load(model_path: str, framework: str) -> dict[str, Any]:
             f"the model needs the module {error.name!r}, which this environment lacks; install what"
             " the model's requirements.txt names"
         ) from error
+    except OnnxFlavorError:
+        raise
     except Exception as error:  # whatever a framework raises on bytes that it cannot read
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise CorruptModelError(

@@ -50,8 +50,8 @@ def test_providers_are_names_or_names_with_options():
     [
         ({"gate": {}}, "unknown key 'gate'; did you mean 'gates'?"),
         (
-            {"gates": {"parity": {"max_disagrement_rate": 1}}},
-            "unknown key 'gates.parity.max_disagrement_rate'; did you mean 'max_disagreement_rate'?",
+            {"gates": {"parity": {"tolerence": 1}}},
+            "unknown key 'gates.parity.tolerence'; did you mean 'tolerance'?",
         ),
         ({"gates": {"latency": {"batch_sizes": [0]}}}, "gates.latency.batch_sizes.0: .*, got 0"),
         ({"gates": {"parity": {"confidence": 2}}}, "gates.parity.confidence: .*, got 2"),

@@ -31,6 +31,7 @@ def save(
     if all(each.domain for each in model.opset_import):
         # Only ai.onnx.ml is used; onnxruntime still wants to know the version of the standard.
         model.opset_import.append(onnx.helper.make_opsetid("", STANDARD_OPSET))
+    _use_common_locale(model.graph)
     kept = [each for each in model.graph.output if each.name in outputs]
     del model.graph.output[:]
     model.graph.output.extend(kept)
@@ -83,8 +84,8 @@ def answer_as(model: onnx.ModelProto, found: str, output: str, ndim: int) -> dic
 def plain_attributes() -> Iterator[None]:
     """Let exporters hand numpy values to `onnx.helper.make_attribute`.
 
-    skl2onnx's HistGradientBoosting converter gives arrays and np.uint32 as attributes, which onnx
-    refuses.  The function is put back afterwards.
+    skl2onnx's HistGradientBoosting converter gives arrays, np.uint32 and truth values among
+    integers as attributes, which onnx refuses.  The function is put back afterwards.
     """
     from onnx import helper
 
@@ -102,10 +103,25 @@ def plain_attributes() -> Iterator[None]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
+        return _plain(value.tolist())
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
-    return value
+    return int(value) if isinstance(value, bool) else value
+
+
+def _use_common_locale(graph: onnx.GraphProto) -> None:
+    """Let StringNormalizer use C.UTF-8, which every Linux image has.
+
+    onnxruntime takes en_US.UTF-8 where nothing is said, and slim images lack it: the model would
+    not load where it is served.
+    """
+    from onnx import helper
+
+    for node in graph.node:
+        if node.op_type == "StringNormalizer":
+            others = [each for each in node.attribute if each.name != "locale"]
+            del node.attribute[:]
+            node.attribute.extend([*others, helper.make_attribute("locale", "C.UTF-8")])
 
 
 def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:

@@ -25,7 +25,6 @@ from mlflow_onnx_flavor.frameworks.exported_graph import answer_as, plain_attrib
 from mlflow_onnx_flavor.frameworks.sklearn_double import (
     cast_around_trees,
     register_double_imputer,
-    trees_cast_to_float32,
 )
 from mlflow_onnx_flavor.frameworks.sklearn_text import with_empty_for_missing
 from mlflow_onnx_flavor.graph_spec import FeedSpec
@@ -45,9 +44,13 @@ def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
     import mlflow.pyfunc
     import mlflow.sklearn
 
-    return LoadedSource(
-        mlflow.sklearn.load_model(str(path)), mlflow.pyfunc.load_model(str(path)), path, flavor
-    )
+    native = mlflow.sklearn.load_model(str(path))
+    if not hasattr(native, "predict"):
+        raise UnsupportedModelError(
+            f"{type(native).__name__} has no predict method, so MLflow cannot serve it; put it into"
+            " a pipeline that ends in an estimator"
+        )
+    return LoadedSource(native, mlflow.pyfunc.load_model(str(path)), path, flavor)
 
 
 def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
@@ -63,11 +66,6 @@ def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndar
 
 def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
     """float32 before float64; one matrix where every column is a number, else one input each."""
-    if not hasattr(source.native, "predict"):
-        raise UnsupportedModelError(
-            f"{type(source.native).__name__} has no predict method, so MLflow cannot serve it;"
-            " put it into a pipeline that ends in an estimator"
-        )
     found: list[Strategy] = []
     if all_numeric(example) and not _selects_by_name(source.native, example):
         for dtype in ("float32", "float64"):
@@ -123,7 +121,7 @@ def _export(
             target_opset=target_opset(),
         )
     if any(feed.dtype == "float64" for feed in feeds):
-        cast_around_trees(exported, trees_cast_to_float32(model))
+        cast_around_trees(exported)
     found = [each.name for each in exported.graph.output]
     names = (LABEL, PROBABILITIES) if _has_probabilities(model) else (LABEL,)
     # skl2onnx gives label and probabilities, or the prediction, first and in this order.

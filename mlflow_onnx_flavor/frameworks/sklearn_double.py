@@ -3,8 +3,9 @@
 1. SimpleImputer becomes ai.onnx.ml's Imputer, which onnxruntime has for float32 only: written here
    with Where, and with the statistics in float64.
 2. Tree ensembles give float32 by the standard, where skl2onnx declares float64: cast behind them.
-3. scikit-learn's trees cast their input to float32 before they compare (all but histogram-based
-   boosting): cast in front of them, so that every row takes the source's branch.
+3. The thresholds of tree ensembles are float32 by the standard: cast in front of them, so that a
+   value and a threshold that are equal are rounded alike.  It is also what scikit-learn's own trees
+   do (all but histogram-based boosting).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def register_double_imputer() -> None:
     register_converter("SklearnSimpleImputer", convert, overwrite=True)
 
 
-def cast_around_trees(model: onnx.ModelProto, trees_cast_to_float32: bool) -> None:
+def cast_around_trees(model: onnx.ModelProto) -> None:
     """Put the casts of rules 2 and 3 around every tree ensemble of ``model``."""
     from onnx import helper
 
@@ -46,10 +47,9 @@ def cast_around_trees(model: onnx.ModelProto, trees_cast_to_float32: bool) -> No
         if node.op_type not in _TREES:
             mended.append(node)
             continue
-        if trees_cast_to_float32:
-            narrowed = f"{node.input[0]}_{node.output[-1]}_float32"
-            mended.append(helper.make_node("Cast", [node.input[0]], [narrowed], to=_FLOAT))
-            node.input[0] = narrowed
+        narrowed = f"{node.input[0]}_{node.output[-1]}_narrowed"
+        mended.append(helper.make_node("Cast", [node.input[0]], [narrowed], to=_FLOAT))
+        node.input[0] = narrowed
         mended.append(node)
         scores = node.output[-1]
         if declared.get(scores, _DOUBLE) == _DOUBLE:
@@ -57,11 +57,6 @@ def cast_around_trees(model: onnx.ModelProto, trees_cast_to_float32: bool) -> No
             mended.append(helper.make_node("Cast", [f"{scores}_float32"], [scores], to=_DOUBLE))
     del model.graph.node[:]
     model.graph.node.extend(mended)
-
-
-def trees_cast_to_float32(model: Any) -> bool:
-    """Whether the trees of a scikit-learn model compare in float32: not the histogram-based."""
-    return "HistGradientBoosting" not in repr(model)
 
 
 def _convert_double_imputer(scope: Any, operator: Any, container: Any) -> None:

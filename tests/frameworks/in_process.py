@@ -1,0 +1,36 @@
+"""A source worker's tasks in the test's own process: the same code, without a start for each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlflow_onnx_flavor import source_worker
+from mlflow_onnx_flavor.conversion import Conversion, convert_model
+from mlflow_onnx_flavor.errors import OnnxFlavorError, WorkerTaskError
+from mlflow_onnx_flavor.inputs import Inputs
+
+
+class InProcessSource:
+    """Stands in for `SourceModelWorker` where nothing is meant to crash."""
+
+    def __init__(self, folder: Path, framework: str, scratch: Path):
+        self.framework, self._scratch = framework, scratch
+        self.versions = source_worker.load(str(folder), framework)["versions"]
+
+    def call(self, task: str, timeout_s: float = 0.0, **arguments):
+        try:
+            return getattr(source_worker, task)(**arguments)
+        except OnnxFlavorError:
+            raise
+        except Exception as error:
+            raise WorkerTaskError(f"{type(error).__name__}: {error}") from error
+
+    def path_of(self, inputs: Inputs) -> Path:
+        return inputs.save(self._scratch / inputs.digest()[:16])
+
+
+def converted(
+    folder: Path, framework: str, example: Inputs, evaluation: Inputs | None, out: Path
+) -> tuple[Conversion, InProcessSource]:
+    source = InProcessSource(folder, framework, out / "inputs")
+    return convert_model(folder, framework, example, evaluation, out, worker=source), source
