@@ -149,10 +149,9 @@ def _call(source: LoadedSource) -> Callable[[Mapping[str, Any]], dict[str, Any]]
     model = source.native
     if _is_keras(model):
         return lambda tensors: _named(model(_positional(tensors), training=False), model)
-    signatures = getattr(model, "signatures", None)
-    if signatures:
+    if _takes_columns(source):
         key = source.flavor.get("signature_def_key") or "serving_default"
-        infer = signatures[key]
+        infer = model.signatures[key]
         return lambda tensors: dict(infer(**tensors))
     return lambda tensors: _named(model(_positional(tensors)), model)
 
@@ -196,6 +195,9 @@ def _feeds(source: LoadedSource, inputs: Inputs) -> tuple[FeedSpec, ...]:
 
 
 def _takes_columns(source: LoadedSource) -> bool:
+    """Whether MLflow serves a SavedModel's signature; it calls a tf.Module as a function."""
+    if source.flavor.get("model_type") == "tf2-module":
+        return False
     return not _is_keras(source.native) and bool(getattr(source.native, "signatures", None))
 
 
