@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from mlflow_onnx_flavor.evidence import ERROR_THRESHOLDS, OutputParity
@@ -35,7 +37,8 @@ def _compare_labels(name: str, source: np.ndarray, candidate: np.ndarray) -> Out
     common = _common(name, "labels", source, candidate)
     if source.shape != candidate.shape:
         return OutputParity(**common, label_disagreements=len(source))
-    unequal = _unequal(source, candidate).reshape(len(source), -1).any(axis=1)
+    flat = (len(source), prod(source.shape[1:]))
+    unequal = _unequal(source, candidate).reshape(flat).any(axis=1)
     return OutputParity(**common, label_disagreements=int(unequal.sum()))
 
 
@@ -65,8 +68,9 @@ def _compare_scores(
     if source.shape != candidate.shape:
         every = (len(source),) * len(ERROR_THRESHOLDS)
         return OutputParity(**common, auto_tolerance=tolerance, rows_above=every)
-    expected = source.astype(np.float64).reshape(len(source), -1)
-    found = candidate.astype(np.float64).reshape(len(source), -1)
+    flat = (len(source), prod(source.shape[1:]))
+    expected = source.astype(np.float64).reshape(flat)
+    found = candidate.astype(np.float64).reshape(flat)
     both_finite = np.isfinite(expected) & np.isfinite(found)
     same_nonfinite = (np.isnan(expected) & np.isnan(found)) | (expected == found)
     mismatched_rows = (~both_finite & ~same_nonfinite).any(axis=1)

@@ -1,0 +1,107 @@
+"""A conversion in its child process: exporters that crash or hang are lines of the record."""
+
+from __future__ import annotations
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LinearRegression
+
+from mlflow_onnx_flavor.conversion import convert_model
+from mlflow_onnx_flavor.errors import ConversionError, CorruptModelError
+from mlflow_onnx_flavor.inputs import Inputs
+
+ROWS = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [0.0, 1.0, 0.0]})
+
+
+class Trap(np.ndarray):
+    """Coefficients that predict, but do ``deed`` the moment that the exporter reads them."""
+
+    deed = "abort"
+
+    def __array_finalize__(self, other):
+        import inspect
+        import os
+        import time
+
+        self.deed = getattr(other, "deed", "abort")
+        if any("skl2onnx" in frame.filename for frame in inspect.stack()):
+            if self.deed == "abort":
+                os.abort()
+            time.sleep(60)
+
+    def __reduce__(self):
+        return _trap, (np.asarray(self).tolist(), self.deed)
+
+
+def _trap(values, deed):
+    trap = np.asarray(values).view(Trap)
+    trap.deed = deed
+    return trap
+
+
+def die(_rows):
+    """Stands for a native library that crashes."""
+    import os
+
+    os.abort()
+
+
+def save(model, folder):
+    mlflow.sklearn.save_model(
+        model,
+        str(folder),
+        signature=mlflow.models.infer_signature(ROWS),
+        serialization_format="cloudpickle",
+        pip_requirements=[],
+    )
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _by_value(monkeypatch):
+    """The classes of this file travel inside the pickle: the child cannot import the tests."""
+    import sys
+
+    import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def test_a_right_conversion_records_what_was_tried(tmp_path):
+    folder = save(LinearRegression().fit(ROWS, [1.0, 2.0, 3.0]), tmp_path / "source")
+    conversion = convert_model(folder, "sklearn", Inputs(ROWS), None, tmp_path)
+    assert conversion.path == tmp_path / "model.onnx" and conversion.path.exists()
+    assert conversion.attempts[0].outcome == "converted"
+    assert {each.outcome for each in conversion.attempts[1:]} == {"not tried"}
+    assert conversion.attempts[0].exporter_version and conversion.attempts[0].seconds > 0
+    assert type(conversion).model_validate_json(conversion.model_dump_json()) == conversion
+
+
+def test_a_source_that_kills_its_process_is_a_crash_with_its_signal(tmp_path):
+    model = LinearRegression().fit(ROWS, [1.0, 2.0, 3.0])
+    model.predict = die
+    folder = save(model, tmp_path / "source")
+    with pytest.raises(ConversionError, match="SIGABRT"):
+        convert_model(folder, "sklearn", Inputs(ROWS), None, tmp_path)
+
+
+@pytest.mark.parametrize(("deed", "outcome"), [("abort", "crashed"), ("hang", "timed out")])
+def test_an_exporter_that_dies_or_hangs_is_an_attempt(deed, outcome, tmp_path):
+    model = LinearRegression().fit(ROWS, [1.0, 2.0, 3.0])
+    model.coef_ = _trap(model.coef_.tolist(), deed)
+    folder = save(model, tmp_path / "source")
+    with pytest.raises(ConversionError) as caught:
+        convert_model(folder, "sklearn", Inputs(ROWS), None, tmp_path, strategy_timeout_s=3.0)
+    assert outcome in {each.outcome for each in caught.value.attempts}
+
+
+def test_a_broken_pickle_is_one_sentence(tmp_path):
+    folder = save(LinearRegression().fit(ROWS, [1.0, 2.0, 3.0]), tmp_path / "source")
+    (folder / "model.pkl").write_bytes(b"broken")
+    with pytest.raises(CorruptModelError, match="sklearn cannot load the model") as caught:
+        convert_model(folder, "sklearn", Inputs(ROWS), None, tmp_path)
+    assert "\n" not in str(caught.value)
