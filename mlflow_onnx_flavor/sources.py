@@ -106,7 +106,10 @@ def read_metadata(folder: Path, model_uri: str) -> Model:
 
     try:
         metadata = Model.load(str(folder))
-    except (MlflowException, OSError, ValueError, TypeError, yaml.YAMLError) as error:
+    except (
+        *(MlflowException, OSError, ValueError, yaml.YAMLError),
+        *(AttributeError, KeyError, TypeError),  # what MLflow raises on YAML of another shape
+    ) as error:
         raise errors.CorruptModelError(
             f"{model_uri!r} has no readable MLmodel file ({one_line(error)}); log the model again"
         ) from error

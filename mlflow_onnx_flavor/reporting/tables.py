@@ -89,6 +89,9 @@ def gates_table(findings: Iterable[Finding]) -> Table:
 
 def parity_table(summary: ReleaseSummary) -> Table:
     names = ProviderNames(summary)
+    of_place = ["Candidate", "Execution provider", "Inputs", ">Batch", ">Rows", "Status"]
+    of_output = ["Output", ">Differ", ">Tolerance", ">Max abs", ">p99.9 abs"]
+    of_output += [">Max rel", ">p99.9 rel", "Type", "Shape"]
     rows = []
     for row in summary.parity.rows if summary.parity else ():
         place = (
@@ -101,13 +104,8 @@ def parity_table(summary: ReleaseSummary) -> Table:
         )
         rows += [place + _output_cells(output, summary) for output in row.outputs]
         if not row.outputs:
-            rows.append(place + (Cell(NOTHING, "muted"),) * 8)
-    return table(
-        ["Candidate", "Execution provider", "Inputs", ">Batch", ">Rows", "Status", "Output"]
-        + [">Differ", ">Tolerance", ">Max abs", ">p99.9 abs", ">Max rel", ">p99.9 rel"]
-        + ["Type", "Shape"],
-        rows,
-    )
+            rows.append(place + (Cell(NOTHING, "muted"),) * len(of_output))
+    return table(of_place + of_output, rows)
 
 
 def form_table(summary: ReleaseSummary) -> Table:

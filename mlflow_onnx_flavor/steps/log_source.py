@@ -135,17 +135,36 @@ def _link(source: SourceModel, record: SourceRecord, inputs: Inputs | None) -> N
     )
     if inputs is not None:
         mlflow.log_input(mlflow_dataset(record, inputs), context="evaluation")
-    if model_id := getattr(source.metadata, "model_id", None):
+    if model_id := _logged_model_id(record.model_uri):
         MlflowClient().log_inputs(record.run_id, models=[LoggedModelInput(model_id)])
+
+
+def _logged_model_id(model_uri: str) -> str | None:
+    """MLflow's id of the model that ``models:/m-...`` or ``models:/NAME/VERSION`` names."""
+    from mlflow import MlflowClient
+
+    if not model_uri.startswith("models:/"):
+        return None
+    name, _, version = model_uri.removeprefix("models:/").rpartition("/")
+    if not name:
+        return version
+    # A SQL store keeps the id of a version's model in the version's source only.
+    source = MlflowClient().get_model_version(name, version).source
+    return source.removeprefix("models:/") if source.startswith("models:/m-") else None
 
 
 def mlflow_dataset(record: SourceRecord, inputs: Inputs):
     """The rows as an MLflow data set, so that the UI links runs, models and data."""
     import mlflow.data
     import pandas as pd
+    from mlflow.data.code_dataset_source import CodeDatasetSource
 
     kept = record.evaluation or record.example
     source = mlflow.get_artifact_uri(kept.artifact)
+    if source.startswith(
+        "mlflow-artifacts:"
+    ):  # MLflow has no source of data sets for its own proxy
+        source = CodeDatasetSource({"artifact": f"runs:/{record.run_id}/{kept.artifact}"})
     # MLflow warns that several of its own readers fit an artifact; each of them does.
     warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted")
     options = {"source": source, "name": kept.origin, "digest": kept.digest[:12]}

@@ -61,8 +61,8 @@ def _recorded(step: str, parent_run_id: str | None, move: Callable[[], Movement]
         movement = move()
         mlflow.log_params(
             {
-                "registered_model": movement.name,
-                "alias": movement.alias,
+                "model_name": movement.name,
+                "moved_alias": movement.alias,
                 "moved_from": movement.moved_from or "",
                 "moved_to": movement.moved_to,
             }

@@ -37,10 +37,11 @@ def run_url(experiment_id: str, run_id: str) -> str:
 
 
 def _parameters(summary: ReleaseSummary) -> dict[str, object]:
+    """Under names of their own: `mlflow run` logs the entry point's parameters, quoted, as well."""
     parameters = {
         "source_uri": summary.source.resolved_uri,
         "framework": summary.source.framework,
-        "registered_model": summary.registered_model,
+        "registered_as": summary.registered_model,
     }
     if summary.conversion and summary.conversion.strategy:
         parameters["strategy"] = summary.conversion.strategy
