@@ -23,7 +23,12 @@ from mlflow_onnx_flavor.steps import summarize
 from mlflow_onnx_flavor.steps.check_latency import check_latency
 from mlflow_onnx_flavor.steps.check_parity import check_parity
 from mlflow_onnx_flavor.steps.convert import convert, required_providers
-from mlflow_onnx_flavor.steps.log_source import PreparedSource, log_source, prepare_source
+from mlflow_onnx_flavor.steps.log_source import (
+    PreparedSource,
+    link_inputs,
+    log_source,
+    prepare_source,
+)
 from mlflow_onnx_flavor.steps.optimize import optimize
 from mlflow_onnx_flavor.steps.promote import promote
 from mlflow_onnx_flavor.steps.publish import publish, run_url
@@ -105,6 +110,7 @@ class _Release:
         source = self._step("log_source", "logging the source", lambda: log_source(prepared))
         self.found["source"] = summarize.summarize_source(source)
         self.found["data"] = summarize.summarize_data(source)
+        link_inputs(source, prepared.evaluation or prepared.example, self.run_id)
         try:
             parity_run_id, latency_run_id = self._measure(source)
             _, verdict = judge_runs(parity_run_id, latency_run_id, self.configuration)

@@ -20,14 +20,15 @@ Outcome = Literal["passed", "failed", "stopped"]
 class WorstError:
     """Of the candidate that was chosen (of all, where none was) on the providers it was judged on.
 
-    ``label_disagreements`` of ``rows`` rows; ``absolute_error`` is None without numeric outputs.
+    ``label_disagreements`` of ``rows`` rows, None without labels; ``absolute_error`` is None without
+    numeric outputs.
     """
 
     absolute_error: float | None
     output: str
     execution_provider: str
     rows: int
-    label_disagreements: int
+    label_disagreements: int | None
 
     def __str__(self) -> str:
         parts = []
@@ -155,7 +156,7 @@ def worst_error(summary: ReleaseSummary) -> WorstError | None:
         output=output.name,
         execution_provider=row.execution_provider.name,
         rows=most[1].rows if most else row.rows,
-        label_disagreements=most[1].label_disagreements if most else 0,
+        label_disagreements=most[1].label_disagreements if most else None,
     )
 
 

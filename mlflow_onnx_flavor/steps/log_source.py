@@ -48,6 +48,8 @@ def log_source(prepared: PreparedSource, *, parent_run_id: str | None = None) ->
 
     A model that is a local folder is uploaded, since later steps may run elsewhere.
     """
+    import mlflow
+
     source = prepared.source
     with step_run("log_source", parent_run_id) as run:
         record = SourceRecord(
@@ -61,7 +63,14 @@ def log_source(prepared: PreparedSource, *, parent_run_id: str | None = None) ->
             evaluation=_keep(prepared.evaluation, "evaluation", prepared.location),
             example=_keep(prepared.example, "example", ""),
         )
-        _link(source, record, prepared.evaluation or prepared.example)
+        mlflow.log_params(
+            {
+                "source_uri": record.model_uri,
+                "framework": record.framework,
+                "digest": record.digest,
+            }
+        )
+        link_inputs(record, prepared.evaluation or prepared.example, run.info.run_id)
         log_record(record, SOURCE)
         return record
 
@@ -124,19 +133,15 @@ def _keep(inputs: Inputs | None, name: str, location: str) -> DataRecord | None:
     )
 
 
-def _link(source: SourceModel, record: SourceRecord, inputs: Inputs | None) -> None:
-    """Parameters, and MLflow's own links to the source model and the data set."""
+def link_inputs(record: SourceRecord, inputs: Inputs, run_id: str) -> None:
+    """MLflow's own links from the active run ``run_id`` to the source model and the data set."""
     import mlflow
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModelInput
 
-    mlflow.log_params(
-        {"source_uri": record.model_uri, "framework": record.framework, "digest": record.digest}
-    )
-    if inputs is not None:
-        mlflow.log_input(mlflow_dataset(record, inputs), context="evaluation")
+    mlflow.log_input(_mlflow_dataset(record, inputs), context="evaluation")
     if model_id := _logged_model_id(record.model_uri):
-        MlflowClient().log_inputs(record.run_id, models=[LoggedModelInput(model_id)])
+        MlflowClient().log_inputs(run_id, models=[LoggedModelInput(model_id)])
 
 
 def _logged_model_id(model_uri: str) -> str | None:
@@ -153,14 +158,15 @@ def _logged_model_id(model_uri: str) -> str | None:
     return source.removeprefix("models:/") if source.startswith("models:/m-") else None
 
 
-def mlflow_dataset(record: SourceRecord, inputs: Inputs):
+def _mlflow_dataset(record: SourceRecord, inputs: Inputs):
     """The rows as an MLflow data set, so that the UI links runs, models and data."""
     import mlflow.data
     import pandas as pd
+    from mlflow import MlflowClient
     from mlflow.data.code_dataset_source import CodeDatasetSource
 
     kept = record.evaluation or record.example
-    source = mlflow.get_artifact_uri(kept.artifact)
+    source = MlflowClient().get_run(record.run_id).info.artifact_uri + f"/{kept.artifact}"
     if source.startswith(
         "mlflow-artifacts:"
     ):  # MLflow has no source of data sets for its own proxy

@@ -6,6 +6,7 @@ from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.reporting.html import render_html
 from mlflow_onnx_flavor.reporting.junit import render_junit
 from mlflow_onnx_flavor.reporting.metrics import metrics
+from mlflow_onnx_flavor.reporting.model_card import describe_version
 from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
 
 REPORT, JUNIT, SUMMARY = "report.html", "junit.xml", "summary.json"
@@ -18,11 +19,12 @@ def publish(summary: ReleaseSummary) -> str:
     mlflow.log_params(_parameters(summary))
     mlflow.log_metrics(metrics(summary))
     _log_metrics_of_candidates(summary)
-    mlflow.set_tags(_tags(summary))
+    mlflow.set_tags(_tags(summary) | {"mlflow.note.content": describe_version(summary)})
     mlflow.log_text(summary.to_json(), SUMMARY)
     mlflow.log_text(render_junit(summary), JUNIT)
     mlflow.log_text(render_html(summary), REPORT)
     _log_plots(summary)
+    _link_chosen(summary)
     return mlflow.get_artifact_uri(REPORT)
 
 
@@ -78,6 +80,20 @@ def _log_metrics_of_candidates(summary: ReleaseSummary) -> None:
         }
         if mine and candidate.uri.startswith("models:/m-"):
             mlflow.log_metrics(mine, model_id=candidate.uri.removeprefix("models:/"))
+
+
+def _link_chosen(summary: ReleaseSummary) -> None:
+    """MLflow's own link from the release to the model that came of it."""
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModelOutput
+
+    if summary.parity is None or summary.verdict is None or summary.verdict.chosen is None:
+        return
+    uri = next(
+        each.uri for each in summary.parity.candidates if each.name == summary.verdict.chosen
+    )
+    output = LoggedModelOutput(uri.removeprefix("models:/"), step=0)
+    MlflowClient().log_outputs(summary.run_id, [output])
 
 
 def _log_plots(summary: ReleaseSummary) -> None:
