@@ -21,6 +21,7 @@ EXAMPLES = {
 }
 PROJECT = Path(__file__).resolve().parent.parent
 EXPERIMENT = "demo"
+CONFIGURATION = "examples/demo.yaml"
 
 
 def main() -> int:
@@ -44,6 +45,7 @@ def main() -> int:
         *("-P", f"model_uri={trained.model_uri}"),
         *("-P", f"registered_model={name}"),
         *("-P", f"data={trained.evaluation}"),
+        *("-P", f"config={CONFIGURATION}"),
     ]
     shown = " ".join(["mlflow", *command[1:]])
     print(f"2. {shown}\n", flush=True)

@@ -20,7 +20,7 @@ Outcome = Literal["passed", "failed", "stopped"]
 class WorstError:
     """Of the candidate that was chosen (of all, where none was) on the providers it was judged on.
 
-    ``label_disagreements`` of ``rows`` rows, None without labels; ``absolute_error`` is None without
+    ``label_disagreements`` of ``rows`` rows, None without labels.  ``absolute_error``: None without
     numeric outputs.
     """
 
