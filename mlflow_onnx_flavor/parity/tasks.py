@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor import answers
+from mlflow_onnx_flavor.errors import ExecutionProviderError
 from mlflow_onnx_flavor.inputs import Inputs
 
 _open: dict[str, Any] = {}
@@ -18,11 +19,14 @@ def open_candidate(path: str, provider: dict[str, Any]) -> dict[str, Any]:
 
     Returns where its nodes were placed: ``{"placement": {provider: nodes}}``.
     """
-    from mlflow_onnx_flavor.scoring import load_session
+    from mlflow_onnx_flavor.scoring import ExecutionProviderUnavailable, load_session
 
     config = {"execution_providers": [provider], "record_placement": True}
     _open.clear()
-    _open.update(session=load_session(path, config), path=Path(path), provider=provider)
+    try:
+        _open.update(session=load_session(path, config), path=Path(path), provider=provider)
+    except ExecutionProviderUnavailable as error:
+        raise ExecutionProviderError(str(error)) from error
     return {"placement": _open["session"].placement()}
 
 
