@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -97,4 +98,12 @@ def ui_command() -> str:
     import mlflow
 
     uri = mlflow.get_tracking_uri()
-    return uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+    return uri if uri.startswith("http") else f"{_mlflow_command()} ui --backend-store-uri {uri}"
+
+
+def _mlflow_command() -> str:
+    """``mlflow`` in an activated environment, else the path that a person can type."""
+    command = Path(sys.executable).with_name("mlflow")
+    if os.environ.get("VIRTUAL_ENV") == sys.prefix or not command.exists():
+        return "mlflow"
+    return os.path.relpath(command) if command.is_relative_to(Path.cwd()) else str(command)
