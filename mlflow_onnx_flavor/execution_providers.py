@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from mlflow_onnx_flavor.errors import ExecutionProviderError
+from mlflow_onnx_flavor.errors import ConfigurationError, ExecutionProviderError
 from mlflow_onnx_flavor.evidence import ExecutionProvider
+
+# Every build of onnxruntime is a distribution of its own that holds the same module.
+_RUNTIMES = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-openvino",
+    "onnxruntime-directml",
+    "onnxruntime-migraphx",
+    "onnxruntime-qnn",
+    "onnxruntime-cann",
+)
 
 
 @dataclass(frozen=True)
@@ -29,52 +41,103 @@ def available() -> list[str]:
 
 
 def describe() -> list[ProviderDescription]:
-    """Every available provider with its package and devices; starts plug-ins to ask them."""
-    import onnxruntime as ort
+    """Every available provider with its package and devices; starts plug-ins to ask them.
 
-    from mlflow_onnx_flavor.scoring.providers import PLUGINS, installed_plugins, register
+    A plug-in that does not start has no devices.
+    """
+    from mlflow_onnx_flavor.scoring.providers import PLUGINS, installed_plugins
 
     plugins = {each.name for each in installed_plugins()}
-    for name in plugins:
-        register(name)
-    devices: dict[str, list[str]] = {}
-    for each in ort.get_ep_devices():
-        kind = str(each.device.type).rpartition(".")[2]
-        devices.setdefault(each.ep_name, []).append(f"{kind} ({each.device.vendor})")
-    return [
-        ProviderDescription(
-            name=name,
-            kind="plugin" if name in plugins else "built-in",
-            package=PLUGINS[name].package if name in plugins else "onnxruntime",
-            version=importlib.metadata.version(
-                PLUGINS[name].package if name in plugins else "onnxruntime"
-            ),
-            devices=tuple(dict.fromkeys(devices.get(name, ()))),
+    runtime = runtime_distribution()
+    described = []
+    for name in available():
+        package = PLUGINS[name].package if name in plugins else runtime
+        described.append(
+            ProviderDescription(
+                name=name,
+                kind="plugin" if name in plugins else "built-in",
+                package=package,
+                version=importlib.metadata.version(package),
+                devices=_devices(name, is_plugin=name in plugins),
+            )
         )
-        for name in available()
-    ]
+    return described
 
 
 def check_requested(requested: Sequence[ExecutionProvider]) -> None:
     """Raise ExecutionProviderError for the first provider that is not available here."""
-    from mlflow_onnx_flavor.scoring.providers import PLUGINS
+    from mlflow_onnx_flavor.scoring.providers import not_available
 
     present = available()
     for provider in requested:
         if provider.name not in present:
-            plugin = PLUGINS.get(provider.name)
-            cure = f"; pip install {plugin.package}" if plugin else ""
-            raise ExecutionProviderError(
-                f"execution provider {provider.name!r} is not available here; available:"
-                f" {', '.join(present)}{cure}"
-            )
+            raise ExecutionProviderError(not_available(provider.name))
 
 
 def requirement_of(name: str) -> str | None:
-    """The pinned pip requirement of a plug-in provider; None for a built-in or absent one."""
-    from mlflow_onnx_flavor.scoring.providers import PLUGINS, installed_plugins
+    """The pip requirement of a plug-in provider; None for one that comes with onnxruntime.
 
-    if name not in {each.name for each in installed_plugins()}:
+    Pinned to the version that is installed here; the package alone where none is.
+    """
+    from mlflow_onnx_flavor.scoring.providers import PLUGINS, built_in_providers, installed_plugins
+
+    if name not in PLUGINS:
         return None
     package = PLUGINS[name].package
-    return f"{package}=={importlib.metadata.version(package)}"
+    if name in {each.name for each in installed_plugins()}:
+        return f"{package}=={importlib.metadata.version(package)}"
+    return None if name in built_in_providers() else package
+
+
+def runtime_distribution() -> str:
+    """The distribution that onnxruntime is installed from: "onnxruntime", "onnxruntime-gpu", ..."""
+    for name in _RUNTIMES:
+        try:
+            importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        return name
+    return importlib.metadata.packages_distributions()["onnxruntime"][0]
+
+
+def as_entries(execution_providers: Sequence[Any] | None) -> list[dict[str, Any]]:
+    """What users write as what the MLmodel file holds: ``{"name", "options"}`` each.
+
+    Takes names, dictionaries with a name, (name, options) as `mlflow.onnx` does, and
+    `ExecutionProvider`; the CPU where there is none.  Raises ConfigurationError for anything else.
+    """
+    return [_entry(each) for each in execution_providers or ["CPUExecutionProvider"]]
+
+
+def _entry(provider: Any) -> dict[str, Any]:
+    match provider:
+        case str():
+            return {"name": provider, "options": {}}
+        case ExecutionProvider():
+            return provider.model_dump()
+        case {"name": str() as name}:
+            return {"name": name, "options": dict(provider.get("options") or {})}
+        case [str() as name, Mapping() as options]:
+            return {"name": name, "options": dict(options)}
+    raise ConfigurationError(
+        f"an execution provider is a name, or a name with options, not {provider!r}"
+    )
+
+
+def _devices(name: str, is_plugin: bool) -> tuple[str, ...]:
+    from mlflow_onnx_flavor.scoring.providers import (
+        ExecutionProviderUnavailable,
+        devices_of,
+        register,
+    )
+
+    if is_plugin:
+        try:
+            register(name)
+        except ExecutionProviderUnavailable:
+            return ()
+    found = [
+        f"{str(each.device.type).rpartition('.')[2]} ({each.device.vendor})"
+        for each in devices_of(name)
+    ]
+    return tuple(dict.fromkeys(found))

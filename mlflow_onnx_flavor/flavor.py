@@ -10,33 +10,27 @@ onnxruntime are, and it carries MLflow's built-in ``onnx`` flavor as well.
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import importlib.metadata
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlflow_onnx_flavor._version import __version__
+from mlflow_onnx_flavor import artifact
+from mlflow_onnx_flavor import execution_providers as providers_here
 from mlflow_onnx_flavor.errors import CorruptModelError
+from mlflow_onnx_flavor.graph_inference import infer_graph
 from mlflow_onnx_flavor.graph_spec import GraphSpec
-from mlflow_onnx_flavor.onnx_files import copy_model
 
 if TYPE_CHECKING:
     import onnx
     from mlflow.models import Model, ModelInputExample, ModelSignature
     from mlflow.models.model import ModelInfo
 
-FLAVOR_NAME = "mlflow_onnx_flavor"
-MODEL_FILE = "model.onnx"
-CODE_FOLDER = "code"
+FLAVOR_NAME = artifact.FLAVOR_NAME
 OUTPUTS_PARAM = "outputs"
-CPU = "CPUExecutionProvider"
-
-# A ModelProto above this is written with external data: protobuf ends at 2 GiB.
-_EXTERNAL_DATA_BYTES = 1_500_000_000
 
 
 def get_default_pip_requirements(execution_providers: Sequence[Any] | None = None) -> list[str]:
@@ -44,11 +38,10 @@ def get_default_pip_requirements(execution_providers: Sequence[Any] | None = Non
 
     ``execution_providers``: names, or dictionaries with a name; plug-ins add their package.
     """
-    from mlflow_onnx_flavor.execution_providers import requirement_of
-
-    packages = ("mlflow", "onnxruntime", "numpy", "pandas")
+    packages = ("mlflow", providers_here.runtime_distribution(), "numpy", "pandas")
     pinned = [f"{name}=={importlib.metadata.version(name)}" for name in packages]
-    plugins = [requirement_of(each["name"]) for each in _providers(execution_providers)]
+    names = [each["name"] for each in providers_here.as_entries(execution_providers)]
+    plugins = [providers_here.requirement_of(name) for name in names]
     return pinned + [each for each in plugins if each]
 
 
@@ -81,10 +74,14 @@ def save_model(
     copied with its external data and never loaded.  ``execution_providers``: names, or dictionaries
     with "name" and "options", in order of preference; the CPU where None.  ``session_options``:
     attributes of `onnxruntime.SessionOptions`, and "config_entries".  ``graph``: how the graph is
-    fed and what its pyfunc answers; a dictionary of all outputs where None.  The other parameters
-    are those of every MLflow flavor; nothing is inferred by a subprocess.
+    fed and what its pyfunc answers; where None, inputs are matched with the signature and the
+    answer is a dictionary of all outputs.  ``signature``: where None, the input example gives its
+    inputs.  The other parameters are those of every MLflow flavor.  Nothing is inferred by a
+    subprocess, and nothing is left behind where saving fails.
+
+    Raises CorruptModelError for a file that is no ONNX or lacks its weights, UnsupportedModelError
+    for inputs that cannot be fed, ConfigurationError for a wrong execution provider.
     """
-    from mlflow import pyfunc
     from mlflow.models import Model
     from mlflow.models.model import MLMODEL_FILE_NAME
     from mlflow.models.utils import _save_example
@@ -97,51 +94,38 @@ def save_model(
     )
 
     _validate_env_arguments(conda_env, pip_requirements, extra_pip_requirements)
+    providers = providers_here.as_entries(execution_providers)
     path = os.path.abspath(path)
-    _validate_and_prepare_target_save_path(path)
-    _validate_and_copy_code_paths(code_paths, path, CODE_FOLDER)
-    loader_module = _ship_scoring(Path(path) / CODE_FOLDER)
-    _write_model(onnx_model, Path(path))
-
-    mlflow_model = mlflow_model or Model()
-    if signature is not None:
-        mlflow_model.signature = _with_outputs_param(signature)
-    if input_example is not None:
-        _save_example(mlflow_model, input_example, path)
-    if metadata is not None:
-        mlflow_model.metadata = metadata
-    providers = _providers(execution_providers)
-    versions = {name: importlib.metadata.version(name) for name in ("onnx", "onnxruntime")}
-    pyfunc.add_to_model(
-        mlflow_model,
-        loader_module=loader_module,
-        code=CODE_FOLDER,
-        conda_env="conda.yaml",
-        python_env="python_env.yaml",
-    )
-    mlflow_model.add_flavor(
-        FLAVOR_NAME,
-        data=MODEL_FILE,
-        code=CODE_FOLDER,
-        graph=None if graph is None else graph.model_dump(mode="json"),
-        execution_providers=providers,
-        session_options=dict(session_options or {}),
-        onnx_version=versions["onnx"],
-        onnxruntime_version=versions["onnxruntime"],
-        flavor_version=__version__,
-        **_copy_extra_files(extra_files, path),
-    )
-    mlflow_model.add_flavor(
-        "onnx",
-        data=MODEL_FILE,
-        onnx_version=versions["onnx"],
-        providers=[each["name"] for each in providers],
-        onnx_session_options=None,
-        code=CODE_FOLDER,
-    )
-    mlflow_model.model_size_bytes = get_total_file_size(path)
-    mlflow_model.save(os.path.join(path, MLMODEL_FILE_NAME))
-    _write_environment(path, conda_env, pip_requirements, extra_pip_requirements, providers)
+    with _nothing_left_on_error(path):
+        _validate_and_prepare_target_save_path(path)
+        _validate_and_copy_code_paths(code_paths, path, artifact.CODE_FOLDER)
+        structure = artifact.write_model(onnx_model, Path(path))
+        mlflow_model = mlflow_model or Model()
+        example = None
+        if input_example is not None:
+            example = _save_example(mlflow_model, input_example, path)
+        signature = _signature_of(signature, example)
+        if signature is not None:
+            mlflow_model.signature = signature
+        if metadata is not None:
+            mlflow_model.metadata = metadata
+        artifact.add_flavors(
+            mlflow_model,
+            loader_module=artifact.ship_scoring(Path(path)),
+            graph=graph or infer_graph(structure, signature),
+            providers=providers,
+            session_options=dict(session_options or {}),
+            extra_files=_copy_extra_files(extra_files, path),
+        )
+        mlflow_model.model_size_bytes = get_total_file_size(path)
+        mlflow_model.save(os.path.join(path, MLMODEL_FILE_NAME))
+        artifact.write_environment(
+            Path(path),
+            conda_env,
+            get_default_pip_requirements(providers),
+            pip_requirements,
+            extra_pip_requirements,
+        )
 
 
 def log_model(
@@ -206,13 +190,13 @@ def load_model(model_uri: str, dst_path: str | None = None) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError
 
-    file = _local(model_uri, dst_path) / MODEL_FILE
+    file = _local(model_uri, dst_path) / artifact.MODEL_FILE
     try:
         return onnx.load(str(file))
     except (DecodeError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "no ONNX file"
         raise CorruptModelError(
-            f"{model_uri!r} holds no readable {MODEL_FILE} ({reason}); log the model again"
+            f"{model_uri!r} holds no readable {artifact.MODEL_FILE} ({reason}); log the model again"
         ) from error
 
 
@@ -230,7 +214,9 @@ def load_session(
     from mlflow_onnx_flavor import scoring
 
     config = {
-        "execution_providers": _providers(execution_providers) if execution_providers else None,
+        "execution_providers": (
+            providers_here.as_entries(execution_providers) if execution_providers else None
+        ),
         "session_options": session_options,
         "fallback": fallback,
     }
@@ -246,40 +232,27 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None):
     return scoring._load_pyfunc(path, model_config)
 
 
-@functools.cache
-def _scoring_module_name() -> str:
-    """`mlflow_onnx_scoring_` and a digest of the package's source: other code, another name."""
-    sha = hashlib.sha256()
-    for file in sorted(_scoring_folder().glob("*.py")):
-        sha.update(file.name.encode() + b"\0" + file.read_bytes())
-    return f"mlflow_onnx_scoring_{sha.hexdigest()[:12]}"
+@contextmanager
+def _nothing_left_on_error(path: str) -> Iterator[None]:
+    was_there = os.path.exists(path)
+    try:
+        yield
+    except BaseException:
+        if not was_there:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
 
 
-def _scoring_folder() -> Path:
-    return Path(__file__).parent / "scoring"
+def _signature_of(signature: ModelSignature | None, example: Any) -> ModelSignature | None:
+    """The signature to save; from the input example where none is given (False: none at all).
 
+    The example's answer is not computed: that would load the weights.
+    """
+    from mlflow.models import infer_signature
 
-def _ship_scoring(code: Path) -> str:
-    """Copy the scoring package below ``code``; returns the module name that it has there."""
-    name = _scoring_module_name()
-    shutil.copytree(_scoring_folder(), code / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return name
-
-
-def _write_model(onnx_model: Any, folder: Path) -> None:
-    target = folder / MODEL_FILE
-    if isinstance(onnx_model, str | os.PathLike):
-        copy_model(Path(onnx_model), target)
-        return
-    import onnx
-
-    if onnx_model.ByteSize() < _EXTERNAL_DATA_BYTES:
-        onnx.save_model(onnx_model, str(target))
-        return
-    # onnx moves the tensors out of the proto that it is given, so it is given a copy.
-    copy = onnx.ModelProto()
-    copy.CopyFrom(onnx_model)
-    onnx.save_model(copy, str(target), save_as_external_data=True, location=f"{MODEL_FILE}.data")
+    if signature is None and example is not None:
+        signature = infer_signature(example.inference_data, params=example.inference_params)
+    return _with_outputs_param(signature) if signature else None
 
 
 def _with_outputs_param(signature: ModelSignature) -> ModelSignature:
@@ -294,45 +267,6 @@ def _with_outputs_param(signature: ModelSignature) -> ModelSignature:
     if all(each.name != OUTPUTS_PARAM for each in own):
         own.append(ParamSpec(OUTPUTS_PARAM, DataType.string, default=[], shape=(-1,)))
     return ModelSignature(signature.inputs, signature.outputs, ParamSchema(own))
-
-
-def _providers(execution_providers: Sequence[Any] | None) -> list[dict[str, Any]]:
-    """Names and dictionaries alike as ``{"name", "options"}``."""
-    return [
-        {"name": each, "options": {}}
-        if isinstance(each, str)
-        else {"name": each["name"], "options": dict(each.get("options") or {})}
-        for each in (execution_providers or [CPU])
-    ]
-
-
-def _write_environment(
-    path: str,
-    conda_env: Any,
-    pip_requirements: Any,
-    extra_pip_requirements: Any,
-    providers: list[dict[str, Any]],
-) -> None:
-    import yaml
-    from mlflow.utils.environment import (
-        _process_conda_env,
-        _process_pip_requirements,
-        _PythonEnv,
-    )
-
-    if conda_env is None:
-        defaults = None if pip_requirements else get_default_pip_requirements(providers)
-        conda_env, requirements, constraints = _process_pip_requirements(
-            defaults, pip_requirements, extra_pip_requirements
-        )
-    else:
-        conda_env, requirements, constraints = _process_conda_env(conda_env)
-    folder = Path(path)
-    (folder / "conda.yaml").write_text(yaml.safe_dump(conda_env, default_flow_style=False))
-    if constraints:
-        (folder / "constraints.txt").write_text("\n".join(constraints))
-    (folder / "requirements.txt").write_text("\n".join(requirements))
-    _PythonEnv.current().to_yaml(str(folder / "python_env.yaml"))
 
 
 def _local(model_uri: str, dst_path: str | None = None) -> Path:

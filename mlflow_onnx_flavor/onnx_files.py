@@ -4,38 +4,53 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor.errors import CorruptModelError
+from mlflow_onnx_flavor.onnx_structure import read_structure
+
+if TYPE_CHECKING:
+    import onnx
 
 
-def copy_model(source: Path, target: Path) -> None:
+def copy_model(source: Path, target: Path) -> onnx.ModelProto:
     """``source`` as ``target``, and its external data under the names that the graph refers to.
 
-    Raises CorruptModelError where the file is no ONNX or keeps weights outside its own folder.
+    Returns the model's structure, without its weights.  Raises CorruptModelError where the file is
+    no ONNX, or its weights are missing or outside its own folder.
     """
-    locations = _external_files(source)
+    structure = read_structure(source)
+    files = {location: _beside(source, location) for location in external_locations(structure)}
     shutil.copyfile(source, target)
-    for location in locations:
+    for location, file in files.items():
         (target.parent / location).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source.parent / location, target.parent / location)
+        shutil.copyfile(file, target.parent / location)
+    return structure
 
 
-def _external_files(file: Path) -> list[str]:
-    import onnx
-    from google.protobuf.message import DecodeError
-    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+def external_locations(model: onnx.ModelProto) -> list[str]:
+    """The files that ``model`` keeps weights in, relative to its own; subgraphs count."""
+    from onnx.external_data_helper import (
+        ExternalDataInfo,
+        _get_all_tensors,
+        uses_external_data,
+    )
 
-    try:
-        graph = onnx.load(str(file), load_external_data=False).graph
-    except (DecodeError, OSError, ValueError) as error:
-        raise CorruptModelError(f"{str(file)!r} is not a readable ONNX file: {error}") from error
-    external = (each for each in graph.initializer if uses_external_data(each))
-    locations = sorted({ExternalDataInfo(each).location for each in external})
-    folder = file.parent.resolve()
-    for location in locations:
-        if folder not in (folder / location).resolve().parents:
-            raise CorruptModelError(
-                f"{file.name!r} keeps weights in {location!r}, outside its own folder; save it"
-                " again with its external data beside it"
-            )
-    return locations
+    external = (each for each in _get_all_tensors(model) if uses_external_data(each))
+    return sorted({ExternalDataInfo(each).location for each in external})
+
+
+def _beside(source: Path, location: str) -> Path:
+    folder = source.parent.resolve()
+    file = (folder / location).resolve()
+    if folder not in file.parents:
+        raise CorruptModelError(
+            f"{source.name!r} keeps weights in {location!r}, outside its own folder; save it"
+            " again with its external data beside it"
+        )
+    if not file.is_file():
+        raise CorruptModelError(
+            f"{source.name!r} keeps weights in {location!r}, which is not beside it; copy that file"
+            " into the same folder"
+        )
+    return file

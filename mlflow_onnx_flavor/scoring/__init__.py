@@ -8,10 +8,11 @@ so it imports nothing but itself, numpy, pandas, onnxruntime, yaml and what come
     session.predict(frame)                           # what the source's pyfunc would return
 """
 
-from .model import ScoringSession, _load_pyfunc, load_session, open_graph
+from .model import CONFIG_KEYS, ScoringSession, _load_pyfunc, load_session, open_graph
 from .providers import ExecutionProviderUnavailable, available_providers
 
 __all__ = [
+    "CONFIG_KEYS",
     "ExecutionProviderUnavailable",
     "ScoringSession",
     "_load_pyfunc",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from .casts import as_dtype
+from .frame_columns import ColumnLocator, block_values, column_values
 
 _OF_ONNX = {
     "tensor(float)": "float32",
@@ -24,85 +28,146 @@ _OF_ONNX = {
     "tensor(string)": "object",
 }
 
+Feeds = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """One graph input; ``start``: where its columns begin among those of all inputs."""
+
+    name: str
+    layout: str
+    dtype: np.dtype
+    columns: tuple[str, ...]
+    key: str
+    start: int
+
 
 class Feeder:
     """Makes the feeds of one graph.
 
     ``feeds``: the graph specification's entries, each ``{"name", "layout", "dtype", "columns",
-    "key"}``.  Thread-safe: it keeps no state between calls.
+    "key"}``.  Thread-safe: nothing changes between calls.
     """
 
     def __init__(self, feeds: list[Mapping[str, Any]]):
-        self._feeds = [
-            (
-                feed["name"],
-                feed["layout"],
-                np.dtype(feed["dtype"]),
-                list(feed.get("columns") or ()),
-                feed.get("key") or feed["name"],
+        inputs, columns = [], []
+        for feed in feeds:
+            names = tuple(feed.get("columns") or ())
+            inputs.append(
+                _Input(
+                    name=feed["name"],
+                    layout=feed["layout"],
+                    dtype=np.dtype(feed["dtype"]),
+                    columns=names,
+                    key=feed.get("key") or feed["name"],
+                    start=len(columns),
+                )
             )
-            for feed in feeds
-        ]
+            columns.extend(names)
+        self._inputs = tuple(inputs)
+        self._columns = tuple(columns)
+        self._locator = ColumnLocator(self._columns)
+        self._of_frame: Callable[[pd.DataFrame], Feeds] = self._from_frame
+        self._of_array: Callable[[np.ndarray], Feeds] = self._from_split_array
+        if len(inputs) == 1:
+            (self._only,) = inputs
+            self._of_array = self._from_whole_array
+            if self._only.layout == "matrix":
+                self._of_frame = self._from_one_matrix
 
-    def feeds(self, data: Any) -> dict[str, np.ndarray]:
+    def feeds(self, data: Any) -> Feeds:
         """The arrays to run on.  Raises ValueError naming the column or input that does not fit."""
+        if isinstance(data, np.ndarray):
+            return self._of_array(data)
         if isinstance(data, pd.DataFrame):
-            return self._from_frame(data)
+            return self._of_frame(data)
         if isinstance(data, Mapping):
             return self._from_mapping(data)
         if isinstance(data, pd.Series):
-            return self._from_frame(data.to_frame())
+            return self._of_frame(data.to_frame())
         if hasattr(data, "toarray"):  # scipy sparse
             data = data.toarray()
-        return self._from_array(np.asarray(data))
+        return self._of_array(np.asarray(data))
 
-    def _from_array(self, array: np.ndarray) -> dict[str, np.ndarray]:
-        if len(self._feeds) == 1:
-            name, _, dtype, _, _ = self._feeds[0]
-            return {name: _cast(array, dtype, name)}
-        if array.ndim != 2 or array.shape[1] != len(self._feeds):
+    def _from_whole_array(self, array: np.ndarray) -> Feeds:
+        only = self._only
+        if array.dtype != only.dtype or only.dtype.kind == "O":
+            array = as_dtype(array, only.dtype, only.name)
+        if only.layout == "column" and array.ndim == 1:
+            array = array.reshape(-1, 1)
+        return {only.name: array}
+
+    def _from_split_array(self, array: np.ndarray) -> Feeds:
+        """One array whose columns go to several inputs, in their order."""
+        width = len(self._columns)
+        if array.ndim != 2 or array.shape[1] != width or not all(i.columns for i in self._inputs):
             raise ValueError(
-                f"the model takes the inputs {[feed[0] for feed in self._feeds]}; give a data frame"
-                f" or a dictionary of arrays, not one array of shape {array.shape}"
+                f"the model takes the inputs {[each.name for each in self._inputs]}; give a data"
+                f" frame or a dictionary of arrays, not one array of shape {array.shape}"
             )
-        return {
-            name: _cast(array[:, position : position + 1], dtype, name)
-            for position, (name, _, dtype, _, _) in enumerate(self._feeds)
-        }
-
-    def _from_mapping(self, data: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        if any(layout != "tensor" for _, layout, _, _, _ in self._feeds):
-            return self._from_frame(pd.DataFrame(dict(data)))
         feeds = {}
-        for name, _, dtype, _, key in self._feeds:
-            found = data.get(key, data.get(name))
-            if found is None:
-                raise ValueError(f"input {key!r} is missing; got {sorted(map(str, data))}")
-            feeds[name] = _cast(np.asarray(found), dtype, key)
+        for each in self._inputs:
+            columns = array[:, each.start : each.start + len(each.columns)]
+            feeds[each.name] = as_dtype(columns, each.dtype, each.name)
         return feeds
 
-    def _from_frame(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    def _from_mapping(self, data: Mapping[str, Any]) -> Feeds:
+        """Arrays by column, by the name that the source gave an input, or by the graph's own."""
         feeds = {}
-        for name, layout, dtype, columns, key in self._feeds:
-            if layout == "tensor":
-                feeds[name] = self._tensor(frame, name, dtype, key)
+        for each in self._inputs:
+            if each.layout != "tensor" and all(column in data for column in each.columns):
+                columns = [
+                    as_dtype(_array(data[column]), each.dtype, column).reshape(-1, 1)
+                    for column in each.columns
+                ]
+                feeds[each.name] = columns[0] if len(columns) == 1 else np.hstack(columns)
                 continue
-            _check_columns(frame, columns)
-            if layout == "matrix":
-                feeds[name] = _matrix(frame, columns, dtype)
-            else:
-                feeds[name] = _column(frame[columns[0]], dtype).reshape(-1, 1)
+            found = data.get(each.key, data.get(each.name))
+            if found is None:
+                wanted = [name for name in each.columns if name not in data] or [each.key]
+                raise ValueError(f"{_listed('input', wanted)} missing; got {list(map(str, data))}")
+            feeds[each.name] = as_dtype(_array(found), each.dtype, each.key)
         return feeds
 
-    def _tensor(self, frame: pd.DataFrame, name: str, dtype: np.dtype, key: str) -> np.ndarray:
-        if key in frame.columns:
-            column = frame[key]
-            if column.dtype == object and len(column) and not isinstance(column.iloc[0], str):
-                return _cast(np.stack([np.asarray(each) for each in column]), dtype, key)
-            return _column(column, dtype)
-        if len(self._feeds) == 1:
-            return _matrix(frame, list(frame.columns), dtype)
-        raise ValueError(f"input {name!r} is missing; got the columns {list(frame.columns)}")
+    def _from_one_matrix(self, frame: pd.DataFrame) -> Feeds:
+        only = self._only
+        positions = self._locator.positions(frame)
+        if positions is None and only.dtype.kind == "f":
+            block = block_values(frame)
+            if block is not None:
+                return {only.name: np.ascontiguousarray(block, dtype=only.dtype)}
+        return {only.name: _matrix(frame, only, positions or range(len(only.columns)))}
+
+    def _from_frame(self, frame: pd.DataFrame) -> Feeds:
+        positions = self._locator.located(frame) if self._columns else ()
+        feeds = {}
+        for each in self._inputs:
+            if each.layout == "tensor":
+                feeds[each.name] = self._tensor(frame, each)
+            elif each.layout == "matrix":
+                located = positions[each.start : each.start + len(each.columns)]
+                feeds[each.name] = _matrix(frame, each, located)
+            else:
+                values = column_values(frame, positions[each.start])
+                column = as_dtype(values, each.dtype, each.columns[0])
+                feeds[each.name] = column.reshape(-1, 1)
+        return feeds
+
+    def _tensor(self, frame: pd.DataFrame, each: _Input) -> np.ndarray:
+        """A column of that name, of numbers or of arrays of equal shape; or the whole frame."""
+        if each.key in frame.columns:
+            values = column_values(frame, frame.columns.get_loc(each.key))
+            if values.dtype == object and len(values) and np.ndim(values[0]):
+                values = np.stack([np.asarray(value) for value in values])
+            return as_dtype(values, each.dtype, each.key)
+        if len(self._inputs) == 1:
+            block = block_values(frame)
+            if block is not None:
+                return as_dtype(block, each.dtype, each.key)
+            whole = _Input(each.name, "matrix", each.dtype, tuple(map(str, frame.columns)), "", 0)
+            return _matrix(frame, whole, range(len(whole.columns)))
+        raise ValueError(f"input {each.key!r} is missing; got the columns {list(frame.columns)}")
 
 
 def inferred_feeds(inputs: list[Any]) -> list[dict[str, Any]]:
@@ -113,58 +178,23 @@ def inferred_feeds(inputs: list[Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _check_columns(frame: pd.DataFrame, columns: list[str]) -> None:
-    missing = [name for name in columns if name not in frame.columns]
-    if missing:
-        raise ValueError(f"the columns {missing} are missing; got {list(map(str, frame.columns))}")
+def _matrix(frame: pd.DataFrame, each: _Input, positions: Any) -> np.ndarray:
+    """The columns at ``positions`` side by side, shape (rows, columns)."""
+    dtype = each.dtype
+    matrix = np.empty((len(frame), len(each.columns)), dtype)
+    is_float = dtype.kind == "f"
+    for index, position in enumerate(positions):
+        values = column_values(frame, position)
+        if not (is_float and isinstance(values, np.ndarray) and values.dtype.kind in "fiub"):
+            values = as_dtype(values, dtype, each.columns[index])
+        matrix[:, index] = values
+    return matrix
 
 
-def _matrix(frame: pd.DataFrame, columns: list[str], dtype: np.dtype) -> np.ndarray:
-    if list(frame.columns) != columns:
-        frame = frame[columns]
-    try:
-        if dtype.kind == "f":
-            return np.ascontiguousarray(frame.to_numpy(dtype=dtype, na_value=np.nan))
-    except (TypeError, ValueError):
-        pass_through = [_column(frame[name], dtype) for name in columns]
-        return np.stack(pass_through, axis=1)
-    return np.stack([_column(frame[name], dtype) for name in columns], axis=1)
+def _array(values: Any) -> Any:
+    """A numpy or pandas array of a dictionary's value."""
+    return values.array if isinstance(values, pd.Series | pd.Index) else np.asarray(values)
 
 
-def _column(column: pd.Series, dtype: np.dtype) -> np.ndarray:
-    if dtype.kind == "O":
-        return _texts(column)
-    if dtype.kind == "f":
-        try:
-            return column.to_numpy(dtype=dtype, na_value=np.nan)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"column {column.name!r} must be numeric: {error}") from error
-    if column.isna().any():
-        raise ValueError(f"column {column.name!r} has missing values, which {dtype} cannot hold")
-    return _cast(column.to_numpy(), dtype, str(column.name))
-
-
-def _texts(column: pd.Series) -> np.ndarray:
-    """Text as objects; a missing text is the empty string, as ONNX has no other."""
-    values = column.astype(object).to_numpy(dtype=object, copy=True)
-    missing = column.isna().to_numpy()
-    if missing.any():
-        values[missing] = ""
-    return values
-
-
-def _cast(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
-    """``array`` as ``dtype``; ValueError where that would change an integer's value."""
-    if array.dtype == dtype:
-        return array
-    if dtype.kind == "O":
-        return array.astype(object)
-    if array.dtype.kind in "OUS":
-        try:
-            return array.astype(dtype)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name!r} must be {dtype}, not text: {error}") from error
-    cast = array.astype(dtype)
-    if dtype.kind in "iub" and not np.array_equal(cast, array):
-        raise ValueError(f"{name!r} has values that do not fit {dtype}")
-    return cast
+def _listed(what: str, names: list[str]) -> str:
+    return f"{what} {names[0]!r} is" if len(names) == 1 else f"{what}s {names} are"

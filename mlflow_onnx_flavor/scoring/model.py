@@ -17,6 +17,9 @@ from .providers import CPU
 
 FLAVOR = "mlflow_onnx_flavor"
 
+# What `load_session` and `mlflow.pyfunc.load_model` take as ``model_config``.
+CONFIG_KEYS = ("execution_providers", "session_options", "fallback", "record_placement")
+
 # MLflow asks `inspect.signature` on every call (10 of its 14 µs); a signature that is set is found
 # at once.
 _PREDICT_SIGNATURE = inspect.Signature(
@@ -100,15 +103,24 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Sc
 
 
 def _open(file: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> ScoringSession:
+    unknown = [key for key in config if key not in CONFIG_KEYS]
+    if unknown:
+        raise ValueError(f"unknown model_config key {unknown[0]!r}; expected {list(CONFIG_KEYS)}")
     requested = config.get("execution_providers") or entry.get("execution_providers") or [CPU]
     session = open_session(
         file,
         [{"name": each} if isinstance(each, str) else dict(each) for each in requested],
-        {**(entry.get("session_options") or {}), **(config.get("session_options") or {})},
-        config.get("fallback") or entry.get("fallback") or STRICT,
+        _merged(entry.get("session_options") or {}, config.get("session_options") or {}),
+        config.get("fallback") or STRICT,
         bool(config.get("record_placement")),
     )
     return ScoringSession(session, entry.get("graph"))
+
+
+def _merged(logged: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that the model was logged with, under those that are given now."""
+    entries = {**(logged.get("config_entries") or {}), **(given.get("config_entries") or {})}
+    return {**logged, **given, "config_entries": entries}
 
 
 def _flavor_entry(folder: str) -> dict[str, Any]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import Any
 
 import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from .providers import CPU, ExecutionProviderUnavailable, add_providers
 
@@ -13,11 +17,21 @@ _logger = logging.getLogger(__name__)
 
 STRICT, ALLOW = "strict", "allow"
 
+# The file is at fault, on any provider.
+_BAD_FILE = (
+    ort_errors.NoSuchFile,
+    ort_errors.NoModel,
+    ort_errors.InvalidProtobuf,
+    ort_errors.InvalidGraph,
+)
+# As MLflow's built-in flavor lets users name them.
+_EXECUTION_MODES = {"sequential": "ORT_SEQUENTIAL", "parallel": "ORT_PARALLEL"}
+
 
 def open_session(
     path: str,
-    providers: list[dict],
-    session_options: dict,
+    providers: Sequence[Mapping[str, Any]],
+    session_options: Mapping[str, Any],
     fallback: str = STRICT,
     record_placement: bool = False,
 ) -> ort.InferenceSession:
@@ -25,16 +39,21 @@ def open_session(
 
     ``providers``: ``{"name", "options"}`` in order of preference.  ``session_options``: attributes
     of `onnxruntime.SessionOptions`, and ``config_entries``, a dictionary of strings.  ``fallback``
-    "strict": a provider that does not start is an error; "allow": the CPU takes over, with a
-    warning in the log.
+    "strict": a provider that does not start raises ExecutionProviderUnavailable; "allow": it is
+    left out with a warning in the log, and the CPU takes over where none remains.
     """
-    try:
-        return _open(path, providers, session_options, record_placement)
-    except ExecutionProviderUnavailable as error:
-        if fallback != ALLOW:
-            raise
-        _logger.warning("%s; the CPU takes over", error)
-        return _open(path, [{"name": CPU}], session_options, record_placement)
+    if fallback not in (STRICT, ALLOW):
+        raise ValueError(f"fallback must be {STRICT!r} or {ALLOW!r}, not {fallback!r}")
+    wanted = list(providers)
+    while True:
+        try:
+            return _open(path, wanted, session_options, record_placement)
+        except ExecutionProviderUnavailable as error:
+            if fallback != ALLOW:
+                raise
+            wanted = [each for each in wanted if each["name"] != error.provider]
+            _logger.warning("%s; going on with %s", error, _names(wanted) or CPU)
+            wanted = wanted or [{"name": CPU}]
 
 
 def placement_of(session: ort.InferenceSession) -> dict[str, int]:
@@ -46,45 +65,72 @@ def placement_of(session: ort.InferenceSession) -> dict[str, int]:
 
 
 def _open(
-    path: str, providers: list[dict], session_options: dict, record_placement: bool
+    path: str,
+    providers: Sequence[Mapping[str, Any]],
+    session_options: Mapping[str, Any],
+    record_placement: bool,
 ) -> ort.InferenceSession:
     options = _options(session_options)
     if record_placement:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    remaining = add_providers(options, providers)
-    if len(remaining) < len(providers):  # plug-ins are in the options; onnxruntime takes no both
-        remaining = []
+    accelerators = list(takewhile(lambda name: name != CPU, (each["name"] for each in providers)))
     try:
-        session = ort.InferenceSession(path, sess_options=options, providers=remaining or None)
-    except Exception as error:
-        name = providers[0]["name"] if providers else CPU
-        if name == CPU:
+        as_argument = add_providers(options, providers)
+        session = ort.InferenceSession(path, sess_options=options, providers=as_argument or None)
+    except (ExecutionProviderUnavailable, *_BAD_FILE):
+        raise
+    except Exception as error:  # onnxruntime's errors have no base of their own
+        reason = _first_line(error)
+        if not accelerators or "Load model from" in reason:
             raise
-        reason = str(error).strip().splitlines()[0]
         raise ExecutionProviderUnavailable(
-            f"execution provider {name!r} did not start: {reason}"
+            f"execution provider {accelerators[0]!r} did not start: {reason}", accelerators[0]
         ) from error
-    wanted = {name for name, _ in remaining}
-    missing = wanted - set(session.get_providers())
-    if missing:  # onnxruntime says so in its log only, and goes on with the CPU
-        raise ExecutionProviderUnavailable(
-            f"execution provider {sorted(missing)[0]!r} did not start; onnxruntime's log says why"
-        )
+    for name in accelerators:
+        if name not in session.get_providers():  # said in the log only, and the CPU goes on
+            raise ExecutionProviderUnavailable(
+                f"execution provider {name!r} did not start; onnxruntime's log says why", name
+            )
     return session
 
 
-def _options(settings: dict) -> ort.SessionOptions:
+def _options(settings: Mapping[str, Any]) -> ort.SessionOptions:
     options = ort.SessionOptions()
     for name, value in settings.items():
         if name == "config_entries":
             for key, entry in value.items():
                 options.add_session_config_entry(key, str(entry))
-        elif not hasattr(options, name):
+            continue
+        if not isinstance(getattr(ort.SessionOptions, name, None), property):
             raise ValueError(f"onnxruntime.SessionOptions has no {name!r}")
-        elif name == "graph_optimization_level":
-            options.graph_optimization_level = ort.GraphOptimizationLevel(value)
-        elif name == "execution_mode":
-            options.execution_mode = ort.ExecutionMode(value)
-        else:
-            setattr(options, name, value)
+        try:
+            setattr(options, name, _option_value(name, value))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ValueError(
+                f"onnxruntime.SessionOptions.{name} cannot be {value!r}: {_first_line(error)}"
+            ) from error
     return options
+
+
+def _option_value(name: str, value: Any) -> Any:
+    if name == "graph_optimization_level":
+        return _member(ort.GraphOptimizationLevel, value)
+    if name == "execution_mode":
+        return _member(ort.ExecutionMode, _EXECUTION_MODES.get(value, value))
+    return value
+
+
+def _member(kind: Any, value: Any) -> Any:
+    """A member of one of onnxruntime's enumerations, by its name or number."""
+    for name, member in kind.__members__.items():
+        if value in (name, int(member)):
+            return member
+    raise ValueError(f"expected one of {list(kind.__members__)}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _names(providers: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(each["name"] for each in providers)

@@ -74,10 +74,16 @@ def _part_maker(part: Mapping[str, Any]) -> Callable[[np.ndarray], Any]:
         if target is not None and array.shape[1:] != target[1:]:
             array = array.reshape((len(array), *target[1:]))
         if dtype is not None and array.dtype != dtype:
-            array = array.astype(dtype)
+            array = _texts(array, dtype) if dtype.kind == "U" else array.astype(dtype)
         return array.tolist() if as_list else array
 
     return make
+
+
+def _texts(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Texts at the source's width, or wider: a label is never cut off."""
+    texts = array.astype(np.str_)
+    return texts.astype(dtype) if texts.dtype.itemsize < dtype.itemsize else texts
 
 
 def _index(data: Any) -> Any:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
 
 import onnxruntime as ort
 
@@ -33,12 +36,25 @@ PLUGINS = {
     )
 }
 
+# Builds of onnxruntime that have the provider compiled in; each takes the place of the plain one.
+_BUILDS = {
+    "CUDAExecutionProvider": "onnxruntime-gpu",
+    "TensorrtExecutionProvider": "onnxruntime-gpu",
+    "DmlExecutionProvider": "onnxruntime-directml",
+    "MIGraphXExecutionProvider": "onnxruntime-migraphx",
+    "QNNExecutionProvider": "onnxruntime-qnn",
+    "CANNExecutionProvider": "onnxruntime-cann",
+}
+
 _registering = threading.Lock()
-_registered: set[str] = set()
 
 
 class ExecutionProviderUnavailable(RuntimeError):
-    """A provider that was asked for is not here or did not start."""
+    """A provider that was asked for is not here or did not start; ``provider`` is its name."""
+
+    def __init__(self, message: str, provider: str = ""):
+        super().__init__(message)
+        self.provider = provider
 
 
 def built_in_providers() -> list[str]:
@@ -57,47 +73,73 @@ def available_providers() -> list[str]:
     return found + [each.name for each in installed_plugins() if each.name not in found]
 
 
-def add_providers(options: ort.SessionOptions, requested: list[dict]) -> list:
-    """Put plug-in providers into ``options``; returns those to give to `InferenceSession`.
+def not_available(name: str) -> str:
+    """The sentence for a provider that is not here: what is, and what installs the one wanted."""
+    sentence = (
+        f"execution provider {name!r} is not available here; available:"
+        f" {', '.join(available_providers())}"
+    )
+    package = PLUGINS[name].package if name in PLUGINS else _BUILDS.get(name)
+    return sentence if package is None else f"{sentence}; pip install {package}"
 
-    ``requested``: ``{"name", "options"}`` in order of preference.  Raises
-    ExecutionProviderUnavailable for one that is not here.
+
+def add_providers(options: ort.SessionOptions, requested: Sequence[Mapping[str, Any]]) -> list:
+    """Put plug-in providers into ``options``; returns what is to be given to `InferenceSession`.
+
+    ``requested``: ``{"name", "options"}`` in order of preference.  onnxruntime takes providers
+    either in the options or as an argument, so one plug-in puts all of them into the options.
+    Raises ExecutionProviderUnavailable for one that is not here.
     """
     plugins = {each.name for each in installed_plugins()}
-    built_in = built_in_providers()
-    remaining = []
-    for provider in requested:
-        name, settings = provider["name"], provider.get("options") or {}
-        if name in built_in and name not in plugins:
-            remaining.append((name, settings))
-        elif name in plugins:
+    built_in = set(built_in_providers()) - plugins
+    wanted = [(each["name"], dict(each.get("options") or {})) for each in requested]
+    for name, _ in wanted:
+        if name not in built_in and name not in plugins:
+            raise ExecutionProviderUnavailable(not_available(name), name)
+    if all(name in built_in for name, _ in wanted):
+        return wanted
+    # The CPU runs what the ones before it leave, without being asked; none after it gets a node.
+    for name, settings in takewhile(lambda each: each[0] != CPU, wanted):
+        if name in plugins:
             options.add_provider_for_devices(_devices(name), settings)
         else:
-            raise ExecutionProviderUnavailable(
-                f"execution provider {name!r} is not available here; available:"
-                f" {', '.join(available_providers())}{_how_to_install(name)}"
-            )
-    return remaining
+            options.add_provider(name, settings)
+    return []
 
 
 def register(name: str) -> None:
-    """Make the plug-in ``name`` known to onnxruntime, once a process."""
+    """Make the plug-in ``name`` known to onnxruntime, once a process.
+
+    Raises ExecutionProviderUnavailable where its library cannot be loaded.
+    """
     with _registering:
-        if name not in _registered and name not in {each.ep_name for each in ort.get_ep_devices()}:
+        if devices_of(name):
+            return
+        try:
             library = importlib.import_module(PLUGINS[name].module).get_library_path()
             ort.register_execution_provider_library(name, library)
-        _registered.add(name)
+        except Exception as error:
+            # It lists no device where it is registered but supports none, and another copy of this
+            # package in the process may have been first.
+            if "already registered" in str(error):
+                return
+            raise ExecutionProviderUnavailable(
+                f"execution provider {name!r} is installed, but its library does not load: {error}",
+                name,
+            ) from error
+
+
+def devices_of(name: str) -> list:
+    """The devices of this machine that a registered provider supports, best first."""
+    return [each for each in ort.get_ep_devices() if each.ep_name == name]
 
 
 def _devices(name: str) -> list:
     register(name)
-    devices = [each for each in ort.get_ep_devices() if each.ep_name == name]
+    devices = devices_of(name)
     if not devices:
         raise ExecutionProviderUnavailable(
-            f"execution provider {name!r} is installed, but supports no device of this machine"
+            f"execution provider {name!r} is installed, but supports no device of this machine",
+            name,
         )
     return devices[:1]
-
-
-def _how_to_install(name: str) -> str:
-    return f"; pip install {PLUGINS[name].package}" if name in PLUGINS else ""

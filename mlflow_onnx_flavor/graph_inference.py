@@ -1,0 +1,103 @@
+"""The graph specification of an ONNX model that comes without one.
+
+Inputs are matched with the columns of the signature; the prediction is a dictionary of all outputs
+as the graph gives them, since nothing is known of a source.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlflow_onnx_flavor.errors import UnsupportedModelError
+from mlflow_onnx_flavor.graph_spec import FeedSpec, GraphSpec, PredictionPart, PredictionSpec
+
+if TYPE_CHECKING:
+    import onnx
+    from mlflow.models import ModelSignature
+
+ANY_SHAPE = (-1,)
+
+# FLOAT to UINT64 in onnx.proto: those beyond (bfloat16, float8, int4, ...) are none of numpy's.
+_FED_TYPES = frozenset(range(1, 14))
+
+
+def infer_graph(model: onnx.ModelProto, signature: ModelSignature | None) -> GraphSpec:
+    """How ``model`` (its weights may be missing) is fed by what ``signature`` describes.
+
+    - one graph input and columns: the columns side by side
+    - several graph inputs and columns: each input is the column of its name
+    - tensors, or no signature: each input is the tensor of its name; a bare array where it is one
+
+    Raises UnsupportedModelError for inputs that are no tensors.
+    """
+    inputs = _fed_inputs(model)
+    outputs = tuple(each.name for each in model.graph.output)
+    columns = _columns(signature)
+    if columns and len(inputs) == 1:
+        feeds = [_whole(inputs[0], columns)]
+    else:
+        feeds = [_named(each, columns, signature) for each in inputs]
+    parts = tuple(
+        PredictionPart(output=name, dtype="", shape=ANY_SHAPE, key=name) for name in outputs
+    )
+    return GraphSpec(
+        feeds=tuple(feeds),
+        prediction=PredictionSpec(container="dict", parts=parts),
+        outputs=outputs,
+    )
+
+
+def _fed_inputs(model: onnx.ModelProto) -> list[Any]:
+    """The graph's inputs, less those that older models list for their weights."""
+    weights = {each.name for each in model.graph.initializer}
+    inputs = [each for each in model.graph.input if each.name not in weights]
+    for each in inputs:
+        if each.type.tensor_type.elem_type not in _FED_TYPES:
+            raise UnsupportedModelError(
+                f"the graph's input {each.name!r} is not a tensor of numbers or text that numpy"
+                " has a dtype for; export the model with other inputs"
+            )
+    return inputs
+
+
+def _columns(signature: ModelSignature | None) -> tuple[str, ...]:
+    schema = None if signature is None else signature.inputs
+    if schema is None or schema.is_tensor_spec() or not schema.has_input_names():
+        return ()
+    return tuple(schema.input_names())
+
+
+def _whole(graph_input: Any, columns: tuple[str, ...]) -> FeedSpec:
+    layout = "column" if len(columns) == 1 and _rank(graph_input) == 2 else "matrix"
+    if len(columns) == 1 and _rank(graph_input) == 1:
+        return _tensor(graph_input, columns[0])
+    return FeedSpec(
+        name=graph_input.name, layout=layout, dtype=_dtype(graph_input), columns=columns
+    )
+
+
+def _named(
+    graph_input: Any, columns: tuple[str, ...], signature: ModelSignature | None
+) -> FeedSpec:
+    name = graph_input.name
+    if name in columns and _rank(graph_input) != 1:
+        return FeedSpec(name=name, layout="column", dtype=_dtype(graph_input), columns=(name,))
+    schema = None if signature is None else signature.inputs
+    if schema is None or columns or len(schema) != 1 or not schema.has_input_names():
+        return _tensor(graph_input, name)
+    return _tensor(graph_input, schema.input_names()[0])
+
+
+def _tensor(graph_input: Any, key: str) -> FeedSpec:
+    return FeedSpec(name=graph_input.name, layout="tensor", dtype=_dtype(graph_input), key=key)
+
+
+def _rank(graph_input: Any) -> int | None:
+    tensor = graph_input.type.tensor_type
+    return len(tensor.shape.dim) if tensor.HasField("shape") else None
+
+
+def _dtype(graph_input: Any) -> str:
+    import onnx
+
+    return onnx.helper.tensor_dtype_to_np_dtype(graph_input.type.tensor_type.elem_type).name

@@ -1,0 +1,135 @@
+"""Sessions: a logged model or a bare file, opened and scored; alone, or beside others."""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+import sys
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlflow_onnx_flavor import artifact, flavor, scoring
+from mlflow_onnx_flavor.graph_spec import FeedSpec, GraphSpec, PredictionPart, PredictionSpec
+from tests.onnx_graphs import doubling, repeated_text, side_by_side
+
+SPEC = GraphSpec(
+    feeds=(FeedSpec(name="x", layout="matrix", dtype="float32", columns=("a", "b")),),
+    prediction=PredictionSpec(
+        container="ndarray", parts=(PredictionPart(output="y", dtype="float32", shape=(2,)),)
+    ),
+    outputs=("y",),
+)
+
+
+def test_a_bare_file_answers_with_all_outputs(tmp_path):
+    session = scoring.load_session(str(doubling(tmp_path / "m.onnx")))
+    answer = session.predict(np.ones((3, 2), np.float32))
+    np.testing.assert_array_equal(answer["y"], np.full((3, 2), 2))
+    assert (session.input_names, session.output_names) == (["x"], ["y"])
+
+
+def test_a_bare_file_takes_the_columns_of_its_inputs(tmp_path):
+    session = scoring.load_session(side_by_side(tmp_path / "m.onnx"))
+    arrays = {"b": np.array([[2.0]]), "a": np.array([[1.0]])}
+    assert session.predict(arrays)["y"].tolist() == [[1, 2]]
+
+
+def test_text_goes_through_a_graph_unchanged(tmp_path):
+    session = scoring.load_session(repeated_text(tmp_path / "m.onnx"))
+    answer = session.run({"t": np.array([["é"], [None]], object)})
+    assert answer["text"].tolist() == [["é"], [""]]
+
+
+def test_a_folder_without_an_onnx_model_says_what_it_holds(classifier_folder):
+    with pytest.raises(ValueError, match="holds no ONNX model; its flavors are .*'sklearn'"):
+        scoring.load_session(str(classifier_folder))
+
+
+def test_asking_for_outputs_gives_them_by_name(candidate_folder, frame):
+    session = scoring.load_session(str(candidate_folder))
+    answer = session.predict(frame, params={"outputs": ["probabilities"]})
+    assert list(answer) == ["probabilities"] and answer["probabilities"].shape == (len(frame), 3)
+    assert list(session.predict(frame, {"outputs": "label"})) == ["label"]
+    with pytest.raises(ValueError, match="no output 'nothing'; the model has"):
+        session.predict(frame, params={"outputs": ["nothing"]})
+
+
+@pytest.mark.parametrize("params", [None, {}, {"outputs": []}, {"outputs": None}, {"other": 1}])
+def test_not_asking_gives_the_prediction(candidate_folder, frame, params):
+    answer = scoring.load_session(str(candidate_folder)).predict(frame, params=params)
+    assert isinstance(answer, np.ndarray) and set(answer) <= {"high", "low", "mid"}
+
+
+@pytest.mark.parametrize("rows", [1, 2, 64])
+def test_one_row_comes_out_for_each_that_goes_in(candidate_folder, frame, rows):
+    session = scoring.load_session(str(candidate_folder))
+    assert session.predict(frame.head(rows)).shape == (rows,)
+    assert session.run(frame.head(rows))["probabilities"].shape == (rows, 3)
+
+
+def test_the_signature_of_predict_is_there_without_being_worked_out(candidate_folder):
+    predict = scoring.load_session(str(candidate_folder)).predict
+    assert inspect.isfunction(predict) and predict.__signature__ is inspect.signature(predict)
+    assert list(inspect.signature(predict).parameters) == ["data", "params"]
+
+
+def test_one_session_serves_many_threads(candidate_folder, frame):
+    session = scoring.load_session(str(candidate_folder))
+    expected = session.predict(frame)
+    wrong: list[int] = []
+
+    def work(seed: int) -> None:
+        order = np.random.default_rng(seed).permutation(len(frame))
+        for _ in range(20):
+            if not (session.predict(frame.iloc[order]) == expected[order]).all():
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_models_with_different_code_live_in_one_process(tmp_path, monkeypatch):
+    import mlflow
+
+    graph = doubling(tmp_path / "m.onnx")
+    flavor.save_model(graph, tmp_path / "old", graph=SPEC)
+    changed = tmp_path / "scoring"
+    shutil.copytree(artifact._scoring_folder(), changed)
+    source = (changed / "predictions.py").read_text()
+    tripled = source.replace("def _texts(", "TRIPLED = 3\n\n\ndef _texts(").replace(
+        "return array.tolist() if as_list else array", "return TRIPLED * array"
+    )
+    (changed / "predictions.py").write_text(tripled)
+    monkeypatch.setattr(artifact, "_scoring_folder", lambda: changed)
+    artifact._scoring_module_name.cache_clear()
+    flavor.save_model(graph, tmp_path / "new", graph=SPEC)
+    artifact._scoring_module_name.cache_clear()
+
+    old, new = (mlflow.pyfunc.load_model(str(tmp_path / each)) for each in ("old", "new"))
+    modules = {type(each._model_impl).__module__ for each in (old, new)}
+    assert len(modules) == 2 and "mlflow_onnx_flavor.scoring.model" not in modules
+    assert modules <= set(sys.modules)
+    data = pd.DataFrame({"a": [1.0], "b": [2.0]})
+    assert old.predict(data).tolist() == [[2, 4]] and new.predict(data).tolist() == [[6, 12]]
+    assert flavor.load_session(str(tmp_path / "new")).predict(data).tolist() == [[2, 4]]
+
+
+def test_the_code_of_a_model_needs_nothing_of_this_project(tmp_path):
+    """Its modules import one another and what the requirements name."""
+    flavor.save_model(doubling(tmp_path / "m.onnx"), tmp_path / "saved", graph=SPEC)
+    (package,) = (tmp_path / "saved" / "code").iterdir()
+    text = "\n".join(file.read_text() for file in package.glob("*.py"))
+    roots = {
+        line.split()[1].partition(".")[0]
+        for line in text.splitlines()
+        if line.startswith(("import ", "from ")) and not line.startswith("from .")
+    }
+    third_party = roots - set(sys.stdlib_module_names)
+    assert third_party == {"numpy", "pandas", "onnxruntime", "yaml"}
