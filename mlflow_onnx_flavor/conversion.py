@@ -145,7 +145,8 @@ def _attempt(
     except (WorkerCrashedError, WorkerOutOfMemoryError) as error:
         outcome, cause = "crashed", str(error)
     except WorkerTaskError as error:
-        outcome, cause = "failed", str(error).splitlines()[0]
+        # A framework's own refusal says cause and remedy; its class adds nothing.
+        outcome, cause = "failed", str(error).splitlines()[0].removeprefix("NotExportableError: ")
     attempt = Attempt(
         strategy=strategy["name"],
         why=strategy["why"],

@@ -195,17 +195,17 @@ def _agreement(row: ParityRow, gate: ParityGate) -> tuple[bool, str, str, str]:
     worst = max(row.outputs, key=lambda output: output.disagreements(tolerance_of(output, gate)))
     tolerance = tolerance_of(worst, gate)
     disagreements = worst.disagreements(tolerance)
-    bound = upper_bound(disagreements, row.rows, gate.confidence)
+    bound = upper_bound(disagreements, worst.rows, gate.confidence)
     limit = gate.max_disagreement_bound
     true_rate, most = figures.apart(bound, bound if limit is None else limit, figures.percent)
     measured = (
-        f"{disagreements:,} of {row.rows:,} rows differ in {worst.name}"
+        f"{disagreements:,} of {worst.rows:,} rows differ in {worst.name}"
         f" (true rate at most {true_rate}, {figures.percent(gate.confidence)} confidence)"
     )
     required = f"at most {figures.percent(gate.max_disagreement_rate)} of rows"
     if worst.kind == "scores":
         required += f" beyond {figures.scientific(tolerance)}"
-    passed = disagreements <= gate.max_disagreement_rate * row.rows
+    passed = disagreements <= gate.max_disagreement_rate * worst.rows
     reason = "" if passed else _why_different(row, worst)
     if limit is not None and row.inputs == EVALUATION_DATA:
         required += f", true rate at most {most}"

@@ -1,7 +1,7 @@
 """What a candidate's file provides: a name, what it does, and how it is built.
 
-Adding a candidate is adding one file with an `Optimization` and one line to the table in
-`__init__.py`.
+Adding a candidate is adding one file to this package: a module with ``name`` and ``build`` is an
+`Optimization`, and is found by its presence.
 """
 
 from __future__ import annotations
@@ -38,12 +38,13 @@ class BuiltCandidate:
 
 
 class Optimization(Protocol):
-    """One way to make a variant.  A module in this package may itself be the Optimization."""
+    """One way to make a variant: a module of this package.  Its ``name`` is its file's."""
 
     name: str
 
     def build(self, converted: Path, out: Path) -> Built:
-        """Write the variant of ``converted`` to the file ``out``.  Runs in a child process.
+        """Write the variant of ``converted`` to the file ``out``, weights that stay outside it
+        into the same folder.  Runs in a child process.
 
         Raises CandidateError where there is nothing to do.
         """

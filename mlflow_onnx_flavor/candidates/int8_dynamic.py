@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from pathlib import Path
 
 from mlflow_onnx_flavor.candidates.base import Built, CandidateError
+from mlflow_onnx_flavor.candidates.external_data import MAX_INLINE_BYTES, total_bytes
+from mlflow_onnx_flavor.candidates.operators import count_operators
 
 name = "int8_dynamic"
 
@@ -29,22 +30,23 @@ _QUANTIZED = frozenset(
 
 def build(converted: Path, out: Path) -> Built:
     """Quantize the weights; CandidateError where no operator has weights to quantize."""
-    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    found = Counter(
-        node.op_type for node in onnx.load(str(converted), load_external_data=False).graph.node
-    )
-    if not _QUANTIZABLE & set(found):
-        most = ", ".join(name for name, _ in found.most_common(3))
+    before = count_operators(converted)
+    if not any(operator in _QUANTIZABLE for _, operator in before):
+        most = ", ".join(operator for (_, operator), _ in before.most_common(3))
         raise CandidateError(f"nothing to quantize: the graph is {most}, without matrix products")
     logging.disable(logging.WARNING)  # it recommends preprocessing, for shapes that we have
-    quantize_dynamic(str(converted), str(out), weight_type=QuantType.QInt8)
-    quantized = [
-        node.op_type
-        for node in onnx.load(str(out), load_external_data=False).graph.node
-        if node.op_type in _QUANTIZED
-    ]
+    quantize_dynamic(
+        str(converted),
+        str(out),
+        weight_type=QuantType.QInt8,
+        use_external_data_format=total_bytes(converted) > MAX_INLINE_BYTES,
+        extra_options={"EnableSubgraph": True},
+    )
+    # A model that came with quantized operators has them still: only new ones count.
+    added = count_operators(out) - before
+    quantized = sum(number for (_, operator), number in added.items() if operator in _QUANTIZED)
     if not quantized:
         raise CandidateError("nothing to quantize: no operator has constant float32 weights")
-    return Built(f"int8 weights in {len(quantized)} operators, activations quantized as they come")
+    return Built(f"int8 weights in {quantized} operators, activations quantized as they come")

@@ -5,14 +5,22 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
+import pandas as pd
 
 from mlflow_onnx_flavor.evidence import ERROR_THRESHOLDS, OutputParity
 
 _THRESHOLDS = np.array(ERROR_THRESHOLDS)
+_TINY = np.finfo(np.float64).tiny
+# Integers beyond this are not all float64 numbers.
+_EXACT_INTEGERS = 2**53
 
-# Faithful arithmetic is off by a rounding at every step, and steps add up: a thousand roundings of
-# the coarser dtype is what the project calls right (1.2e-4 for float32).
-ROUNDINGS = 1024
+# Faithful arithmetic is off by a rounding at every step, and steps add up.  As many roundings of a
+# dtype as two faithful implementations may be apart:
+# - float32: a thousand, 1.2e-4, what the project calls right.
+# - float64: 9.3e-10.  Kernels differ by more roundings here, since cancellation shows first: of 60
+#   scikit-learn estimators converted to pure float64 graphs the farthest faithful one is at 7e-10.
+# - float16: 1.6e-2.  Kernels add up in float32 and round what they store.
+_ROUNDINGS = {"float64": 2**22, "float32": 2**10, "float16": 2**4}
 
 
 def compare_outputs(
@@ -20,13 +28,30 @@ def compare_outputs(
 ) -> OutputParity:
     """``source`` and ``candidate``: arrays of shape (rows, ...), the same rows in the same order.
 
-    ``graph_dtype``: the coarsest float dtype that the source or the candidate's graph is declared
-    to compute in; the outputs' own dtypes count as well.
+    ``graph_dtype``: the coarsest float dtype that the candidate's graph computes in, as
+    `precision.coarsest_float` reads it.  Integers, booleans and text are labels and must be equal
+    by value; floats are scores.  Relative errors are those of elements whose source is not 0.
     """
     source, candidate = np.asarray(source), np.asarray(candidate)
     if _is_label(source) or _is_label(candidate):
         return _compare_labels(name, source, candidate)
     return _compare_scores(name, source, candidate, graph_dtype)
+
+
+def auto_tolerance(source: np.dtype, candidate: np.dtype, graph_dtype: str = "float32") -> float:
+    """The tolerance on the scaled error, from dtypes alone.
+
+    It is that of the coarsest arithmetic in the chain, but a half-precision candidate is excused
+    only where the source is half precision too: otherwise a candidate could widen its own
+    tolerance by computing worse.
+    """
+    floats = [each for each in (source, candidate, np.dtype(graph_dtype)) if each.kind == "f"]
+    coarsest = max(floats, key=lambda each: np.finfo(each).eps).name
+    if coarsest == "float16" and source.name != "float16":
+        coarsest = "float32"
+    # numpy's longdouble has no counterpart in ONNX.
+    dtype = coarsest if coarsest in _ROUNDINGS else "float64"
+    return float(np.finfo(dtype).eps) * _ROUNDINGS[dtype]
 
 
 def _is_label(array: np.ndarray) -> bool:
@@ -36,51 +61,71 @@ def _is_label(array: np.ndarray) -> bool:
 def _compare_labels(name: str, source: np.ndarray, candidate: np.ndarray) -> OutputParity:
     common = _common(name, "labels", source, candidate)
     if source.shape != candidate.shape:
-        return OutputParity(**common, label_disagreements=len(source))
-    flat = (len(source), prod(source.shape[1:]))
-    unequal = _unequal(source, candidate).reshape(flat).any(axis=1)
+        return OutputParity(**common, label_disagreements=common["rows"])
+    unequal = _unequal(source, candidate).reshape(_flat(source)).any(axis=1)
     return OutputParity(**common, label_disagreements=int(unequal.sum()))
 
 
 def _unequal(source: np.ndarray, candidate: np.ndarray) -> np.ndarray:
-    """Labels are compared by value: 1 equals 1.0 and True, but never "1"."""
-    textual = {array.dtype.kind in "OUS" for array in (source, candidate)}
-    if textual == {True}:
-        source, candidate = source.astype(object), candidate.astype(object)
-        missing = _missing(source) & _missing(candidate)
-        return ~missing & (source != candidate)
-    if textual == {False}:
+    """Labels are compared by value: 1 equals 1.0 and True, but never "1"; missing equals missing,
+    be it None, NaN or NA.
+    """
+    if _compares_exactly(source, candidate):
         return source != candidate
-    return np.array(
-        [left != right for left, right in zip(source.ravel(), candidate.ravel(), strict=True)]
-    ).reshape(source.shape)
+    source, candidate = _objects(source), _objects(candidate)
+    missing, missing_too = pd.isna(source), pd.isna(candidate)
+    unequal = missing != missing_too
+    present = ~(missing | missing_too)
+    unequal[present] = source[present] != candidate[present]
+    return unequal
 
 
-def _missing(array: np.ndarray) -> np.ndarray:
-    return np.array([each is None or each != each for each in array.ravel()]).reshape(array.shape)
+def _compares_exactly(source: np.ndarray, candidate: np.ndarray) -> bool:
+    """Whether numpy's own comparison is by value: not for text, nor where an integer would be
+    rounded to meet a float.
+    """
+    kinds = {source.dtype.kind, candidate.dtype.kind}
+    if kinds & set("OUS"):
+        return False
+    if "f" not in kinds:
+        return True
+    integers = candidate if source.dtype.kind == "f" else source
+    return integers.dtype.kind == "b" or not _has_inexact(integers)
+
+
+def _has_inexact(integers: np.ndarray) -> bool:
+    return bool(((integers > _EXACT_INTEGERS) | (integers < -_EXACT_INTEGERS)).any())
+
+
+def _objects(array: np.ndarray) -> np.ndarray:
+    """As one axis of Python objects, bytes as text: TensorFlow's strings are bytes."""
+    flat = array.astype(object).ravel()
+    for position, each in enumerate(flat):
+        if isinstance(each, bytes):
+            flat[position] = each.decode(errors="replace")
+    return flat
 
 
 def _compare_scores(
     name: str, source: np.ndarray, candidate: np.ndarray, graph_dtype: str
 ) -> OutputParity:
     common = _common(name, "scores", source, candidate)
-    tolerance = auto_tolerance(source.dtype, candidate.dtype, np.dtype(graph_dtype))
+    tolerance = auto_tolerance(source.dtype, candidate.dtype, graph_dtype)
     if source.shape != candidate.shape:
-        every = (len(source),) * len(ERROR_THRESHOLDS)
+        every = (common["rows"],) * len(ERROR_THRESHOLDS)
         return OutputParity(**common, auto_tolerance=tolerance, rows_above=every)
-    flat = (len(source), prod(source.shape[1:]))
-    expected = source.astype(np.float64).reshape(flat)
-    found = candidate.astype(np.float64).reshape(flat)
+    expected = source.astype(np.float64).reshape(_flat(source))
+    found = candidate.astype(np.float64).reshape(_flat(source))
     both_finite = np.isfinite(expected) & np.isfinite(found)
     same_nonfinite = (np.isnan(expected) & np.isnan(found)) | (expected == found)
     mismatched_rows = (~both_finite & ~same_nonfinite).any(axis=1)
 
     scale = _scale(expected)
+    magnitude = np.abs(np.where(both_finite, expected, 1.0))
     with np.errstate(all="ignore"):
         absolute = np.where(both_finite, np.abs(found - expected), 0.0)
-        relative = absolute / np.maximum(np.abs(np.where(both_finite, expected, 1.0)), _TINY)
-        scaled = absolute / np.maximum(np.abs(np.where(both_finite, expected, 1.0)), scale)
-    relative = np.where(absolute == 0, 0.0, relative)
+        relative = np.where(magnitude > 0, absolute / np.maximum(magnitude, _TINY), 0.0)
+        scaled = absolute / np.maximum(magnitude, scale)
     per_row = scaled.max(axis=1, initial=0.0)
     per_row[mismatched_rows] = np.inf
     return OutputParity(
@@ -92,17 +137,14 @@ def _compare_scores(
         scale=scale,
         auto_tolerance=tolerance,
         nonfinite_mismatches=int(mismatched_rows.sum()),
-        rows_above=tuple(int(each) for each in (per_row[:, None] > _THRESHOLDS).sum(axis=0)),
+        rows_above=_rows_above(per_row),
     )
 
 
-def auto_tolerance(*dtypes: np.dtype) -> float:
-    """The tolerance on the scaled error for arithmetic in the coarsest of ``dtypes``."""
-    coarsest = max((np.finfo(each).eps for each in dtypes if each.kind == "f"), default=0.0)
-    return float(coarsest) * ROUNDINGS
-
-
-_TINY = np.finfo(np.float64).tiny
+def _rows_above(per_row: np.ndarray) -> tuple[int, ...]:
+    """For each threshold, how many of ``per_row`` are above it."""
+    not_above = np.searchsorted(np.sort(per_row), _THRESHOLDS, side="right")
+    return tuple(int(len(per_row) - each) for each in not_above)
 
 
 def _scale(expected: np.ndarray) -> float:
@@ -122,14 +164,24 @@ def _largest(errors: np.ndarray) -> float:
 
 
 def _p999(errors: np.ndarray) -> float:
-    return float(np.quantile(errors, 0.999)) if errors.size else 0.0
+    """An error that was seen, not one between two: interpolation makes NaN of infinities."""
+    return float(np.quantile(errors, 0.999, method="higher")) if errors.size else 0.0
+
+
+def _flat(array: np.ndarray) -> tuple[int, int]:
+    return _rows(array), prod(array.shape[1:])
+
+
+def _rows(array: np.ndarray) -> int:
+    """A bare scalar is one row."""
+    return len(array) if array.ndim else 1
 
 
 def _common(name: str, kind: str, source: np.ndarray, candidate: np.ndarray) -> dict:
     return {
         "name": name,
         "kind": kind,
-        "rows": len(source),
+        "rows": _rows(source),
         "source_dtype": str(source.dtype),
         "candidate_dtype": str(candidate.dtype),
         "source_shape": source.shape,

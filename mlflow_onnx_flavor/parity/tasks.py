@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mlflow_onnx_flavor import answers
-from mlflow_onnx_flavor.errors import ExecutionProviderError
+from mlflow_onnx_flavor.errors import ExecutionProviderError, UnsupportedModelError
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.parity.precision import coarsest_float
 
 _open: dict[str, Any] = {}
 
@@ -17,33 +19,38 @@ _open: dict[str, Any] = {}
 def open_candidate(path: str, provider: dict[str, Any]) -> dict[str, Any]:
     """Open a model folder or an ``.onnx`` file on ``provider`` ({"name", "options"}).
 
-    Returns where its nodes were placed: ``{"placement": {provider: nodes}}``.
+    Returns where its nodes were placed and the coarsest float that the graph computes in:
+    ``{"placement": {provider: nodes}, "graph_dtype": "float32"}``.  Raises ExecutionProviderError
+    where the provider does not start.
     """
     from mlflow_onnx_flavor.scoring import ExecutionProviderUnavailable, load_session
 
     config = {"execution_providers": [provider], "record_placement": True}
     _open.clear()
     try:
-        _open.update(session=load_session(path, config), path=Path(path), provider=provider)
+        session = load_session(path, config)
     except ExecutionProviderUnavailable as error:
         raise ExecutionProviderError(str(error)) from error
-    return {"placement": _open["session"].placement()}
+    _open.update(session=session, path=Path(path), provider=provider)
+    return {"placement": session.placement(), "graph_dtype": coarsest_float(_graph_file(path))}
 
 
 def run(inputs_path: str, batch_size: int, rows: int) -> dict[str, Any]:
     """``{"outputs": {name: array}}`` on the first ``rows`` rows, in batches of ``batch_size``.
 
     A batch that is not full is filled up with rows from the start, whose answers are dropped.
+    Raises UnsupportedModelError for an output that batches cannot be joined to.
     """
     inputs = Inputs.load(Path(inputs_path))
     session = _open["session"]
-    parts: list[dict[str, np.ndarray]] = []
+    parts: dict[str, list[np.ndarray]] = {}
     for start in range(0, rows, batch_size):
         wanted = min(batch_size, rows - start)
-        outputs = session.run(inputs.batch(batch_size, start).data)
-        parts.append({name: _rows(array, batch_size, wanted) for name, array in outputs.items()})
-    names = parts[0]
-    return {"outputs": {name: np.concatenate([part[name] for part in parts]) for name in names}}
+        for name, value in session.run(inputs.batch(batch_size, start).data).items():
+            array = _array(name, value)
+            # An output without a row per input row stays as it is.
+            parts.setdefault(name, []).append(array[:wanted] if len(array) == batch_size else array)
+    return {"outputs": {name: _joined(name, arrays) for name, arrays in parts.items()}}
 
 
 def answer(inputs_path: str, rows: int) -> dict[str, Any]:
@@ -56,6 +63,41 @@ def answer(inputs_path: str, rows: int) -> dict[str, Any]:
     return answers.describe(model.predict(data))
 
 
-def _rows(array: np.ndarray, batch_size: int, wanted: int) -> np.ndarray:
-    """The rows that were asked for; an output without a row per input row stays as it is."""
-    return array[:wanted] if len(array) == batch_size else array
+def _graph_file(path: str) -> Path:
+    """The ONNX file of a model folder, as its flavor names it; a bare file is itself."""
+    if Path(path).is_file():
+        return Path(path)
+    from mlflow.models import Model
+
+    from mlflow_onnx_flavor.scoring.model import FLAVOR
+
+    flavors = Model.load(path).flavors
+    entry = flavors.get(FLAVOR) or flavors["onnx"]
+    return Path(path) / entry["data"]
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    if isinstance(value, np.ndarray) or np.isscalar(value):
+        return np.atleast_1d(value)
+    if isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
+        return _matrix(value)
+    raise UnsupportedModelError(
+        f"output {name!r} is a {type(value).__name__} of {len(value)} values, which has no row for"
+        " each input row; leave it out of the graph's outputs"
+    )
+
+
+def _matrix(maps: Sequence[Mapping[Any, float]]) -> np.ndarray:
+    """What ZipMap made of a matrix of probabilities, as the matrix: a column a class, in order."""
+    classes = sorted(maps[0])
+    return np.array([[row[each] for each in classes] for row in maps], np.float32)
+
+
+def _joined(name: str, arrays: list[np.ndarray]) -> np.ndarray:
+    if len({array.shape[1:] for array in arrays}) > 1:
+        shapes = sorted({array.shape for array in arrays})
+        raise UnsupportedModelError(
+            f"output {name!r} changes its shape from batch to batch, such as {shapes[0]} and"
+            f" {shapes[-1]}; parity needs one shape for all rows"
+        )
+    return np.concatenate(arrays)

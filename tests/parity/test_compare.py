@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mlflow_onnx_flavor.parity.compare import auto_tolerance, compare_outputs
@@ -43,7 +44,62 @@ def test_float32_rounding_is_within_the_automatic_tolerance_and_bf16_is_not():
 def test_the_automatic_tolerance_depends_on_dtypes_alone():
     exact = compare_outputs("y", np.zeros(3), np.zeros(3, np.float32))
     wrong = compare_outputs("y", np.zeros(3), np.ones(3, np.float32))
-    assert exact.auto_tolerance == wrong.auto_tolerance == auto_tolerance(np.dtype("float32"))
+    assert exact.auto_tolerance == wrong.auto_tolerance
+    assert exact.auto_tolerance == auto_tolerance(np.dtype("float32"), np.dtype("float32"))
+
+
+@pytest.mark.parametrize(
+    ("source", "candidate", "graph", "like"),
+    [
+        ("float64", "float64", "float64", "float64"),
+        ("float64", "float64", "float32", "float32"),  # a float32 tree ensemble, cast behind it
+        ("float64", "float32", "float64", "float32"),
+        ("float32", "float64", "float64", "float32"),
+        ("float16", "float16", "float16", "float16"),
+        ("float16", "float32", "float32", "float16"),
+    ],
+)
+def test_the_coarsest_arithmetic_in_the_chain_sets_the_tolerance(source, candidate, graph, like):
+    found = auto_tolerance(np.dtype(source), np.dtype(candidate), graph)
+    assert found == auto_tolerance(np.dtype(like), np.dtype(like), like)
+    expected = {"float64": 1e-9, "float32": 1.2e-4, "float16": 1.6e-2}[like]
+    assert found == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize(("candidate", "graph"), [("float16", "float16"), ("float32", "float16")])
+def test_a_half_precision_candidate_does_not_widen_its_own_tolerance(candidate, graph):
+    source = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
+    found = compare_outputs("y", source, source.astype(np.float16).astype(candidate), graph)
+    assert found.auto_tolerance == pytest.approx(1.2e-4, rel=0.1)
+    wrong = compare_outputs("y", source, (source * 1.01).astype(candidate), graph)
+    assert wrong.disagreements(wrong.auto_tolerance) == 100
+
+
+def test_float64_is_held_to_more_than_float32():
+    source = np.random.default_rng(0).normal(size=(100, 3))
+    parity = compare_outputs("y", source, source * (1 + 1e-7), "float64")
+    assert parity.disagreements(parity.auto_tolerance) == 100
+    faithful = compare_outputs("y", source, source * (1 + 1e-13), "float64")
+    assert faithful.disagreements(faithful.auto_tolerance) == 0
+
+
+def test_counts_and_percentiles_are_exact():
+    errors = np.linspace(0.0, 1.0, 2001) + 2.5e-4  # none on a threshold itself
+    parity = compare_outputs("y", np.ones(2001), 1.0 + errors)
+    for tolerance in (1e-3, 1e-2, 1e-1):
+        assert parity.disagreements(tolerance) == int((errors > tolerance).sum())
+    assert parity.p999_absolute_error == pytest.approx(errors[-3])
+
+
+def test_relative_errors_leave_out_what_is_zero():
+    parity = compare_outputs("y", np.array([0.0, 2.0]), np.array([1e-9, 2.2]))
+    assert parity.max_relative_error == pytest.approx(0.1)
+    assert parity.max_absolute_error == pytest.approx(0.2)
+
+
+def test_errors_beyond_float64_are_infinite_and_disagree():
+    parity = compare_outputs("y", np.full(3, 1e308), np.full(3, -1e308))
+    assert parity.p999_absolute_error == np.inf and parity.disagreements(10.0) == 3
 
 
 def test_nan_must_stand_where_it_stood():
@@ -69,6 +125,48 @@ def test_integers_are_labels_whatever_their_width():
 def test_a_number_is_not_the_text_of_it():
     parity = compare_outputs("label", np.array([1, 2]), np.array(["1", "2"], object))
     assert parity.label_disagreements == 2
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+def test_missing_labels_equal_missing_labels_only(missing):
+    source = np.array(["a", missing, "c"], object)
+    assert compare_outputs("y", source, np.array(["a", None, "c"], object)).label_disagreements == 0
+    assert compare_outputs("y", source, np.array(["a", "b", None], object)).label_disagreements == 2
+
+
+def test_bytes_are_the_text_that_they_encode():
+    source = np.array(["ä".encode(), b"b"], object)
+    assert compare_outputs("y", source, np.array(["ä", "x"], object)).label_disagreements == 1
+
+
+def test_integers_that_a_float_cannot_hold_are_not_rounded_to_meet_it():
+    source = np.array([2**53 + 1, 7])
+    assert compare_outputs("y", source, np.array([2.0**53, 7.0])).label_disagreements == 1
+    assert compare_outputs("y", source, source.astype(np.uint64)).label_disagreements == 0
+
+
+def test_booleans_and_whole_floats_are_labels_by_value():
+    assert compare_outputs("y", np.array([True, False]), np.array([1, 1])).label_disagreements == 1
+    assert compare_outputs("y", np.array([1, 2]), np.array([1.0, 2.5])).label_disagreements == 1
+
+
+def test_one_disagreeing_element_is_a_disagreeing_row():
+    source = np.zeros((5, 3), int)
+    candidate = source.copy()
+    candidate[2] = 9
+    assert compare_outputs("y", source, candidate).label_disagreements == 1
+
+
+def test_a_bare_scalar_is_one_row():
+    parity = compare_outputs("y", np.float32(1), np.float32(2))
+    assert (parity.rows, parity.source_shape, parity.disagreements(1e-4)) == (1, (), 1)
+    assert compare_outputs("y", np.ones(3), np.float32(1)).disagreements(10.0) == 3
+
+
+def test_a_column_is_not_a_scalar_per_row():
+    parity = compare_outputs("y", np.ones(4), np.ones((4, 1)))
+    assert (parity.source_shape, parity.candidate_shape) == ((4,), (4, 1))
+    assert parity.disagreements(10.0) == 4
 
 
 def test_another_shape_disagrees_on_every_row():

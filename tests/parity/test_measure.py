@@ -7,17 +7,19 @@ import shutil
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
-from mlflow_onnx_flavor import flavor, parity, scoring
+from mlflow_onnx_flavor import flavor, parity
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
-from mlflow_onnx_flavor.evidence import ExecutionProvider, ModelIdentity, OutputParity
+from mlflow_onnx_flavor.errors import InvalidDataError
+from mlflow_onnx_flavor.evidence import ExecutionProvider, ModelIdentity
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.parity.known_causes import cause_and_remedy
-from mlflow_onnx_flavor.parity.measure import MAX_SINGLE_ROWS
+from mlflow_onnx_flavor.parity.candidate_process import MAX_SINGLE_ROWS
+from mlflow_onnx_flavor.source_process import SourceModelWorker
+from tests.child_processes import workers
+from tests.onnx_graphs import save, tensor
 
 CPU = ExecutionProvider(name="CPUExecutionProvider")
-OPENVINO = "OpenVINOExecutionProvider"
-F32 = '{"CPU": {"INFERENCE_PRECISION_HINT": "f32"}}'
 
 
 def identity(name):
@@ -26,6 +28,59 @@ def identity(name):
 
 def candidate(name, folder):
     return CandidateFolder(identity(name), folder)
+
+
+def measured(source, candidates, evaluation, **how):
+    return parity.measure(
+        source, "sklearn", candidates, evaluation, None, [CPU], source_identity=identity("s"), **how
+    )
+
+
+def with_column(folder, target, name):
+    """A copy of a model whose signature asks for one more column, which the data lacks."""
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    shutil.copytree(folder, target)
+    model = Model.load(str(target))
+    asked = [*model.signature.inputs.inputs, ColSpec("double", name)]
+    model.signature = ModelSignature(Schema(asked), model.signature.outputs)
+    model.save(str(target / "MLmodel"))
+    return target
+
+
+def linear_source(frame, folder):
+    import mlflow
+    from sklearn.linear_model import LinearRegression
+
+    model = LinearRegression().fit(frame, frame["a"] * 2 + frame["b"] ** 2)
+    mlflow.sklearn.save_model(
+        model,
+        str(folder),
+        signature=mlflow.models.infer_signature(frame, model.predict(frame)),
+        serialization_format="cloudpickle",
+        pip_requirements=["scikit-learn"],
+    )
+    return folder, model
+
+
+def linear_graph(path, weights, bias):
+    """prediction = x @ weights + bias in float64, shape (rows,)."""
+    return save(
+        [
+            helper.make_node("MatMul", ["x", "w"], ["m"]),
+            helper.make_node("Add", ["m", "b"], ["s"]),
+            helper.make_node("Squeeze", ["s", "axes"], ["prediction"]),
+        ],
+        [tensor("x", ["rows", len(weights)], TensorProto.DOUBLE)],
+        [tensor("prediction", ["rows"], TensorProto.DOUBLE)],
+        path,
+        [
+            numpy_helper.from_array(np.asarray(weights, np.float64), "w"),
+            numpy_helper.from_array(np.array([bias]), "b"),
+            numpy_helper.from_array(np.array([1]), "axes"),
+        ],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,22 +104,49 @@ def corrupt_folder(candidate_folder, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def report(classifier_folder, candidate_folder, wrong_folder, corrupt_folder, frame):
+def zipmap_file(classifier_folder, frame, tmp_path_factory):
+    """What skl2onnx makes by default: probabilities as a list of dictionaries."""
+    import mlflow
+    from skl2onnx import to_onnx
+
+    model = mlflow.sklearn.load_model(str(classifier_folder))
+    path = tmp_path_factory.mktemp("zipmap") / "zipmap.onnx"
+    onnx.save_model(to_onnx(model, frame.to_numpy(np.float32)[:1]), str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def mute_folder(candidate_folder, tmp_path_factory):
+    """The candidate with a pyfunc that does not answer."""
+    return with_column(candidate_folder, tmp_path_factory.mktemp("mute") / "model", "unheard_of")
+
+
+@pytest.fixture(scope="module")
+def source(classifier_folder):
+    with SourceModelWorker(classifier_folder, "sklearn") as loaded:
+        yield loaded
+
+
+@pytest.fixture(scope="module")
+def report(source, candidate_folder, wrong_folder, corrupt_folder, zipmap_file, mute_folder, frame):
     big = Inputs(frame.iloc[np.arange(300) % len(frame)])
     return parity.measure(
-        classifier_folder,
+        source.folder,
         "sklearn",
         [
             candidate("right", candidate_folder),
             candidate("corrupt", corrupt_folder),
             candidate("wrong", wrong_folder),
             candidate("bare", candidate_folder / "model.onnx"),
+            candidate("zipmap", zipmap_file),
+            candidate("mute", mute_folder),
         ],
         big,
         Inputs(frame[:5], "input example"),
         [CPU, ExecutionProvider(name="CUDAExecutionProvider")],
         batch_sizes=(1, 32),
         source_identity=identity("source"),
+        source_worker=source,
     )
 
 
@@ -111,9 +193,31 @@ def test_a_provider_that_is_not_here_is_a_row(report):
     assert rows[0].cause.startswith("execution provider 'CUDAExecutionProvider' is not available")
 
 
-def test_a_bare_file_is_compared_by_its_outputs(report):
-    rows = rows_of(report, "bare")
-    assert {row.status for row in rows} <= {"measured", "failed"}
+@pytest.mark.parametrize("name", ["bare", "zipmap"])
+def test_a_bare_file_is_compared_by_its_outputs(report, name):
+    for row in rows_of(report, name):
+        assert row.status == "measured" and row.form_differences == ()
+        assert [output.name for output in row.outputs] == ["label", "probabilities"]
+        assert all(output.disagreements(output.auto_tolerance) == 0 for output in row.outputs)
+
+
+def test_a_candidate_whose_pyfunc_does_not_answer_fails_and_keeps_what_was_seen(report):
+    single, several = rows_of(report, "mute")[:2]
+    assert (single.status, several.status) == ("measured", "failed")
+    assert several.cause.startswith("the candidate's pyfunc does not answer: MlflowException")
+    assert "missing inputs ['unheard_of']" in several.cause and "\n" not in several.cause
+    assert len(several.outputs) == 2 and several.rows == 300 and several.placement
+
+
+def test_what_a_consumer_sees_is_compared_on_every_row_of_the_largest_batch(report):
+    row = rows_of(report, "right")[1]
+    pyfunc = next(output for output in row.outputs if output.name == "pyfunc")
+    assert pyfunc.rows == row.rows == 300
+
+
+def test_rows_that_end_early_say_what_to_do(report):
+    for row in report.rows:
+        assert row.status == "measured" or (row.cause and row.remedy)
 
 
 def test_evidence_names_versions_and_inputs(report, frame):
@@ -122,72 +226,60 @@ def test_evidence_names_versions_and_inputs(report, frame):
     assert 0 < report.measuring_seconds < report.seconds
 
 
-def openvino_has_a_device() -> bool:
-    if OPENVINO not in scoring.available_providers():
-        return False
-    import onnxruntime as ort
-
-    from mlflow_onnx_flavor.scoring.providers import register
-
-    register(OPENVINO)
-    return any(each.ep_name == OPENVINO for each in ort.get_ep_devices())
-
-
-@pytest.mark.skipif(
-    not openvino_has_a_device(), reason="OpenVINO supports no device of this machine"
-)
-def test_openvino_runs_and_its_precision_is_explained(classifier_folder, candidate_folder, frame):
-    exact = ExecutionProvider(name=OPENVINO, options={"load_config": F32})
-    report = parity.measure(
-        classifier_folder,
-        "sklearn",
-        [candidate("right", candidate_folder)],
-        Inputs(frame),
-        None,
-        [ExecutionProvider(name=OPENVINO), exact],
-        source_identity=identity("source"),
-    )
-    for row in report.rows:
-        assert row.status in ("measured", "fell back")
-        if row.execution_provider == exact and row.status == "measured":
-            assert all(each.disagreements(each.auto_tolerance) == 0 for each in row.outputs)
-
-
-def test_reduced_precision_of_openvino_comes_with_the_option_that_cures_it():
-    beyond = OutputParity(
-        name="y",
-        kind="scores",
-        rows=1,
-        source_dtype="float32",
-        candidate_dtype="float32",
-        source_shape=(1,),
-        candidate_shape=(1,),
-        max_absolute_error=1e-3,
-        auto_tolerance=1e-4,
-        rows_above=(1,) * 141,
-    )
-    cause, remedy = cause_and_remedy(ExecutionProvider(name=OPENVINO), (beyond,))
-    assert "bf16" in cause and F32 in remedy
-    hinted = ExecutionProvider(name=OPENVINO, options={"load_config": F32})
-    assert cause_and_remedy(hinted, (beyond,)) == ("", "")
-    assert cause_and_remedy(CPU, (beyond,)) == ("", "")
-
-
-def test_another_form_of_answer_is_named(classifier_folder, classifier_onnx, frame, tmp_path):
+def test_another_form_of_answer_is_named(source, classifier_onnx, frame, tmp_path):
     spec = classifier_onnx.graph
     part = spec.prediction.parts[0].model_copy(update={"dtype": "object"})
     changed = spec.model_copy(
         update={"prediction": spec.prediction.model_copy(update={"parts": (part,)})}
     )
     flavor.save_model(classifier_onnx.path, tmp_path / "other", graph=changed)
-    report = parity.measure(
-        classifier_folder,
-        "sklearn",
+    report = measured(
+        source.folder,
         [candidate("other", tmp_path / "other")],
         Inputs(frame),
-        None,
-        [CPU],
-        source_identity=identity("source"),
+        source_worker=source,
     )
     (difference,) = report.rows[-1].form_differences
     assert (difference.what, difference.candidate) == ("dtype", "object")
+
+
+def test_a_source_that_is_loaded_already_is_used_and_stays_open(source, candidate_folder, frame):
+    source.reference(Inputs(frame))
+    before = workers()
+    report = measured(
+        source.folder,
+        [candidate("right", candidate_folder)],
+        Inputs(frame),
+        source_worker=source,
+    )
+    assert {row.status for row in report.rows} == {"measured"}
+    assert workers() == before
+
+
+def test_a_source_whose_pyfunc_does_not_answer_is_compared_by_its_outputs(
+    classifier_folder, candidate_folder, frame, tmp_path
+):
+    source = with_column(classifier_folder, tmp_path / "source", "unheard_of")
+    row = measured(source, [candidate("right", candidate_folder)], Inputs(frame)).rows[-1]
+    assert row.status == "measured" and len(row.outputs) == 2
+    assert row.cause.startswith("the source's pyfunc does not answer, so forms are not compared")
+    assert "missing inputs ['unheard_of']" in row.cause
+
+
+def test_a_graph_of_float64_is_held_to_float64(frame, tmp_path):
+    source, model = linear_source(frame, tmp_path / "source")
+    weights = model.coef_.reshape(-1, 1)
+    right = linear_graph(tmp_path / "right.onnx", weights, model.intercept_)
+    wrong = linear_graph(tmp_path / "wrong.onnx", weights * (1 + 1e-6), model.intercept_)
+    report = measured(source, [candidate("right", right), candidate("wrong", wrong)], Inputs(frame))
+    for row in report.rows:
+        (output,) = row.outputs
+        assert output.auto_tolerance < 1e-8
+        assert (output.disagreements(output.auto_tolerance) == 0) == (row.candidate == "right")
+
+
+def test_nothing_to_compare_on_is_said_before_anything_starts(classifier_folder, frame):
+    with pytest.raises(InvalidDataError, match="nothing to compare on"):
+        measured(classifier_folder, [], None)
+    with pytest.raises(InvalidDataError, match="evaluation data has no rows"):
+        measured(classifier_folder, [], Inputs(frame[:0]))

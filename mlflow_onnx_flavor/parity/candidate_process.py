@@ -1,0 +1,237 @@
+"""The candidates on one execution provider, in a process that is started again after a crash.
+
+What fails, crashes, hangs or falls back to the CPU is a row of the report, never the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlflow_onnx_flavor.answers import Answer
+from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+from mlflow_onnx_flavor.errors import (
+    OnnxFlavorError,
+    WorkerCrashedError,
+    WorkerOutOfMemoryError,
+    WorkerTaskError,
+    WorkerTimeoutError,
+)
+from mlflow_onnx_flavor.evidence import ExecutionProvider, ParityRow, Status
+from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.parity.known_causes import cause_and_remedy, fell_back, remedy_for
+from mlflow_onnx_flavor.parity.matching import compare_all, compare_answers, missing_outputs
+from mlflow_onnx_flavor.parity.stopwatch import Stopwatch
+from mlflow_onnx_flavor.worker import Worker
+
+TASKS = "mlflow_onnx_flavor.parity.tasks"
+CPU = "CPUExecutionProvider"
+
+# One row at a time is for what depends on the batch size; it need not see every row.
+MAX_SINGLE_ROWS = 256
+
+# Candidate, kind of inputs and batch size: what rows on different providers have in common.
+RowKey = tuple[str, str, int]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the source says about one kind of inputs."""
+
+    inputs: Inputs
+    path: Path
+    outputs: dict[str, np.ndarray]
+    answer: Answer | None  # None where the source has no pyfunc, or one that does not answer
+    no_answer: str = ""  # why it does not
+
+
+@dataclass(frozen=True)
+class _Opened:
+    placement: dict[str, int]
+    graph_dtype: str
+
+
+def rows_compared(inputs: Inputs, batch_size: int) -> int:
+    """How many rows of ``inputs`` are compared at ``batch_size``."""
+    return inputs.rows if batch_size > 1 else min(inputs.rows, MAX_SINGLE_ROWS)
+
+
+class CandidateProcess:
+    """Compares candidates with their source on ``provider``; a context manager.
+
+    ``timeout_s``: the limit of one task.  ``differ_on_cpu``: of what was measured on the CPU
+    provider, the share of rows that differ; what differs beyond that is the provider's doing.
+    """
+
+    def __init__(
+        self,
+        provider: ExecutionProvider,
+        timeout_s: float,
+        stopwatch: Stopwatch,
+        differ_on_cpu: Mapping[RowKey, float],
+    ):
+        self._provider, self._timeout_s, self._stopwatch = provider, timeout_s, stopwatch
+        self._differ_on_cpu = differ_on_cpu
+        self._worker: Worker | None = None
+
+    def compare(
+        self, candidate: CandidateFolder, expected: Sequence[Expected], batch_sizes: Sequence[int]
+    ) -> list[ParityRow]:
+        """A row for each kind of inputs and batch size."""
+        try:
+            opened = self._open(candidate)
+        except OnnxFlavorError as error:
+            return [
+                self._unmeasured(candidate, each, size, error)
+                for each in expected
+                for size in batch_sizes
+            ]
+        return [
+            self._compare(candidate, each, size, opened, with_form=size == max(batch_sizes))
+            for each in expected
+            for size in batch_sizes
+        ]
+
+    def _compare(
+        self,
+        candidate: CandidateFolder,
+        expected: Expected,
+        batch_size: int,
+        opened: _Opened,
+        with_form: bool,
+    ) -> ParityRow:
+        rows = rows_compared(expected.inputs, batch_size)
+        seen: dict[str, Any] = {"placement": opened.placement}
+        try:
+            if not self._alive():
+                self._open(candidate)  # the one before crashed on other inputs
+            outputs = self._run(expected, batch_size, rows)
+            seen |= {
+                "rows": rows,
+                "outputs": compare_all(expected.outputs, outputs, rows, opened.graph_dtype),
+            }
+            causes = [missing_outputs(expected.outputs, outputs)]
+            if with_form and candidate.folder.is_dir():
+                causes.append(expected.no_answer)
+                if expected.answer is not None:
+                    differences, of_answers = compare_answers(
+                        expected.answer, self._answer(expected, rows), opened.graph_dtype
+                    )
+                    seen |= {
+                        "form_differences": differences,
+                        "outputs": seen["outputs"] + of_answers,
+                    }
+        except OnnxFlavorError as error:
+            return self._unmeasured(candidate, expected, batch_size, error, **seen)
+        status, cause, remedy = self._explained(candidate, expected, batch_size, seen)
+        return self._row(
+            candidate,
+            expected,
+            batch_size,
+            status=status,
+            cause="; ".join(filter(None, [*causes, cause])),
+            remedy=remedy,
+            **seen,
+        )
+
+    def _explained(
+        self,
+        candidate: CandidateFolder,
+        expected: Expected,
+        batch_size: int,
+        seen: Mapping[str, Any],
+    ) -> tuple[Status, str, str]:
+        if self._provider.name != CPU and not seen["placement"].get(self._provider.name):
+            return ("fell back", *fell_back(self._provider))
+        key = (candidate.identity.name, expected.inputs.origin, batch_size)
+        on_cpu = self._differ_on_cpu.get(key)
+        return ("measured", *cause_and_remedy(self._provider, seen["outputs"], on_cpu))
+
+    def _alive(self) -> bool:
+        return self._worker is not None and self._worker.alive
+
+    def _open(self, candidate: CandidateFolder) -> _Opened:
+        if not self._alive():
+            self.close()
+            self._worker = Worker(name=f"the {self._provider} process")
+        arguments = {"path": candidate.folder, "provider": self._provider.model_dump()}
+        return _Opened(**self._call("open_candidate", arguments))
+
+    def _run(self, expected: Expected, batch_size: int, rows: int) -> dict[str, np.ndarray]:
+        arguments = {"inputs_path": expected.path, "batch_size": batch_size, "rows": rows}
+        with self._stopwatch.running():
+            return self._call("run", arguments)["outputs"]
+
+    def _answer(self, expected: Expected, rows: int) -> Answer:
+        try:
+            return self._call("answer", {"inputs_path": expected.path, "rows": rows})
+        except WorkerTaskError as error:
+            reason = one_line(error)
+            raise WorkerTaskError(
+                f"the candidate's pyfunc does not answer: {reason}", error.log
+            ) from error
+
+    def _call(self, task: str, arguments: dict[str, Any]) -> Any:
+        return self._worker.call(f"{TASKS}:{task}", arguments, timeout_s=self._timeout_s)
+
+    def _unmeasured(
+        self,
+        candidate: CandidateFolder,
+        expected: Expected,
+        batch_size: int,
+        error: OnnxFlavorError,
+        **seen: Any,
+    ) -> ParityRow:
+        """A row that ended early, with what was ``seen`` until then."""
+        status = _status(error)
+        return self._row(
+            candidate,
+            expected,
+            batch_size,
+            status=status,
+            cause=one_line(error),
+            remedy=remedy_for(self._provider, status),
+            **seen,
+        )
+
+    def _row(
+        self, candidate: CandidateFolder, expected: Expected, batch_size: int, **fields: Any
+    ) -> ParityRow:
+        return ParityRow(
+            candidate=candidate.identity.name,
+            execution_provider=self._provider,
+            inputs=expected.inputs.origin,
+            batch_size=batch_size,
+            **({"rows": 0} | fields),
+        )
+
+    def close(self) -> None:
+        """End the process.  Safe to call twice."""
+        if self._worker is not None:
+            self._worker.close()
+
+    def __enter__(self) -> CandidateProcess:
+        return self
+
+    def __exit__(self, *_exc) -> None:
+        self.close()
+
+
+def one_line(error: Exception) -> str:
+    """The message; of one with several lines the first and the last, where libraries put what they
+    did and why it failed (MLflow prints the whole data between the two).
+    """
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return " ... ".join([lines[0], lines[-1]] if len(lines) > 1 else lines)
+
+
+def _status(error: OnnxFlavorError) -> Status:
+    if isinstance(error, WorkerTimeoutError):
+        return "timed out"
+    if isinstance(error, WorkerCrashedError | WorkerOutOfMemoryError):
+        return "crashed"
+    return "failed"

@@ -1,0 +1,70 @@
+"""Which output of the candidate answers which of the source, and how each pair compares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from mlflow_onnx_flavor.answers import Answer, compare_forms
+from mlflow_onnx_flavor.evidence import FormDifference, OutputParity
+from mlflow_onnx_flavor.parity.compare import compare_outputs
+
+Outputs = Mapping[str, np.ndarray]
+
+
+def compare_all(
+    expected: Outputs, found: Outputs, rows: int, graph_dtype: str
+) -> tuple[OutputParity, ...]:
+    """Every output of the source against the candidate's, on the first ``rows`` rows.
+
+    An output that the candidate lacks agrees on no row.
+    """
+    paired = pairs(list(expected), list(found))
+    absent = np.empty((0,), np.float32)
+    return tuple(
+        compare_outputs(name, _first(array, rows), found.get(paired.get(name), absent), graph_dtype)
+        for name, array in expected.items()
+    )
+
+
+def pairs(expected: list[str], found: list[str]) -> dict[str, str]:
+    """The candidate's output for each of the source's: by name, and what is left by position."""
+    left = [name for name in expected if name not in found]
+    free = [name for name in found if name not in expected]
+    same = {name: name for name in expected if name in found}
+    return same | dict(zip(left, free, strict=False))
+
+
+def missing_outputs(expected: Outputs, found: Outputs) -> str:
+    """The outputs that the candidate lacks, as a sentence; "" where it has all."""
+    paired = pairs(list(expected), list(found))
+    missing = [name for name in expected if name not in paired]
+    if not missing:
+        return ""
+    return f"the candidate has no output {', '.join(map(repr, missing))}; it gives {list(found)}"
+
+
+def compare_answers(
+    expected: Answer, found: Answer, graph_dtype: str
+) -> tuple[tuple[FormDifference, ...], tuple[OutputParity, ...]]:
+    """What a consumer sees: differences of form, and the values where they can be held together."""
+    differences = tuple(compare_forms(expected, found))
+    if len(expected["parts"]) != len(found["parts"]):
+        return differences, ()
+    parities = tuple(
+        compare_outputs(
+            f"pyfunc {key!r}" if key != "" else "pyfunc",
+            left["values"],
+            right["values"],
+            graph_dtype,
+        )
+        for key, left, right in zip(
+            expected["keys"], expected["parts"], found["parts"], strict=True
+        )
+    )
+    return differences, parities
+
+
+def _first(array: np.ndarray, rows: int) -> np.ndarray:
+    return array[:rows] if array.ndim else array

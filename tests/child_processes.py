@@ -1,0 +1,61 @@
+"""Find the worker processes of this package that a test started, and end one as the system would.
+
+Linux only: it reads /proc.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+def workers() -> set[int]:
+    """The process ids of all workers that are children of this process."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = _stat(int(folder.name))[1]
+            command = (folder / "cmdline").read_bytes()
+        except OSError:  # it ended meanwhile
+            continue
+        if int(parent) == os.getpid() and b"mlflow_onnx_flavor.worker_child" in command:
+            found.add(int(folder.name))
+    return found
+
+
+def kill_the_next_worker(*, after_cpu_seconds: float = 0.0) -> threading.Thread:
+    """Kill the first worker that starts from now on, once it has computed for that long.
+
+    Processor time and not the clock: a busy machine delays the kill as it delays the work.
+    """
+    here = workers()
+
+    def kill() -> None:
+        pid = next(iter(_until(lambda: workers() - here)))
+        _until(lambda: _cpu_seconds(pid) >= after_cpu_seconds)
+        os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    return thread
+
+
+def _until(condition):
+    while not (found := condition()):
+        time.sleep(0.02)
+    return found
+
+
+def _cpu_seconds(pid: int) -> float:
+    user, system = _stat(pid)[11:13]
+    return (int(user) + int(system)) / TICKS_PER_SECOND
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/pid/stat from the third on; the second may hold spaces."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
