@@ -6,12 +6,13 @@ import importlib.metadata
 import math
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mlflow_onnx_flavor.evidence import Environment
 
 _ALWAYS = ("mlflow", "onnx", "onnxruntime", "numpy", "pandas")
+_CGROUPS = Path("/sys/fs/cgroup")
 
 
 def environment(distributions: Sequence[str] = ()) -> Environment:
@@ -39,7 +40,7 @@ def versions(distributions: Sequence[str]) -> dict[str, str]:
 
 def cpu_model() -> str:
     """The processor's name."""
-    for line in _lines("/proc/cpuinfo"):
+    for line in _lines(Path("/proc/cpuinfo")):
         key, _, value = line.partition(":")
         if key.strip() == "model name":
             return value.strip()
@@ -49,24 +50,62 @@ def cpu_model() -> str:
 def cores_allowed() -> int:
     """Cores that this process may use: its affinity, and the cgroup's quota rounded up."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    for line in _lines("/sys/fs/cgroup/cpu.max"):
-        quota, _, period = line.partition(" ")
-        if quota.isdigit() and period.strip().isdigit():
-            cores = min(cores, math.ceil(int(quota) / int(period)))
-    return max(cores or 1, 1)
+    quotas = [math.ceil(each) for each in cpu_quotas()]
+    return max(min([cores or 1, *quotas]), 1)
 
 
 def memory_bytes() -> int:
     """Memory that this process may use: the machine's, or the cgroup's limit."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for line in _lines("/sys/fs/cgroup/memory.max"):
-        if line.strip().isdigit():
-            total = min(total, int(line))
-    return total
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([machine, *memory_limits()])
 
 
-def _lines(path: str) -> list[str]:
+def cpu_quotas(
+    cgroups: Path = _CGROUPS, membership: Path = Path("/proc/self/cgroup")
+) -> list[float]:
+    """Cores a second that each cgroup of this process allows, in both versions of cgroups."""
+    quotas = []
+    for folder in _own_cgroups(cgroups, membership, "cpu"):
+        quota = period = ""
+        for line in _lines(folder / "cpu.max"):
+            quota, _, period = line.partition(" ")
+        for line in _lines(folder / "cpu.cfs_quota_us"):
+            quota, period = line, "".join(_lines(folder / "cpu.cfs_period_us"))
+        if quota.isdigit() and period.isdigit():  # "max" or -1 where there is no limit
+            quotas.append(int(quota) / int(period))
+    return quotas
+
+
+def memory_limits(
+    cgroups: Path = _CGROUPS, membership: Path = Path("/proc/self/cgroup")
+) -> list[int]:
+    """Bytes that each cgroup of this process allows, in both versions of cgroups."""
+    return [
+        int(line)
+        for folder in _own_cgroups(cgroups, membership, "memory")
+        for name in ("memory.max", "memory.limit_in_bytes")
+        for line in _lines(folder / name)
+        if line.isdigit()
+    ]
+
+
+def _own_cgroups(cgroups: Path, membership: Path, controller: str) -> Iterator[Path]:
+    """The folders of this process's cgroup and its ancestors: a limit on any of them holds.
+
+    Version 2 keeps one tree, version 1 one a controller; inside a container the path may be the
+    host's, of which only the root is there.
+    """
+    roots = {"": cgroups, controller: cgroups / controller}
+    for line in _lines(membership):
+        _, controllers, path = line.split(":", 2)
+        root = next((roots[each] for each in controllers.split(",") if each in roots), None)
+        if root is not None:
+            own = root / path.strip("/")
+            yield from (each for each in (own, *own.parents) if each.is_relative_to(root))
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        return Path(path).read_text().splitlines()
+        return path.read_text().splitlines()
     except OSError:
-        return []  # not Linux, or no cgroup: the fallbacks above tell what they can
+        return []  # not Linux, or no such cgroup: the callers' fallbacks tell what they can

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,11 @@ from mlflow_onnx_flavor.frameworks import get as framework_module
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency.participants import Entrant, Participant, open_all
 from mlflow_onnx_flavor.latency.rounds import Rounds
-from mlflow_onnx_flavor.latency.statistics import figures, speedup
+from mlflow_onnx_flavor.latency.statistics import MIN_ROUNDS, Precision, figures
+from mlflow_onnx_flavor.latency.tasks import BATCHES
 
 SOURCE, CHAMPION = "source", "champion"
+DEFAULT_PRECISION = Precision()
 
 
 def measure(
@@ -38,37 +41,50 @@ def measure(
     budget_seconds: float,
     source_identity: ModelIdentity,
     champion: CandidateFolder | None = None,
+    precision: Precision = DEFAULT_PRECISION,
     on_progress: Callable[[str], None] | None = None,
 ) -> LatencyReport:
     """Time single ``predict`` calls of all, alternately, each in its own process as it is served.
 
     ``batch_sizes``: rows a call; ``inputs`` are repeated where they are fewer.  ``budget_seconds``:
-    the most time to spend in rounds.  A model that fails is a row with its cause.
+    the most time to spend in rounds; less where every interval reaches ``precision`` before, more
+    where slow models need it for the fewest rounds that make an interval.  A model that fails,
+    crashes or hangs is a row with its cause at the batch sizes that were not finished, and the
+    others go on.  All models are in memory together.
     """
     begun_ns = time.perf_counter_ns()
     note = on_progress or (lambda _text: None)
+    batch_sizes = sorted(set(batch_sizes))
     entrants = _entrants(source_identity, source_path, candidates, execution_providers, champion)
-    with tempfile.TemporaryDirectory(prefix="mlflow-onnx-latency-") as folder:
-        inputs_path = inputs.save(Path(folder))
-        participants = open_all(entrants, inputs_path, batch_sizes)
-        try:
-            rounds = []
-            for batch_size in batch_sizes:
-                note(f"timing batches of {batch_size}")
-                rounds.append(Rounds(participants, batch_size, budget_seconds / len(batch_sizes)))
-                rounds[-1].run([each.key for each in _baselines(entrants)], confidence)
-            loads = [each.load_row() for each in participants]
-        finally:
-            for participant in participants:
-                participant.close()
+    participants = [Participant(each) for each in entrants]
+    rounds = Rounds(participants, batch_sizes, budget_seconds)
+    with ExitStack() as stack:
+        folder = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="mlflow-onnx-latency-"))
+        )
+        for participant in participants:
+            stack.callback(participant.close)
+        needed = inputs.take(slice(0, max(batch_sizes) * BATCHES))
+        note(f"loading {len(entrants)} models, each in its own process")
+        open_all(participants, needed.save(folder), batch_sizes)
+        note(f"timing them in turns, batches of {' and '.join(map(str, batch_sizes))}")
+        rounds.run(confidence, precision, note)
+        loads = [each.load_row() for each in participants]
     return LatencyReport(
         source=source_identity,
         candidates=tuple(each.identity for each in candidates),
         inputs_digest=inputs.digest(),
-        rows=tuple(_rows(participants, rounds, confidence)),
+        rows=tuple(
+            _row(candidate, baseline, batch_size, rounds, confidence, budget_seconds)
+            for candidate in participants
+            if not candidate.entrant.baseline
+            for baseline in participants
+            if baseline.entrant.baseline
+            for batch_size in batch_sizes
+        ),
         loads=tuple(each for each in loads if each is not None),
         seconds=(time.perf_counter_ns() - begun_ns) / 1e9,
-        measuring_seconds=sum(each.seconds for each in rounds),
+        measuring_seconds=rounds.seconds,
         environment=environment(framework_module(framework).distributions),
     )
 
@@ -80,9 +96,10 @@ def _entrants(
     execution_providers: Sequence[ExecutionProvider],
     champion: CandidateFolder | None,
 ) -> list[Entrant]:
-    entrants = [Entrant(source_identity, Path(source_path), None)]
+    """Source and champion as they were logged; every candidate on every provider."""
+    entrants = [Entrant(source_identity, Path(source_path), None, SOURCE)]
     if champion is not None:
-        entrants.append(Entrant(champion.identity, champion.folder, None))
+        entrants.append(Entrant(champion.identity, champion.folder, None, CHAMPION))
     return entrants + [
         Entrant(candidate.identity, candidate.folder, provider)
         for provider in execution_providers
@@ -90,47 +107,38 @@ def _entrants(
     ]
 
 
-def _baselines(entrants: Sequence[Entrant]) -> list[Entrant]:
-    """Source and champion: what is served as it was logged, on no provider of this release."""
-    return [each for each in entrants if each.provider is None]
-
-
-def _rows(
-    participants: Sequence[Participant], rounds: Sequence[Rounds], confidence: float
-) -> list[LatencyRow]:
-    baselines = [each for each in participants if each.entrant.provider is None]
-    return [
-        _row(participant, baseline, at_size, confidence)
-        for participant in participants
-        if participant.entrant.provider is not None
-        for baseline in baselines
-        for at_size in rounds
-    ]
-
-
 def _row(
-    participant: Participant, baseline: Participant, rounds: Rounds, confidence: float
+    candidate: Participant,
+    baseline: Participant,
+    batch_size: int,
+    rounds: Rounds,
+    confidence: float,
+    budget_seconds: float,
 ) -> LatencyRow:
-    entrant = participant.entrant
     common = {
-        "candidate": entrant.identity.name,
-        "baseline": SOURCE if baseline.entrant.identity.name == SOURCE else CHAMPION,
-        "execution_provider": entrant.provider,
-        "batch_size": rounds.batch_size,
+        "candidate": candidate.entrant.identity.name,
+        "baseline": baseline.entrant.baseline,
+        "execution_provider": candidate.entrant.provider,
+        "batch_size": batch_size,
     }
-    times = rounds.times.get(entrant.key, [])
-    baseline_times = rounds.times.get(baseline.entrant.key, [])
-    paired = min(len(times), len(baseline_times))
-    for each, name in ((participant, ""), (baseline, f"the {common['baseline']}: ")):
-        if not each.running:
-            return LatencyRow(**common, status=each.status, cause=f"{name}{each.cause}")
-    if paired == 0:
-        return LatencyRow(**common, status="skipped", cause="the budget ended before a round did")
+    for each, prefix in ((candidate, ""), (baseline, f"the {baseline.entrant.baseline}: ")):
+        if batch_size in each.failures:
+            status, cause = each.failures[batch_size]
+            return LatencyRow(**common, status=status, cause=f"{prefix}{cause}")
+    speedup = rounds.ratio(candidate, baseline, batch_size, confidence)
+    times = rounds.times[candidate, batch_size]
+    if speedup is None:
+        cause = (
+            f"the budget of {budget_seconds:g} s ended after {len(times)} of the {MIN_ROUNDS}"
+            " rounds that an interval needs: give more budget seconds"
+        )
+        return LatencyRow(**common, status="skipped", cause=cause, rounds=len(times))
+    baseline_times = rounds.times[baseline, batch_size]
     return LatencyRow(
         **common,
         status="measured",
-        candidate_figures=figures(np.concatenate(times), rounds.batch_size),
-        baseline_figures=figures(np.concatenate(baseline_times), rounds.batch_size),
-        speedup=speedup(baseline_times[:paired], times[:paired], confidence),
-        rounds=paired,
+        candidate_figures=figures(np.concatenate(times), batch_size),
+        baseline_figures=figures(np.concatenate(baseline_times), batch_size),
+        speedup=speedup,
+        rounds=len(times),
     )

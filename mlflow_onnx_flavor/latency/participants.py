@@ -32,27 +32,34 @@ OPEN_TIMEOUT_S = 300.0
 
 @dataclass(frozen=True)
 class Entrant:
-    """A model that is to take part.  ``provider``: None for a source in its own framework."""
+    """A model that is to take part.
+
+    ``provider``: None to load it as it was logged.  ``baseline``: "source" or "champion" for what
+    candidates are held against, "" for a candidate.
+    """
 
     identity: ModelIdentity
     folder: Path
     provider: ExecutionProvider | None
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Model name and provider with its options: what tells participants apart."""
-        return self.identity.name, "" if self.provider is None else self.provider.model_dump_json()
+    baseline: str = ""
 
 
 class Participant:
-    """One model in its process.  After a failure ``status`` and ``cause`` say what happened."""
+    """One model in its process.
+
+    ``failures``: batch size -> status and cause, of those at which it failed.  An error of the
+    model's own stays with its batch size; after a crash or a time-out the process is gone, and
+    ``status`` and ``cause`` say why.
+    """
 
     def __init__(self, entrant: Entrant):
         self.entrant = entrant
         self.status: Status = "measured"
         self.cause = ""
+        self.failures: dict[int, tuple[Status, str]] = {}
         self._worker: Worker | None = None
-        self._load_seconds = self._first_call_ms = 0.0
+        self._stopped = False
+        self._opened: dict[str, float] | None = None
         self._peak_memory_bytes = 0
 
     @property
@@ -62,8 +69,14 @@ class Participant:
     def open(self, inputs_path: Path, batch_sizes: Sequence[int]) -> None:
         """Start the process and load the model; a failure is remembered, not raised."""
         provider = self.entrant.provider
-        self._worker = Worker(name=f"{self.entrant.identity.name} under measurement")
-        opened = self._call(
+        try:
+            self._worker = Worker(name=f"{self.entrant.identity.name} under measurement")
+        except OSError as error:  # no memory, processes or file handles left
+            self.status, self.cause = "failed", f"its process did not start: {error}"
+            return
+        if self._stopped:  # meanwhile, from another thread
+            self._worker.kill()
+        self._opened = self._call(
             "open_model",
             {
                 "path": self.entrant.folder,
@@ -73,56 +86,100 @@ class Participant:
             },
             OPEN_TIMEOUT_S,
         )
-        if opened is not None:
-            self._load_seconds = opened["load_seconds"]
-            self._first_call_ms = opened["first_call_ms"]
+        if self._opened is not None:
+            self._peak_memory_bytes = self._opened["peak_memory_bytes"]
+
+    def runs_at(self, batch_size: int) -> bool:
+        return self.running and batch_size not in self.failures
+
+    def meet(self, batch_size: int, timeout_s: float) -> None:
+        """Let the model answer its first call at this batch size."""
+        peak = self._call("meet_batch_size", {"batch_size": batch_size}, timeout_s, batch_size)
+        self._peak_memory_bytes = max(self._peak_memory_bytes, peak or 0)
 
     def run_block(
-        self, batch_size: int, calls: int, warmup_calls: int, timeout_s: float
+        self, batch_size: int, block_ms: float, warmup_ms: float, timeout_s: float
     ) -> np.ndarray | None:
-        """Nanoseconds of ``calls`` calls; None where the participant failed, now or before."""
-        arguments = {"batch_size": batch_size, "calls": calls, "warmup_calls": warmup_calls}
-        return self._call("run_block", arguments, timeout_s)
+        """Nanoseconds of each call of a block; None where the participant failed, now or before.
+
+        Returns when its threads have come to rest, so that the next participant has all cores.
+        """
+        if not self.runs_at(batch_size):
+            return None
+        arguments = {"batch_size": batch_size, "block_ms": block_ms, "warmup_ms": warmup_ms}
+        times = self._call("run_block", arguments, timeout_s, batch_size)
+        self._call("come_to_rest", {}, timeout_s)
+        if self.status == "timed out":
+            self.cause = (
+                f"a block of calls with batch size {batch_size} ran past {timeout_s:g} s, its share"
+                " of the time: give more budget seconds"
+            )
+        return times
 
     def load_row(self) -> LoadRow | None:
-        """What it cost to load; None where it never did."""
-        if not self.running:
+        """What it cost to load; None where it never did.
+
+        After a crash the peak memory is what was known before.
+        """
+        if self._opened is None:
             return None
-        peak = self._call("peak_memory", {}, OPEN_TIMEOUT_S)
+        peak = self._call("peak_memory", {}, OPEN_TIMEOUT_S) or self._peak_memory_bytes
         return LoadRow(
             model=self.entrant.identity.name,
             execution_provider=self.entrant.provider,
             figures=LoadFigures(
-                load_seconds=self._load_seconds,
-                first_call_ms=self._first_call_ms,
-                peak_memory_bytes=peak or 0,
-                size_bytes=self.entrant.identity.size_bytes,
+                load_seconds=self._opened["load_seconds"],
+                first_call_ms=self._opened["first_call_ms"],
+                peak_memory_bytes=peak,
+                size_bytes=self.entrant.identity.size_bytes or _size_of(self.entrant.folder),
             ),
         )
+
+    def stop(self) -> None:
+        """End the process, which lets a thread that waits for it go on; `close` is still due."""
+        self._stopped = True
+        if self._worker is not None:
+            self._worker.kill()
 
     def close(self) -> None:
         if self._worker is not None:
             self._worker.close()
 
-    def _call(self, task: str, arguments: dict[str, Any], timeout_s: float) -> Any:
+    def _call(
+        self, task: str, arguments: dict[str, Any], timeout_s: float, batch_size: int | None = None
+    ) -> Any:
+        """The task's answer; None after a failure, which is of ``batch_size`` only if it can be."""
         if not self.running:
             return None
         try:
             return self._worker.call(f"{TASKS}:{task}", arguments, timeout_s=timeout_s)
         except OnnxFlavorError as error:
-            self.status = _status(error)
-            self.cause = str(error).strip().splitlines()[0]
+            status = _status(error)
+            cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+            if status == "failed" and batch_size is not None:
+                self.failures[batch_size] = status, cause
+                return None
+            self.status, self.cause = status, cause
+            self.close()  # its memory and threads are the others' now
             return None
 
 
 def open_all(
-    entrants: Sequence[Entrant], inputs_path: Path, batch_sizes: Sequence[int]
-) -> list[Participant]:
-    """Start all, as many at a time as there are cores, since most of it is importing."""
-    participants = [Participant(each) for each in entrants]
-    with ThreadPoolExecutor(cores_allowed()) as pool:
+    participants: Sequence[Participant], inputs_path: Path, batch_sizes: Sequence[int]
+) -> None:
+    """Start all, as many at a time as there are cores, since most of it is importing.
+
+    An interrupt ends those that are loading; closing them is the caller's part in any case.
+    """
+    pool = ThreadPoolExecutor(cores_allowed())
+    try:
         list(pool.map(lambda each: each.open(inputs_path, batch_sizes), participants))
-    return participants
+    except BaseException:
+        for each in participants:
+            each.stop()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _status(error: OnnxFlavorError) -> Status:
@@ -131,3 +188,9 @@ def _status(error: OnnxFlavorError) -> Status:
     if isinstance(error, WorkerCrashedError | WorkerOutOfMemoryError):
         return "crashed"
     return "failed"
+
+
+def _size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    return sum(each.stat().st_size for each in files)
