@@ -21,6 +21,7 @@ _FILES = {
     "lightgbm": "lightgbm",
     "pytorch": "pytorch",
     "tensorflow": "tensorflow",
+    "keras": "tensorflow",
     "sklearn": "sklearn",
     "mlflow_onnx_flavor": "onnx",
     "onnx": "onnx",

@@ -16,8 +16,8 @@ from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
 from mlflow_onnx_flavor.graph_spec import FeedSpec
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_files import copy_model
-from mlflow_onnx_flavor.scoring import ScoringSession, load_session
-from mlflow_onnx_flavor.scoring.feeds import inferred_feeds
+from mlflow_onnx_flavor.scoring import load_session
+from mlflow_onnx_flavor.scoring.feeds import Feeder, inferred_feeds
 
 flavor = "onnx"
 extra = "all"
@@ -32,16 +32,19 @@ def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
     if path.is_dir():
         import mlflow.pyfunc
 
-        pyfunc = mlflow.pyfunc.load_model(str(path))
+        pyfunc = _RowsKept(mlflow.pyfunc.load_model(str(path)))
     return LoadedSource(load_session(str(path), config), pyfunc, path, flavor)
 
 
 def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
     """Every output of the graph."""
-    session: ScoringSession = source.native
-    if isinstance(inputs.data, pd.DataFrame) and len(session.input_names) > 1:
-        return session.run({name: inputs.data[[name]].to_numpy() for name in session.input_names})
-    return session.run(inputs.data)
+    session = source.native.session
+    feeder = Feeder([feed.model_dump() for feed in _feeds(source, inputs)])
+    arrays = session.run(None, feeder.feeds(inputs.data))
+    return {
+        value.name: np.asarray(array)
+        for value, array in zip(session.get_outputs(), arrays, strict=True)
+    }
 
 
 def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
@@ -51,6 +54,26 @@ def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
         return _copy(source, example, path)
 
     return [Strategy("as_is", "the model is ONNX already; it is checked", export, "onnx")]
+
+
+class _RowsKept:
+    """MLflow's pyfunc, but an answer without a row for each row of the input is refused.
+
+    The built-in flavor flattens every output of a data frame, so that those of several columns
+    come back with rows and columns interleaved (mlflow/mlflow#12539).
+    """
+
+    def __init__(self, pyfunc: Any):
+        self._pyfunc, self.metadata = pyfunc, pyfunc.metadata
+
+    def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any:
+        answer = self._pyfunc.predict(data, params)
+        if isinstance(answer, pd.DataFrame) and len(answer) != len(data):
+            raise ValueError(
+                f"the built-in flavor answers {len(data)} rows with {len(answer)}; it flattens"
+                " outputs of several columns"
+            )
+        return answer
 
 
 def _copy(source: LoadedSource, example: Inputs, path: Path) -> Export:
@@ -65,17 +88,23 @@ def _copy(source: LoadedSource, example: Inputs, path: Path) -> Export:
     return Export(feeds=_feeds(source, example), outputs=outputs, prediction=outputs)
 
 
-def _feeds(source: LoadedSource, example: Inputs) -> tuple[FeedSpec, ...]:
+def _feeds(source: LoadedSource, inputs: Inputs) -> tuple[FeedSpec, ...]:
+    """What this flavor recorded; otherwise as the built-in flavor feeds: one graph input from all
+    columns, several each from the column of its name.
+    """
     recorded = (source.flavor.get("graph") or {}).get("feeds")
     if recorded:
         return tuple(FeedSpec.model_validate(each) for each in recorded)
-    feeds = inferred_feeds(source.native.session.get_inputs())
-    data = example.data
-    if not isinstance(data, pd.DataFrame):
+    taken = source.native.session.get_inputs()
+    feeds = inferred_feeds(taken)
+    if not isinstance(inputs.data, pd.DataFrame):
         return tuple(FeedSpec(**feed, key=feed["name"]) for feed in feeds)
-    columns = tuple(map(str, data.columns))
     if len(feeds) == 1:
+        columns = tuple(map(str, inputs.data.columns))
         return (FeedSpec(**(feeds[0] | {"layout": "matrix"}), columns=columns),)
     return tuple(
-        FeedSpec(**(feed | {"layout": "column"}), columns=(feed["name"],)) for feed in feeds
+        FeedSpec(**(feed | {"layout": "column"}), columns=(feed["name"],))
+        if len(value.shape) == 2
+        else FeedSpec(**feed, key=feed["name"])  # a value a row, or arrays within the column
+        for value, feed in zip(taken, feeds, strict=True)
     )

@@ -1,0 +1,82 @@
+"""Say in one line why PyTorch's exporters gave up, and which part of the module is in the way."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from mlflow_onnx_flavor.frameworks.not_exportable import plain
+
+_STATIC = re.compile(r"static shape of (\d+) for dimension inputs\[(.+?)\]\.shape\[(\d+)\]")
+_MISSING = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.:]+)'")
+
+# What torch raises where Python code asks for the value of a tensor that it only pretends to have.
+_DATA_DEPENDENT = ("GuardOnDataDependentSymNode", "DataDependentOutputException")
+
+
+def cause_of(error: BaseException, model: Any) -> str:
+    """The cause in one line, with the part of ``model`` that is in the way where it is known."""
+    chain = list(_chain(error))
+    root = chain[-1]
+    text = plain(str(root))
+    if type(root).__name__ in _DATA_DEPENDENT:
+        return (
+            f"{_part(root, model)} asks for the value of a tensor{_code(root)}, so what it does"
+            " depends on the data; write it with torch.where or torch.cond"
+        )
+    if static := _STATIC.search(text):
+        size, name, axis = static.groups()
+        return (
+            f"the module fixes axis {axis} of {name} at {size}, the example's size; compute with"
+            " x.shape in place of a number or a Python loop over the rows"
+        )
+    if missing := _MISSING.search(text):
+        where = next(filter(None, map(_node_part, chain)), "")
+        return f"there is no ONNX form of {missing.group(1)}" + (f", in {where}" if where else "")
+    first = next(iter(text.splitlines()), "").partition("  [Caused by")[0].strip()
+    return f"{type(root).__name__}: {first}" if first else type(root).__name__
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _part(error: BaseException, model: Any) -> str:
+    """The innermost module of ``model`` that was running, by its qualified name."""
+    name_of = {id(module): name for name, module in model.named_modules()}
+    found = "the module"
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        module = frame.f_locals.get("self")
+        if name_of.get(id(module)):
+            found = f"{name_of[id(module)]!r} ({type(module).__name__})"
+    return found
+
+
+def _code(error: BaseException) -> str:
+    """The innermost line outside of torch, as `` (file:line: code)``."""
+    outside = [
+        each
+        for each in traceback.extract_tb(error.__traceback__)
+        if "/torch/" not in each.filename and "/mlflow_onnx_flavor/" not in each.filename
+    ]
+    if not outside:
+        return ""
+    last = outside[-1]
+    file = last.filename.replace("\\", "/").rsplit("/", 1)[-1]
+    return f" ({file}:{last.lineno}: {last.line})" if last.line else f" ({file}:{last.lineno})"
+
+
+def _node_part(error: BaseException) -> str:
+    """The module from which the node comes that an exporter was translating."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        meta = getattr(frame.f_locals.get("node"), "meta", None) or {}
+        stack = meta.get("nn_module_stack") if isinstance(meta, dict) else None
+        if stack:
+            name, kind = list(stack.values())[-1]
+            kind = kind if isinstance(kind, str) else kind.__name__
+            return f"{name!r} ({kind.rsplit('.', 1)[-1]})" if name else ""
+    return ""

@@ -1,0 +1,296 @@
+"""Export a PyTorch module to ONNX, with every batch size right or a refusal.
+
+`torch.onnx.export` settles questions about shapes by the example and keeps quiet: a branch such as
+``if x.shape[0] == 1`` becomes the arm that the example takes.  So the file is run at other batch
+sizes, one row among them, and at those just outside of the range that the export assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlflow_onnx_flavor.frameworks.base import Export
+from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
+from mlflow_onnx_flavor.frameworks.pytorch_calls import (
+    Call,
+    call_of,
+    feeds_of,
+    named_outputs,
+    tensors_of,
+)
+from mlflow_onnx_flavor.frameworks.pytorch_causes import cause_of
+from mlflow_onnx_flavor.frameworks.pytorch_fast_paths import decompositions
+from mlflow_onnx_flavor.frameworks.tensor_names import graph_inputs
+from mlflow_onnx_flavor.inputs import Inputs
+
+# torch.export takes a batch of 0 or 1 for a constant; two rows show that the axis varies.
+EXAMPLE_ROWS = 2
+DYNAMO_OPSET = 20
+TORCHSCRIPT_OPSET = 17
+BATCH_AXIS = "batch"
+
+# protobuf stops at 2 GiB; below this the weights stay in the one file.
+MAX_EMBEDDED_BYTES = 1_500_000_000
+
+PROBED_BATCH_SIZES = (1, 3)
+MAX_PROBED_BATCH_SIZE = 4096
+# Of the largest value: another arm is off by far more, another order of summation by far less.
+PROBE_TOLERANCE = 1e-2
+
+
+class Exporter:
+    """Exports one module.
+
+    ``example``: rows, any number of them.  ``signature``: MLflow's, whose axes of -1 vary.
+    """
+
+    def __init__(self, model: Any, example: Inputs, signature: Any):
+        self._model, self._example, self._signature = model, example, signature
+
+    def dynamo(self, path: Path) -> Export:
+        """`torch.onnx.export` by way of `torch.export`."""
+        call, outputs = self._called()
+        with self._explained():
+            program = self._exported(self._model, call, outputs)
+        return self._saved(program, path, call, outputs)
+
+    def script(self, path: Path) -> Export:
+        """TorchScript's exporter, on the module's own script or on one compiled from it."""
+        import torch
+
+        call, outputs = self._called()
+        inputs = graph_inputs(call.names, outputs)
+        axes = {name: {0: BATCH_AXIS} for name in outputs}
+        axes |= dict(zip(inputs, map(self._dynamic_axes, call.names), strict=True))
+        with self._explained():
+            torch.onnx.export(
+                _taking_only(call, torch.jit.script(self._model)),
+                (*call.args, *call.kwargs.values()),
+                str(path),
+                dynamo=False,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                dynamic_axes=axes,
+                opset_version=TORCHSCRIPT_OPSET,
+            )
+        _gather_weights(path)
+        return self._checked(path, PROBED_BATCH_SIZES, call, outputs)
+
+    def script_to_program(self, path: Path) -> Export:
+        """A script turned into a torch.export program, its branches into `torch.cond`."""
+        from torch._export.converter import TS2EPConverter
+
+        call, outputs = self._called()
+        tensors = (*call.args, *call.kwargs.values())
+        with self._explained():
+            script = _taking_only(call, self._model)
+            converted = TS2EPConverter(script, tensors).convert()
+            whole = converted.run_decompositions(decompositions()).module()
+            program = self._exported(whole, Call(tensors, {}, call.names), outputs)
+        return self._saved(program, path, call, outputs)
+
+    def _exported(self, module: Any, call: Call, outputs: tuple[str, ...]) -> Any:
+        import torch
+
+        return torch.onnx.export(
+            module,
+            call.args,
+            kwargs=dict(call.kwargs),
+            dynamo=True,
+            dynamic_shapes=self._dynamic_shapes(call),
+            input_names=list(graph_inputs(call.names, outputs)),
+            output_names=list(outputs),
+            opset_version=DYNAMO_OPSET,
+            verbose=False,
+        )
+
+    def _saved(self, program: Any, path: Path, call: Call, outputs: tuple[str, ...]) -> Export:
+        _drop_traces(program.model)
+        program.save(str(path), external_data=_weight_bytes(program.model) > MAX_EMBEDDED_BYTES)
+        return self._checked(path, (*PROBED_BATCH_SIZES, *_edges(program)), call, outputs)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Without gradients; and say in one line why an exporter gave up, where it wrote a page."""
+        import torch
+
+        try:
+            with torch.no_grad():
+                yield
+        except Exception as error:  # exporters let through whatever a module's code raises
+            raise NotExportableError(cause_of(error, self._model)) from error
+
+    def _called(self) -> tuple[Call, tuple[str, ...]]:
+        """The call on the example, and the names of what it returns."""
+        rows = self._example.batch(EXAMPLE_ROWS)
+        try:
+            once, again = (named_outputs(self._model, rows) for _ in range(2))
+        except (RuntimeError, AssertionError) as error:
+            raise NotExportableError(
+                f"the model does not take a batch of {EXAMPLE_ROWS} rows"
+                f" ({cause_of(error, self._model)}); log it so that the batch axis can vary"
+                " (-1 as the first axis in its signature)"
+            ) from error
+        if not all(_alike(array, again[name]) for name, array in once.items()):
+            raise NotExportableError(
+                "the module answers the same rows differently from call to call; take what is"
+                " random, or remembered from earlier calls, out of its eval mode"
+            )
+        return call_of(self._model, rows), tuple(once)
+
+    def _dynamic_shapes(self, call: Call) -> Any:
+        """The axes that vary, in the structure of the arguments."""
+        axes = {name: self._dynamic_axes(name) for name in call.names}
+        if call.args:
+            return tuple(axes[name] for name in call.names)
+        return {
+            parameter: (
+                {name: axes[name] for name in value}
+                if isinstance(value, Mapping)
+                else axes[parameter]
+            )
+            for parameter, value in call.kwargs.items()
+        }
+
+    def _dynamic_axes(self, name: str) -> dict[int, str]:
+        """The first axis, and those that the signature gives as -1."""
+        shape = _shape_in(self._signature, name)
+        others = {axis: f"{name}_axis_{axis}" for axis, size in enumerate(shape) if size == -1}
+        return {**others, 0: BATCH_AXIS}
+
+    def _checked(
+        self, path: Path, sizes: tuple[int, ...], call: Call, outputs: tuple[str, ...]
+    ) -> Export:
+        """Refuse a graph that answers otherwise than the module at a batch size that it takes."""
+        from mlflow_onnx_flavor.scoring import load_session
+
+        inputs = graph_inputs(call.names, outputs)
+        session = load_session(str(path)).session
+        taken = {each.name for each in session.get_inputs()}
+        for size in sorted({size for size in sizes if 1 <= size <= MAX_PROBED_BATCH_SIZE}):
+            rows = self._example.batch(size)
+            try:
+                expected = named_outputs(self._model, rows)
+            except (RuntimeError, AssertionError, IndexError, ValueError):
+                continue  # the module itself does not take such a batch
+            tensors = tensors_of(call_of(self._model, rows))
+            feeds = {name: each.numpy() for name, each in zip(inputs, tensors, strict=True)}
+            feeds = {name: array for name, array in feeds.items() if name in taken}
+            found = dict(zip(outputs, session.run(list(outputs), feeds), strict=True))
+            for name, array in expected.items():
+                if not _alike(array, found[name]):
+                    raise NotExportableError(
+                        f"for a batch of {size}, {name!r} is not what the module answers: what the"
+                        " module does depends on the size of the batch, which the exporter settled"
+                        " by its example; take the size of the batch out of its branches"
+                    )
+        feeds = feeds_of(call, self._example, inputs)
+        return Export(
+            feeds=tuple(feed for feed in feeds if feed.name in taken),
+            outputs=outputs,
+            prediction=outputs,
+        )
+
+
+def _taking_only(call: Call, script: Any) -> Any:
+    """``script`` without the parameters that ``call`` leaves at their defaults.
+
+    TorchScript's exporter fills those in and then refuses the None that most of them are.
+    """
+    import torch
+
+    if len(script.forward.schema.arguments) - 1 == len(call.names):
+        return script
+    names = [f"input_{number}" for number in range(len(call.names))]
+    given = (*names[: len(call.args)], *map("{}={}".format, call.kwargs, names[len(call.args) :]))
+    # A class of its own: TorchScript keeps one type per class, with one forward.
+    only = type("Only", (torch.nn.Module,), {})()
+    only.whole = script
+    only = torch.jit.script(only)
+    body = f"return self.whole({', '.join(given)})"
+    only.define(f"def forward(self, {', '.join(names)}):\n    {body}\n")
+    return only.eval()
+
+
+def _shape_in(signature: Any, name: str) -> tuple[int, ...]:
+    """The shape of input ``name`` in the signature; () where it gives none."""
+    if signature is None or not signature.inputs.is_tensor_spec():
+        return ()
+    specs = signature.inputs.inputs
+    if len(specs) == 1 and specs[0].name is None:
+        return tuple(specs[0].shape)
+    return next((tuple(spec.shape) for spec in specs if spec.name == name), ())
+
+
+def _edges(program: Any) -> Iterator[int]:
+    """The batch sizes just outside of the range that the export assumed."""
+    batch_symbols = {str(each) for each in _batch_symbols(program.exported_program)}
+    for symbol, found in program.exported_program.range_constraints.items():
+        if str(symbol) not in batch_symbols:
+            continue
+        if found.lower.is_Integer and int(found.lower) > 1:
+            yield int(found.lower) - 1
+        if found.upper.is_Integer:
+            yield int(found.upper) + 1
+
+
+def _batch_symbols(program: Any) -> Iterator[Any]:
+    user_inputs = set(program.graph_signature.user_inputs)
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.name in user_inputs and len(node.meta["val"].shape):
+            yield node.meta["val"].shape[0]
+
+
+def _drop_traces(model: Any) -> None:
+    """Drop the notes that repeat the source's code and its paths on this machine.
+
+    The names of the modules that each node comes from stay.
+    """
+    for node in model.graph.all_nodes():
+        for key in ("pkg.torch.onnx.stack_trace", "pkg.torch.onnx.fx_node"):
+            node.metadata_props.pop(key, None)
+
+
+def _weight_bytes(model: Any) -> int:
+    values = (each.const_value for each in model.graph.initializers.values())
+    return sum(value.nbytes for value in values if value is not None)
+
+
+def _gather_weights(path: Path) -> None:
+    """Put weights that TorchScript's exporter scattered, a file each, into one beside the graph.
+
+    It does so of its own accord where the model passes 2 GiB.
+    """
+    import onnx
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+    weights = onnx.load(str(path), load_external_data=False).graph.initializer
+    scattered = {ExternalDataInfo(each).location for each in weights if uses_external_data(each)}
+    if not scattered:
+        return
+    model = onnx.load(str(path))
+    for location in scattered:
+        (path.parent / location).unlink()
+    onnx.save_model(
+        model,
+        str(path),
+        save_as_external_data=True,
+        all_tensors_to_one_file=True,
+        location=f"{path.name}.data",
+    )
+
+
+def _alike(expected: np.ndarray, found: np.ndarray) -> bool:
+    """Whether the two are the same but for rounding."""
+    if expected.shape != found.shape:
+        return False
+    if expected.dtype.kind not in "fc":
+        return bool(np.array_equal(expected, found))
+    finite = np.abs(expected[np.isfinite(expected)])
+    slack = PROBE_TOLERANCE * float(finite.max(initial=0.0)) + np.finfo(np.float32).tiny
+    return bool(np.allclose(found, expected, rtol=0.0, atol=slack, equal_nan=True))

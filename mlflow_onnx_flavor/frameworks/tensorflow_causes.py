@@ -1,0 +1,82 @@
+"""Say in one line why tf2onnx gave up, and which layer is in the way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError, plain
+
+
+def cause_of(error: BaseException) -> str:
+    """The cause in one line."""
+    text = plain(str(error))
+    if type(error).__name__ == "OperatorNotAllowedInGraphError":
+        return (
+            f"{_called(text)} asks for the value of a tensor in Python, which MLflow's predict"
+            " cannot do either; write it with tf.cond or tf.where"
+        )
+    if "Could not find matching concrete function" in text:
+        return (
+            "the SavedModel holds its function for the shapes that it was called with only; give"
+            " the tf.function an input_signature whose first axis is None and save it again"
+        )
+    lines = (line.strip() for line in text.splitlines())
+    said = next((line for line in lines if _tells(line)), "")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def refuse_unknown_operators(model: Any, layers: Collection[str]) -> None:
+    """Raise NotExportableError naming each operator that tf2onnx left as TensorFlow's.
+
+    tf2onnx goes on without a word where it knows no ONNX form.  ``layers``: the names of a Keras
+    model's layers.
+    """
+    import onnx
+
+    domains = {each.domain: each.version for each in model.opset_import}
+    unknown = {
+        node.op_type: _layer(node.name, layers)
+        for node in _nodes(model.graph)
+        if node.domain in ("", "ai.onnx", "ai.onnx.ml")
+        and not onnx.defs.has(node.op_type, domains.get(node.domain, 1), node.domain)
+    }
+    if unknown:
+        named = ", ".join(
+            f"{operator} (in {layer})" if layer else operator for operator, layer in unknown.items()
+        )
+        raise NotExportableError(
+            f"there is no ONNX form of {named}; compute it before the model, or replace the layer"
+        )
+
+
+def _called(text: str) -> str:
+    found = re.search(r"Exception encountered when calling (\w[\w.]*)", text)
+    return found.group(1) if found else "the model"
+
+
+def _tells(line: str) -> bool:
+    """Whether a line says something, rather than where in the code it was said."""
+    return bool(line) and line != "in user code:" and not line.startswith(("File ", "Arguments "))
+
+
+def _layer(node: str, layers: Collection[str]) -> str:
+    """The layer within a node's path, such as 'hashing' of "sequential_1/hashing_1/Add".
+
+    Keras numbers the parts of the path anew; where no part is a layer, the path itself is told.
+    """
+    parts = node.split("/")[:-1]
+    for part in parts:
+        for name in (part, re.sub(r"_\d+$", "", part)):
+            if name in layers:
+                return repr(name)
+    return repr("/".join(parts)) if parts else ""
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _nodes(inner)
