@@ -106,5 +106,8 @@ def test_importing_the_reports_loads_no_drawing_and_no_template_library():
 
 
 def test_drawing_leaves_the_global_state_of_matplotlib_alone(passing):
+    already = (
+        "matplotlib.pyplot" in sys.modules
+    )  # MLflow imports it where another test logged a figure
     plots.svg(plots.speedup(passing))
-    assert "matplotlib.pyplot" not in sys.modules
+    assert ("matplotlib.pyplot" in sys.modules) == already
