@@ -187,7 +187,7 @@ def test_a_stuck_model_is_stopped_and_the_others_are_measured(
     report = measure(
         [
             # It opens and meets the batch size, and hangs in its first block.
-            candidate("stuck", misbehaving("stuck", "self.calls > 2 and time.sleep(600)")),
+            candidate("stuck", misbehaving("stuck", "self.calls > 31 and time.sleep(600)")),
             candidate("quick", candidate_folder),
         ],
         batch_sizes=(1,),
