@@ -1,0 +1,17 @@
+"""Converters that skl2onnx lacks or gets wrong: one file for each family of estimators.
+
+Each file has ``register()``, which tells skl2onnx its converters; adding a family is adding a file
+and its name here.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_FAMILIES: tuple[str, ...] = ()
+
+
+def register_all() -> None:
+    """Register every family's converters.  Safe to call again."""
+    for family in _FAMILIES:
+        importlib.import_module(f"{__name__}.{family}").register()
