@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ class SourceModelWorker:
     """A loaded source model in a child process.
 
         with SourceModelWorker(folder, "sklearn") as source:
-            outputs = source.reference(inputs)
+            (outputs,) = source.reference(inputs, [(32, inputs.rows)])
 
     After a crash or a time-out it starts again on the next call; `versions` are those of the
     framework's distributions.
@@ -43,9 +43,15 @@ class SourceModelWorker:
             self._start()
         return self._worker.call(f"{TASKS}:{task}", arguments, timeout_s=timeout_s)
 
-    def reference(self, inputs: Inputs) -> dict[str, np.ndarray]:
-        """Every output of the source by name, each of shape (rows, ...)."""
-        return self.call("reference", inputs_path=self.path_of(inputs))["outputs"]
+    def reference(
+        self, inputs: Inputs, batches: Sequence[tuple[int, int]]
+    ) -> list[dict[str, np.ndarray]]:
+        """Every output of the source by name, each of shape (rows, ...), for each of ``batches``.
+
+        ``batches``: pairs of a batch size and the number of rows, from the first, to answer.
+        """
+        pairs = [list(pair) for pair in batches]
+        return self.call("reference", inputs_path=self.path_of(inputs), batches=pairs)["outputs"]
 
     def answer(self, inputs: Inputs) -> Answer:
         """What the source's pyfunc answers."""

@@ -23,6 +23,7 @@ from mlflow_onnx_flavor.graph_spec import GraphSpec, PredictionPart, PredictionS
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.parity.compare import compare_outputs
 from mlflow_onnx_flavor.parity.precision import coarsest_float
+from mlflow_onnx_flavor.source_batches import answers_in_batches
 
 _loaded: dict[str, Any] = {}
 
@@ -57,10 +58,23 @@ def load(model_path: str, framework: str) -> dict[str, Any]:
     }
 
 
-def reference(inputs_path: str) -> dict[str, Any]:
-    """``{"outputs": {name: array}}``: every output of the source on all rows."""
-    outputs = _loaded["framework"].reference_outputs(_source(), Inputs.load(Path(inputs_path)))
-    return {"outputs": {name: _crossing(array) for name, array in outputs.items()}}
+def reference(inputs_path: str, batches: list[list[int]]) -> dict[str, Any]:
+    """``{"outputs": [{name: array}]}``: every output of the source, for each pair of ``batches``.
+
+    A pair is a batch size and a number of rows: the first so many rows, so many at a time.
+    """
+    inputs = Inputs.load(Path(inputs_path))
+
+    def ask(some: Inputs) -> dict[str, np.ndarray]:
+        return _loaded["framework"].reference_outputs(_source(), some)
+
+    whole = ask(inputs)
+    answered = [answers_in_batches(ask, inputs, size, rows, whole) for size, rows in batches]
+    return {
+        "outputs": [
+            {name: _crossing(array) for name, array in outputs.items()} for outputs in answered
+        ]
+    }
 
 
 def answer(inputs_path: str) -> dict[str, Any]:

@@ -27,9 +27,9 @@ MIN_CALLS, MAX_CALLS = 2, 2000
 # sleeping threads) is a matter of a millisecond or two.
 LONG_CALL_NS = 200_000_000
 
-# A block is so many calls as would fill its time at the pace of the fastest call, so that a few slow
-# ones at its start (a thread that waits for a core on a busy machine takes 16 ms to come back) do
-# not become its median; where most calls are slow it ends after this many times its time.
+# A block is so many calls as would fill its time at the pace of the fastest call, so that a few
+# slow ones at its start (a thread that waits for a core on a busy machine takes 16 ms to come back)
+# do not become its median; where most calls are slow it ends after this many times its time.
 MAX_STRETCH = 12.0
 # The pace is first known from so many calls, in so much time at most.
 PACE_CALLS, PACE_NS = 30, 500_000_000

@@ -40,11 +40,14 @@ RowKey = tuple[str, str, int]
 
 @dataclass(frozen=True)
 class Expected:
-    """What the source says about one kind of inputs."""
+    """What the source says about one kind of inputs.
+
+    ``outputs``: by batch size, on as many rows as `rows_compared` says.
+    """
 
     inputs: Inputs
     path: Path
-    outputs: dict[str, np.ndarray]
+    outputs: Mapping[int, Mapping[str, np.ndarray]]
     answer: Answer | None  # None where the source has no pyfunc, or one that does not answer
     no_answer: str = ""  # why it does not
 
@@ -105,6 +108,7 @@ class CandidateProcess:
         with_form: bool,
     ) -> ParityRow:
         rows = rows_compared(expected.inputs, batch_size)
+        asked = expected.outputs[batch_size]
         seen: dict[str, Any] = {"placement": opened.placement}
         try:
             if not self._alive():
@@ -112,9 +116,9 @@ class CandidateProcess:
             outputs = self._run(expected, batch_size, rows)
             seen |= {
                 "rows": rows,
-                "outputs": compare_all(expected.outputs, outputs, rows, opened.graph_dtype),
+                "outputs": compare_all(asked, outputs, opened.graph_dtype),
             }
-            causes = [missing_outputs(expected.outputs, outputs)]
+            causes = [missing_outputs(asked, outputs)]
             if with_form and candidate.folder.is_dir():
                 causes.append(expected.no_answer)
                 if expected.answer is not None:

@@ -13,17 +13,15 @@ from mlflow_onnx_flavor.parity.compare import compare_outputs
 Outputs = Mapping[str, np.ndarray]
 
 
-def compare_all(
-    expected: Outputs, found: Outputs, rows: int, graph_dtype: str
-) -> tuple[OutputParity, ...]:
-    """Every output of the source against the candidate's, on the first ``rows`` rows.
+def compare_all(expected: Outputs, found: Outputs, graph_dtype: str) -> tuple[OutputParity, ...]:
+    """Every output of the source against the candidate's, on the same rows.
 
     An output that the candidate lacks agrees on no row.
     """
     paired = pairs(list(expected), list(found))
     absent = np.empty((0,), np.float32)
     return tuple(
-        compare_outputs(name, _first(array, rows), found.get(paired.get(name), absent), graph_dtype)
+        compare_outputs(name, array, found.get(paired.get(name), absent), graph_dtype)
         for name, array in expected.items()
     )
 
@@ -64,7 +62,3 @@ def compare_answers(
         )
     )
     return differences, parities
-
-
-def _first(array: np.ndarray, rows: int) -> np.ndarray:
-    return array[:rows] if array.ndim else array

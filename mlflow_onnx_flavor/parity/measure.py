@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
@@ -60,7 +61,7 @@ def measure(
     with own as source:
         loaded_before = source.load_seconds
         with stopwatch.running():
-            expected = [_ask(source, rows, max(batch_sizes)) for rows in given]
+            expected = [_ask(source, rows, batch_sizes) for rows in given]
         stopwatch.seconds -= source.load_seconds - loaded_before
         rows_on: dict[int, list[ParityRow]] = {}
         differ_on_cpu: dict[RowKey, float] = {}
@@ -95,17 +96,19 @@ def _check(given: Sequence[Inputs]) -> None:
             raise InvalidDataError(f"the {rows.origin} has no rows; give at least one")
 
 
-def _ask(source: SourceModelWorker, inputs: Inputs, largest_batch: int) -> Expected:
-    path, outputs = source.path_of(inputs), source.reference(inputs)
+def _ask(source: SourceModelWorker, inputs: Inputs, batch_sizes: Sequence[int]) -> Expected:
+    batches = [(size, rows_compared(inputs, size)) for size in batch_sizes]
+    answered = dict(zip(batch_sizes, source.reference(inputs, batches), strict=True))
+    expected = Expected(inputs, source.path_of(inputs), answered, None)
     if not source.has_pyfunc:
-        return Expected(inputs, path, outputs, None)
+        return expected
     try:
-        answer = source.answer(inputs.take(slice(0, rows_compared(inputs, largest_batch))))
+        rows = slice(0, rows_compared(inputs, max(batch_sizes)))
+        return replace(expected, answer=source.answer(inputs.take(rows)))
     except WorkerTaskError as error:
         reason = one_line(error)
         cause = f"the source's pyfunc does not answer, so forms are not compared: {reason}"
-        return Expected(inputs, path, outputs, None, cause)
-    return Expected(inputs, path, outputs, answer)
+        return replace(expected, no_answer=cause)
 
 
 def _cpu_first(providers: Sequence[ExecutionProvider]) -> list[int]:

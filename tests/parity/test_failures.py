@@ -46,7 +46,7 @@ def source(tmp_path_factory):
         pip_requirements=["scikit-learn"],
     )
     with SourceModelWorker(folder, "sklearn") as loaded:
-        loaded.reference(ONCE)  # so that the next worker to start is a candidate's
+        loaded.reference(ONCE, [(1, 1)])  # so that the next worker to start is a candidate's
         yield loaded
 
 

@@ -244,7 +244,7 @@ def test_another_form_of_answer_is_named(source, classifier_onnx, frame, tmp_pat
 
 
 def test_a_source_that_is_loaded_already_is_used_and_stays_open(source, candidate_folder, frame):
-    source.reference(Inputs(frame))
+    source.reference(Inputs(frame), [(1, 1)])
     before = workers()
     report = measured(
         source.folder,
@@ -254,6 +254,30 @@ def test_a_source_that_is_loaded_already_is_used_and_stays_open(source, candidat
     )
     assert {row.status for row in report.rows} == {"measured"}
     assert workers() == before
+
+
+def test_a_source_that_branches_on_the_number_of_rows_is_asked_as_the_candidate_is(frame, tmp_path):
+    import mlflow
+    from sklearn.linear_model import LinearRegression
+
+    class Branching(LinearRegression):
+        def predict(self, X):
+            return super().predict(X) + (10.0 if len(X) == 1 else 0.0)
+
+    model = Branching().fit(frame, frame["a"])
+    mlflow.sklearn.save_model(
+        model,
+        str(tmp_path / "source"),
+        signature=mlflow.models.infer_signature(frame, model.predict(frame)),
+        serialization_format="cloudpickle",
+        pip_requirements=["scikit-learn"],
+    )
+    graph = linear_graph(tmp_path / "y.onnx", model.coef_.reshape(-1, 1), model.intercept_)
+    single, several = measured(
+        tmp_path / "source", [candidate("one arm", graph)], Inputs(frame), batch_sizes=(1, 32)
+    ).rows
+    assert single.outputs[0].disagreements(1e-6) == single.rows
+    assert several.outputs[0].disagreements(1e-6) == 0
 
 
 def test_a_source_whose_pyfunc_does_not_answer_is_compared_by_its_outputs(

@@ -1,0 +1,69 @@
+"""Ask the source for its answers as it would be asked in service: batch by batch.
+
+A model may branch on how many rows it is given.  Most do not, and one call for all rows is much
+cheaper than hundreds (a Keras call costs 30 ms for one row or for 500), so a few batches decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.parity.compare import compare_outputs
+
+Outputs = dict[str, np.ndarray]
+
+# So many batches are asked in any case, spread over the rows.
+PROBED_BATCHES = 8
+
+
+def answers_in_batches(
+    ask: Callable[[Inputs], Outputs], inputs: Inputs, batch_size: int, rows: int, whole: Outputs
+) -> Outputs:
+    """The outputs on the first ``rows`` rows, each of shape (rows, ...), asked ``batch_size`` at a
+    time; a batch that is not full is filled up with rows from the start.
+
+    ``whole``: the outputs on all rows at once.  It stands for the batches that are not asked, where
+    those that are asked agree with it within the rounding of the source's own dtypes.
+    """
+    starts = range(0, rows, batch_size)
+    probed = sorted(
+        {starts[at] for at in np.linspace(0, len(starts) - 1, PROBED_BATCHES, dtype=int)}
+    )
+    parts = {start: _batch(ask, inputs, batch_size, start, rows) for start in probed}
+    if all(_agree(part, _rows_of(whole, start, batch_size, rows)) for start, part in parts.items()):
+        rest = {start: _rows_of(whole, start, batch_size, rows) for start in starts}
+    else:
+        rest = {
+            start: _batch(ask, inputs, batch_size, start, rows)
+            for start in starts
+            if start not in parts
+        }
+    joined = rest | parts
+    return {name: np.concatenate([joined[start][name] for start in starts]) for name in whole}
+
+
+def _batch(
+    ask: Callable[[Inputs], Outputs], inputs: Inputs, batch_size: int, start: int, rows: int
+) -> Outputs:
+    wanted = min(batch_size, rows - start)
+    answered = {
+        name: np.atleast_1d(array) for name, array in ask(inputs.batch(batch_size, start)).items()
+    }
+    # An output without a row per input row stays as it is.
+    return {
+        name: array[:wanted] if len(array) == batch_size else array
+        for name, array in answered.items()
+    }
+
+
+def _rows_of(outputs: Outputs, start: int, batch_size: int, rows: int) -> Outputs:
+    end = min(start + batch_size, rows)
+    return {name: np.atleast_1d(array)[start:end] for name, array in outputs.items()}
+
+
+def _agree(part: Outputs, whole: Outputs) -> bool:
+    compared = (compare_outputs(name, whole[name], array) for name, array in part.items())
+    return all(each.disagreements(each.auto_tolerance) == 0 for each in compared)
