@@ -108,6 +108,7 @@ def check_latency(
     Arguments as in `check_parity`; the CPU provider where none is given.
     """
     from mlflow_onnx_flavor import latency
+    from mlflow_onnx_flavor.latency.statistics import Precision
 
     configuration = configuration or Configuration()
     requested = _providers(execution_providers, configuration, ["CPUExecutionProvider"])
@@ -123,6 +124,7 @@ def check_latency(
             confidence=configuration.gates.latency.confidence,
             budget_seconds=configuration.budget.seconds,
             source_identity=model.identity,
+            precision=Precision.for_gate(configuration.gates.latency),
             on_progress=on_progress,
         )
 

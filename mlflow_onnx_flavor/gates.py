@@ -115,9 +115,9 @@ def upper_bound(disagreements: int, rows: int, confidence: float) -> float:
     """One-sided upper bound on the true disagreement rate (Clopper and Pearson, 1934)."""
     if rows == 0 or disagreements >= rows:
         return 1.0
-    from scipy.stats import beta  # close to a second to import, and most commands need no verdict
+    from scipy.special import betaincinv  # scipy.stats takes half a second more to import
 
-    return float(beta.ppf(confidence, disagreements + 1, rows - disagreements))
+    return float(betaincinv(disagreements + 1, rows - disagreements, confidence))
 
 
 def rows_needed(bound: float, confidence: float) -> int:

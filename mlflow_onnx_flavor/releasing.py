@@ -19,10 +19,13 @@ from mlflow_onnx_flavor.errors import ConfigurationError, ConversionError, OnnxF
 from mlflow_onnx_flavor.gates import Verdict
 from mlflow_onnx_flavor.reporting.console import Progress
 from mlflow_onnx_flavor.reporting.summary import RegisteredVersion, ReleaseSummary, StepSummary
+from mlflow_onnx_flavor.source_process import SourceModelWorker
+from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.steps import summarize
 from mlflow_onnx_flavor.steps.check_latency import check_latency
 from mlflow_onnx_flavor.steps.check_parity import check_parity
 from mlflow_onnx_flavor.steps.convert import convert, required_providers
+from mlflow_onnx_flavor.steps.downloads import source_model
 from mlflow_onnx_flavor.steps.log_source import (
     PreparedSource,
     link_inputs,
@@ -32,7 +35,12 @@ from mlflow_onnx_flavor.steps.log_source import (
 from mlflow_onnx_flavor.steps.optimize import optimize
 from mlflow_onnx_flavor.steps.promote import promote
 from mlflow_onnx_flavor.steps.publish import publish, run_url
-from mlflow_onnx_flavor.steps.records import CONVERSION, RegistrationRecord, SourceRecord
+from mlflow_onnx_flavor.steps.records import (
+    CONVERSION,
+    CandidatesRecord,
+    RegistrationRecord,
+    SourceRecord,
+)
 from mlflow_onnx_flavor.steps.register import judge_runs, register, why_not
 from mlflow_onnx_flavor.steps.runs import read_record, step_run
 
@@ -131,11 +139,38 @@ class _Release:
 
     def _measure(self, source: SourceRecord) -> tuple[str, str]:
         """Convert, optimize and measure; returns the runs with the evidence."""
+        model = source_model(source.model_uri)
+        with SpareWorkers(self._processes()) as spares:
+            with SourceModelWorker(model.folder, source.framework) as worker:
+                built, parity_run_id = self._make_candidates(source, worker, spares)
+            latency_run_id, self.found["latency"] = self._step(
+                "check_latency",
+                "measuring latency",
+                lambda: check_latency(
+                    built.run_id,
+                    self.configuration,
+                    champion_uri=self._champion(),
+                    spares=spares,
+                    on_progress=self.progress.note,
+                ),
+            )
+        return parity_run_id, latency_run_id
+
+    def _processes(self) -> int:
+        """How many processes will hold candidates: for parity one a provider, for latency one each
+        on each."""
+        providers = len(required_providers(self.configuration))
+        return providers + providers * len(self.configuration.candidates)
+
+    def _make_candidates(
+        self, source: SourceRecord, worker: SourceModelWorker, spares: SpareWorkers
+    ) -> tuple[CandidatesRecord, str]:
+        """The steps that ask the source, which is loaded once for all of them."""
         configuration, note = self.configuration, self.progress.note
         converted = self._step(
             "convert",
             f"converting the {source.framework} model",
-            lambda: convert(source.run_id, configuration),
+            lambda: convert(source.run_id, configuration, source_worker=worker),
         )
         conversion = read_record(converted.run_id, CONVERSION, Conversion)
         self.found["conversion"] = summarize.summarize_conversion(conversion.attempts, conversion)
@@ -148,16 +183,15 @@ class _Release:
         parity_run_id, self.found["parity"] = self._step(
             "check_parity",
             "checking that the answers agree",
-            lambda: check_parity(built.run_id, configuration, on_progress=note),
-        )
-        latency_run_id, self.found["latency"] = self._step(
-            "check_latency",
-            "measuring latency",
-            lambda: check_latency(
-                built.run_id, configuration, champion_uri=self._champion(), on_progress=note
+            lambda: check_parity(
+                built.run_id,
+                configuration,
+                source_worker=worker,
+                spares=spares,
+                on_progress=note,
             ),
         )
-        return parity_run_id, latency_run_id
+        return built, parity_run_id
 
     def _register(self, parity_run_id: str, latency_run_id: str, promote_alias: bool) -> Release:
         promotion = self.configuration.promotion

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Worker:
     ``python``: the interpreter, this one by default.  ``environment``: variables set on top of the
     parent's, which lose everything that looks like a credential.  ``memory_limit_bytes``: resident
     memory past which the child is killed (where /proc exists).  ``name``: for messages.
+    ``preload``: modules that the child imports at once, while the parent does something else.
     """
 
     def __init__(
@@ -50,20 +51,26 @@ class Worker:
         environment: Mapping[str, str] | None = None,
         memory_limit_bytes: int | None = None,
         name: str = "worker",
+        preload: Sequence[str] = (),
     ):
         self.name = name
         self._memory_limit_bytes = memory_limit_bytes
         self._folder = Path(tempfile.mkdtemp(prefix="mlflow-onnx-worker-"))
         self._log = (self._folder / "log.txt").open("w+b")
         self._count = 0
-        self._process = subprocess.Popen(
-            [python, "-m", "mlflow_onnx_flavor.worker_child", str(self._folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=child_environment(environment or {}),
-            start_new_session=True,
-        )
+        try:
+            self._process = subprocess.Popen(
+                [python, "-m", "mlflow_onnx_flavor.worker_child", str(self._folder), *preload],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                env=child_environment(environment or {}),
+                start_new_session=True,
+            )
+        except BaseException:
+            self._log.close()
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
         self._answers = selectors.DefaultSelector()
         self._answers.register(self._process.stdout, selectors.EVENT_READ)
 

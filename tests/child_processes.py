@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -28,19 +29,32 @@ def workers() -> set[int]:
     return found
 
 
-def kill_the_next_worker(*, after_cpu_seconds: float = 0.0) -> threading.Thread:
-    """Kill the first worker that starts from now on, once it has computed for that long.
+def kill_the_next_worker() -> threading.Thread:
+    """Kill the first worker that starts from now on."""
+    here = workers()
+    return _in_background(lambda: _kill(next(iter(_until(lambda: workers() - here)))))
+
+
+def kill_at_work(pid: int, cpu_seconds: float) -> threading.Thread:
+    """Kill the process once it has computed for so long from now on.
 
     Processor time and not the clock: a busy machine delays the kill as it delays the work.
     """
-    here = workers()
+    end = _cpu_seconds(pid) + cpu_seconds
 
     def kill() -> None:
-        pid = next(iter(_until(lambda: workers() - here)))
-        _until(lambda: _cpu_seconds(pid) >= after_cpu_seconds)
-        os.kill(pid, signal.SIGKILL)
+        _until(lambda: _cpu_seconds(pid) >= end)
+        _kill(pid)
 
-    thread = threading.Thread(target=kill, daemon=True)
+    return _in_background(kill)
+
+
+def _kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def _in_background(work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
     return thread
 

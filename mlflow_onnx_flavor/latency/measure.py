@@ -24,6 +24,7 @@ from mlflow_onnx_flavor.latency.participants import Entrant, Participant, open_a
 from mlflow_onnx_flavor.latency.rounds import Rounds
 from mlflow_onnx_flavor.latency.statistics import MIN_ROUNDS, Precision, figures
 from mlflow_onnx_flavor.latency.tasks import BATCHES
+from mlflow_onnx_flavor.spare_workers import SpareWorkers
 
 SOURCE, CHAMPION = "source", "champion"
 DEFAULT_PRECISION = Precision()
@@ -42,6 +43,7 @@ def measure(
     source_identity: ModelIdentity,
     champion: CandidateFolder | None = None,
     precision: Precision = DEFAULT_PRECISION,
+    spares: SpareWorkers | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> LatencyReport:
     """Time single ``predict`` calls of all, alternately, each in its own process as it is served.
@@ -50,13 +52,13 @@ def measure(
     the most time to spend in rounds; less where every interval reaches ``precision`` before, more
     where slow models need it for the fewest rounds that make an interval.  A model that fails,
     crashes or hangs is a row with its cause at the batch sizes that were not finished, and the
-    others go on.  All models are in memory together.
+    others go on.  All models are in memory together.  ``spares``: processes that are ready already.
     """
     begun_ns = time.perf_counter_ns()
     note = on_progress or (lambda _text: None)
     batch_sizes = sorted(set(batch_sizes))
     entrants = _entrants(source_identity, source_path, candidates, execution_providers, champion)
-    participants = [Participant(each) for each in entrants]
+    participants = [Participant(each, spares) for each in entrants]
     rounds = Rounds(participants, batch_sizes, budget_seconds)
     with ExitStack() as stack:
         folder = Path(

@@ -24,6 +24,7 @@ from mlflow_onnx_flavor.evidence import (
     ModelIdentity,
     Status,
 )
+from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.worker import Worker
 
 TASKS = "mlflow_onnx_flavor.latency.tasks"
@@ -49,11 +50,12 @@ class Participant:
 
     ``failures``: batch size -> status and cause, of those at which it failed.  An error of the
     model's own stays with its batch size; after a crash or a time-out the process is gone, and
-    ``status`` and ``cause`` say why.
+    ``status`` and ``cause`` say why.  ``spares``: where the process of a candidate comes from.
     """
 
-    def __init__(self, entrant: Entrant):
+    def __init__(self, entrant: Entrant, spares: SpareWorkers | None = None):
         self.entrant = entrant
+        self._spares = spares
         self.status: Status = "measured"
         self.cause = ""
         self.failures: dict[int, tuple[Status, str]] = {}
@@ -70,7 +72,7 @@ class Participant:
         """Start the process and load the model; a failure is remembered, not raised."""
         provider = self.entrant.provider
         try:
-            self._worker = Worker(name=f"{self.entrant.identity.name} under measurement")
+            self._worker = self._start(f"{self.entrant.identity.name} under measurement")
         except OSError as error:  # no memory, processes or file handles left
             self.status, self.cause = "failed", f"its process did not start: {error}"
             return
@@ -88,6 +90,11 @@ class Participant:
         )
         if self._opened is not None:
             self._peak_memory_bytes = self._opened["peak_memory_bytes"]
+
+    def _start(self, name: str) -> Worker:
+        # A source's own memory is measured: nothing is in its process that it does not need.
+        takes_spare = self._spares is not None and not self.entrant.baseline
+        return self._spares.take(name) if takes_spare else Worker(name=name)
 
     def runs_at(self, batch_size: int) -> bool:
         return self.running and batch_size not in self.failures

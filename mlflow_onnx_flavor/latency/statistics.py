@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlflow_onnx_flavor.configuration import LatencyGate
 from mlflow_onnx_flavor.evidence import Interval, LatencyFigures
 
 RESAMPLES = 2000
@@ -36,6 +37,11 @@ class Precision:
     decisive: tuple[float, ...] = (1.0,)
 
     CLEARANCE = 3.0
+
+    @classmethod
+    def for_gate(cls, gate: LatencyGate) -> Precision:
+        """Measured no closer than ``gate`` needs to decide."""
+        return cls(decisive=(1.0, gate.min_speedup, 1 - gate.max_regression))
 
     def reached(self, interval: Interval) -> bool:
         width = relative_half_width(interval)

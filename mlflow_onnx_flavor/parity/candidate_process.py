@@ -26,6 +26,7 @@ from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.parity.known_causes import cause_and_remedy, fell_back, remedy_for
 from mlflow_onnx_flavor.parity.matching import compare_all, compare_answers, missing_outputs
 from mlflow_onnx_flavor.parity.stopwatch import Stopwatch
+from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.worker import Worker
 
 TASKS = "mlflow_onnx_flavor.parity.tasks"
@@ -68,6 +69,7 @@ class CandidateProcess:
 
     ``timeout_s``: the limit of one task.  ``differ_on_cpu``: of what was measured on the CPU
     provider, the share of rows that differ; what differs beyond that is the provider's doing.
+    ``spares``: where its processes come from.
     """
 
     def __init__(
@@ -76,10 +78,17 @@ class CandidateProcess:
         timeout_s: float,
         stopwatch: Stopwatch,
         differ_on_cpu: Mapping[RowKey, float],
+        spares: SpareWorkers,
     ):
         self._provider, self._timeout_s, self._stopwatch = provider, timeout_s, stopwatch
-        self._differ_on_cpu = differ_on_cpu
+        self._differ_on_cpu, self._spares = differ_on_cpu, spares
         self._worker: Worker | None = None
+
+    def start(self) -> None:
+        """Start the process, which imports what it needs while the caller does something else."""
+        if not self._alive():
+            self.close()
+            self._worker = self._spares.take(f"the {self._provider} process")
 
     def compare(
         self, candidate: CandidateFolder, expected: Sequence[Expected], batch_sizes: Sequence[int]
@@ -159,9 +168,7 @@ class CandidateProcess:
         return self._worker is not None and self._worker.alive
 
     def _open(self, candidate: CandidateFolder) -> _Opened:
-        if not self._alive():
-            self.close()
-            self._worker = Worker(name=f"the {self._provider} process")
+        self.start()
         arguments = {"path": candidate.folder, "provider": self._provider.model_dump()}
         return _Opened(**self._call("open_candidate", arguments))
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
@@ -29,6 +30,7 @@ from mlflow_onnx_flavor.parity.candidate_process import (
 from mlflow_onnx_flavor.parity.known_causes import share_that_differs
 from mlflow_onnx_flavor.parity.stopwatch import Stopwatch
 from mlflow_onnx_flavor.source_process import SourceModelWorker
+from mlflow_onnx_flavor.spare_workers import SpareWorkers
 
 
 def measure(
@@ -42,6 +44,7 @@ def measure(
     batch_sizes: Sequence[int] = (1, 32),
     source_identity: ModelIdentity,
     source_worker: SourceModelWorker | None = None,
+    spares: SpareWorkers | None = None,
     timeout_s: float = 600.0,
     on_progress: Callable[[str], None] | None = None,
 ) -> ParityReport:
@@ -49,29 +52,42 @@ def measure(
 
     Each output is compared at each of ``batch_sizes``; at the largest, so is what a consumer of
     the pyfunc sees, on the same rows.  ``source_worker``: the source, where it is loaded already;
-    it stays open.  ``timeout_s`` is the limit for one candidate's answer to one kind of inputs.
+    it stays open.  ``spares``: processes that are ready already.  ``timeout_s`` is the limit for
+    one candidate's answer to one kind of inputs.
     Raises InvalidDataError where there is no row to compare, and whatever stops the source.
     """
     begun_ns = time.perf_counter_ns()
     note = on_progress or (lambda _text: None)
     given = [rows for rows in (evaluation, example) if rows is not None]
     _check(given)
-    stopwatch = Stopwatch()
+    stopwatch, spares = Stopwatch(), spares or SpareWorkers()
+    differ_on_cpu: dict[RowKey, float] = {}
     own = nullcontext(source_worker) if source_worker else SourceModelWorker(source_path, framework)
-    with own as source:
+    order = _cpu_first(execution_providers)
+    with own as source, ExitStack() as stack:
+        processes = {
+            position: stack.enter_context(
+                CandidateProcess(
+                    execution_providers[position], timeout_s, stopwatch, differ_on_cpu, spares
+                )
+            )
+            for position in order
+        }
+        processes[order[0]].start()
         loaded_before = source.load_seconds
         with stopwatch.running():
             expected = [_ask(source, rows, batch_sizes) for rows in given]
         stopwatch.seconds -= source.load_seconds - loaded_before
         rows_on: dict[int, list[ParityRow]] = {}
-        differ_on_cpu: dict[RowKey, float] = {}
-        for position in _cpu_first(execution_providers):
+        for position, following in zip_longest(order, order[1:]):
             provider = execution_providers[position]
             rows_on[position] = []
-            with CandidateProcess(provider, timeout_s, stopwatch, differ_on_cpu) as process:
-                for candidate in candidates:
-                    note(f"comparing {candidate.identity.name} on {provider}")
-                    rows_on[position] += process.compare(candidate, expected, batch_sizes)
+            if following is not None:
+                processes[following].start()
+            for candidate in candidates:
+                note(f"comparing {candidate.identity.name} on {provider}")
+                rows_on[position] += processes[position].compare(candidate, expected, batch_sizes)
+            processes[position].close()
             if provider.name == CPU:
                 differ_on_cpu |= _differing(rows_on[position])
         return ParityReport(

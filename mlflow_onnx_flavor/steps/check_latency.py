@@ -7,6 +7,8 @@ from mlflow_onnx_flavor.attestation import digest_of, size_of
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
 from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.evidence import LatencyReport, ModelIdentity
+from mlflow_onnx_flavor.latency.statistics import Precision
+from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.steps.check_parity import candidate_folders
 from mlflow_onnx_flavor.steps.convert import required_providers
 from mlflow_onnx_flavor.steps.downloads import model_folder, source_model
@@ -27,6 +29,7 @@ def check_latency(
     *,
     champion_uri: str | None = None,
     parent_run_id: str | None = None,
+    spares: SpareWorkers | None = None,
     on_progress=None,
 ) -> tuple[str, LatencyReport]:
     """Measure all candidates of run ``optimize_run_id``; returns (run id, report).
@@ -51,7 +54,9 @@ def check_latency(
             confidence=configuration.gates.latency.confidence,
             budget_seconds=configuration.budget.seconds,
             source_identity=source.identity,
+            precision=Precision.for_gate(configuration.gates.latency),
             champion=_champion(champion_uri),
+            spares=spares,
             on_progress=on_progress,
         )
         log_record(report, LATENCY)

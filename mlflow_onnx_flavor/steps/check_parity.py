@@ -6,6 +6,8 @@ from mlflow_onnx_flavor import execution_providers, parity
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
 from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.evidence import ExecutionProvider, ModelIdentity, ParityReport
+from mlflow_onnx_flavor.source_process import SourceModelWorker
+from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.steps.convert import required_providers
 from mlflow_onnx_flavor.steps.downloads import model_folder, source_model
 from mlflow_onnx_flavor.steps.log_source import load_inputs
@@ -25,9 +27,14 @@ def check_parity(
     configuration: Configuration,
     *,
     parent_run_id: str | None = None,
+    source_worker: SourceModelWorker | None = None,
+    spares: SpareWorkers | None = None,
     on_progress=None,
 ) -> tuple[str, ParityReport]:
-    """Measure parity of all candidates of run ``optimize_run_id``; returns (run id, report)."""
+    """Measure parity of all candidates of run ``optimize_run_id``; returns (run id, report).
+
+    ``source_worker``: a process for the source, which stays open; one of its own where None.
+    """
     import mlflow
 
     built = read_record(optimize_run_id, CANDIDATES, CandidatesRecord)
@@ -45,6 +52,8 @@ def check_parity(
             list(shown_providers(configuration)),
             batch_sizes=configuration.gates.latency.batch_sizes,
             source_identity=source.identity,
+            source_worker=source_worker,
+            spares=spares,
             on_progress=on_progress,
         )
         log_record(report, PARITY)

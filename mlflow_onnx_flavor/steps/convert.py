@@ -7,6 +7,7 @@ from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.conversion import Conversion, convert_model
 from mlflow_onnx_flavor.evidence import ExecutionProvider
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.source_process import SourceModelWorker
 from mlflow_onnx_flavor.sources import SourceModel
 from mlflow_onnx_flavor.steps.downloads import source_model
 from mlflow_onnx_flavor.steps.log_source import load_inputs
@@ -18,10 +19,15 @@ CPU = ExecutionProvider(name="CPUExecutionProvider")
 
 
 def convert(
-    source_run_id: str, configuration: Configuration, *, parent_run_id: str | None = None
+    source_run_id: str,
+    configuration: Configuration,
+    *,
+    parent_run_id: str | None = None,
+    source_worker: SourceModelWorker | None = None,
 ) -> ConvertedRecord:
     """Convert the source that run ``source_run_id`` recorded.
 
+    ``source_worker``: a process for this source, which stays open; one of its own where None.
     Raises ConversionError where no strategy gives a right model; the attempts are in the run.
     """
     record = read_record(source_run_id, SOURCE, SourceRecord)
@@ -34,6 +40,7 @@ def convert(
             example or evaluation,
             evaluation,
             folder,
+            worker=source_worker,
         )
         log_record(conversion, CONVERSION)
         converted = ConvertedRecord(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,7 @@ from mlflow_onnx_flavor.evidence import ExecutionProvider, ModelIdentity
 from mlflow_onnx_flavor.inputs import INPUT_EXAMPLE, Inputs
 from mlflow_onnx_flavor.parity import candidate_process
 from mlflow_onnx_flavor.source_process import SourceModelWorker
-from tests.child_processes import kill_the_next_worker
+from tests.child_processes import kill_at_work
 from tests.onnx_graphs import save, tensor
 
 CPU = ExecutionProvider(name="CPUExecutionProvider")
@@ -132,16 +135,28 @@ def test_a_candidate_that_hangs_is_stopped_and_the_rest_is_measured(source, turn
     assert all(output.disagreements(1e-6) == 0 for row in report.rows for output in row.outputs)
 
 
-def test_a_candidate_that_dies_at_work_is_a_row_and_the_rest_is_measured(source, turning, straight):
-    killers = []
+@pytest.fixture
+def before_first(monkeypatch):
+    """Does something to the worker right before it is first asked for a task."""
 
-    def kill_it(text):
-        if "turning" in text:
-            # More processor time than opening takes: by then it turns.
-            killers.append(kill_the_next_worker(after_cpu_seconds=5.0))
+    def arrange(task: str, act: Callable[[int], Any]) -> None:
+        call, done = candidate_process.CandidateProcess._call, []
 
-    report = measure(source, [turning, straight], FOREVER, ONCE, on_progress=kill_it)
-    killers[0].join()
+        def watched(self, asked: str, arguments: dict[str, Any]) -> Any:
+            if asked == task and not done:
+                done.append(act(self._worker.pid))
+            return call(self, asked, arguments)
+
+        monkeypatch.setattr(candidate_process.CandidateProcess, "_call", watched)
+
+    return arrange
+
+
+def test_a_candidate_that_dies_at_work_is_a_row_and_the_rest_is_measured(
+    source, turning, straight, before_first
+):
+    before_first("run", lambda pid: kill_at_work(pid, cpu_seconds=1.0))
+    report = measure(source, [turning, straight], FOREVER, ONCE)
     assert [(row.candidate, row.inputs, row.status) for row in report.rows] == [
         ("turning", "evaluation data", "crashed"),
         ("turning", "input example", "measured"),
@@ -154,16 +169,10 @@ def test_a_candidate_that_dies_at_work_is_a_row_and_the_rest_is_measured(source,
 
 
 def test_a_candidate_that_dies_when_opened_is_a_row_and_the_next_is_measured(
-    source, turning, straight
+    source, turning, straight, before_first
 ):
-    killers = []
-
-    def kill_it(text):
-        if "turning" in text:
-            killers.append(kill_the_next_worker())
-
-    report = measure(source, [turning, straight], ONCE, None, on_progress=kill_it)
-    killers[0].join()
+    before_first("open_candidate", lambda pid: os.kill(pid, signal.SIGKILL))
+    report = measure(source, [turning, straight], ONCE, None)
     assert [row.status for row in report.rows] == ["crashed", "measured"]
 
 

@@ -1,0 +1,43 @@
+"""Workers started ahead of their work: importing mlflow takes each of them more than a second.
+
+While the source is converted, on one core, the processes that will hold candidates get ready on the
+others.
+"""
+
+from __future__ import annotations
+
+from mlflow_onnx_flavor.worker import Worker
+
+PRELOADED = (
+    "mlflow.pyfunc",
+    "onnxruntime",
+    "mlflow_onnx_flavor.parity.tasks",
+    "mlflow_onnx_flavor.latency.tasks",
+)
+# An idle worker holds some 150 MB.
+MAX_SPARES = 6
+
+
+class SpareWorkers:
+    """Workers for candidates, ready or about to be; a context manager that ends those left."""
+
+    def __init__(self, number: int = 0):
+        self._ready = [Worker(preload=PRELOADED) for _ in range(min(number, MAX_SPARES))]
+
+    def take(self, name: str) -> Worker:
+        """A worker that is the caller's from now on: a spare one, or a new one where none is."""
+        while self._ready:
+            worker = self._ready.pop(0)
+            if worker.alive:
+                worker.name = name
+                return worker
+            worker.close()
+        return Worker(name=name, preload=PRELOADED)
+
+    def __enter__(self) -> SpareWorkers:
+        return self
+
+    def __exit__(self, *_exc) -> None:
+        for worker in self._ready:
+            worker.close()
+        self._ready.clear()
