@@ -26,6 +26,8 @@ from mlflow_onnx_flavor.evidence import (
 )
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example, read_evaluation_data
 from mlflow_onnx_flavor.live_models import save_live_model
+from mlflow_onnx_flavor.source_environment import SourceEnv, interpreter
+from mlflow_onnx_flavor.source_process import SourceModelWorker
 from mlflow_onnx_flavor.sources import SourceModel, fetch, resolve_source
 
 ProviderRequest = str | dict[str, Any] | ExecutionProvider
@@ -37,6 +39,7 @@ def convert(
     *,
     output_dir: str | Path | None = None,
     strategy_timeout_s: float = 120.0,
+    source_env: SourceEnv = "current",
 ) -> Conversion:
     """Convert ``source`` to ONNX, trying one export strategy after another until one is right.
 
@@ -44,11 +47,15 @@ def convert(
     estimator, torch.nn.Module, Keras model, XGBoost or LightGBM model), which then needs
     ``inputs``.  ``inputs``: rows, or a file of them; the model's input example where None.
     ``output_dir``: where ``model.onnx`` goes; a new temporary folder where None, which the caller
-    owns.  Raises ConversionError with the record of attempts.
+    owns.  ``source_env``: "recorded" runs the source in the environment that it recorded.  Raises
+    ConversionError with the record of attempts.
     """
     folder = Path(output_dir or tempfile.mkdtemp(prefix="mlflow-onnx-conversion-"))
     folder.mkdir(parents=True, exist_ok=True)
-    with _resolved(source, inputs) as model:
+    with (
+        _resolved(source, inputs, source_env) as model,
+        SourceModelWorker(model.folder, model.framework, source_env) as worker,
+    ):
         evaluation, example = _rows(model, inputs)
         return convert_model(
             model.folder,
@@ -56,6 +63,7 @@ def convert(
             example or evaluation,
             evaluation,
             folder,
+            worker=worker,
             strategy_timeout_s=strategy_timeout_s,
         )
 
@@ -79,7 +87,11 @@ def check_parity(
 
     configuration = configuration or Configuration()
     requested = _providers(execution_providers, configuration, providers.available())
-    with _resolved(source, inputs) as model:
+    source_env = configuration.source_env
+    with (
+        _resolved(source, inputs, source_env) as model,
+        SourceModelWorker(model.folder, model.framework, source_env) as worker,
+    ):
         evaluation, example = _rows(model, inputs)
         return parity.measure(
             model.folder,
@@ -90,6 +102,7 @@ def check_parity(
             requested,
             batch_sizes=configuration.gates.latency.batch_sizes,
             source_identity=model.identity,
+            source_worker=worker,
             on_progress=on_progress,
         )
 
@@ -107,13 +120,14 @@ def check_latency(
 
     Arguments as in `check_parity`; the CPU provider where none is given.
     """
-    from mlflow_onnx_flavor import latency
+    from mlflow_onnx_flavor import frameworks, latency
     from mlflow_onnx_flavor.latency.statistics import Precision
 
     configuration = configuration or Configuration()
     requested = _providers(execution_providers, configuration, ["CPUExecutionProvider"])
-    with _resolved(source, inputs) as model:
+    with _resolved(source, inputs, configuration.source_env) as model:
         evaluation, example = _rows(model, inputs)
+        extra = frameworks.get(model.framework).extra
         return latency.measure(
             model.folder,
             model.framework,
@@ -124,15 +138,16 @@ def check_latency(
             confidence=configuration.gates.latency.confidence,
             budget_seconds=configuration.budget.seconds,
             source_identity=model.identity,
+            source_python=interpreter(model.folder, extra, configuration.source_env),
             precision=Precision.for_gate(configuration.gates.latency),
             on_progress=on_progress,
         )
 
 
 @contextmanager
-def _resolved(source: Any, inputs: Any) -> Iterator[SourceModel]:
+def _resolved(source: Any, inputs: Any, source_env: SourceEnv) -> Iterator[SourceModel]:
     if isinstance(source, str | Path):
-        yield resolve_source(str(source))
+        yield resolve_source(str(source), source_env)
         return
     with tempfile.TemporaryDirectory(prefix="mlflow-onnx-live-") as folder:
         yield resolve_source(str(save_live_model(source, inputs, Path(folder) / "model")))

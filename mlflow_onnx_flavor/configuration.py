@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from mlflow_onnx_flavor.evidence import ExecutionProvider
+from mlflow_onnx_flavor.source_environment import SourceEnv
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Confidence = Annotated[float, Field(gt=0.5, lt=1)]
@@ -93,6 +94,10 @@ class Configuration(Section):
         ("converted", "fused", "int8_dynamic"),
         min_length=1,
         description="variants to build and compare",
+    )
+    source_env: SourceEnv = Field(
+        "current",
+        description="where the source model runs: current, or recorded (its own, built with uv)",
     )
     promotion: Promotion = Promotion()
     budget: Budget = Budget()

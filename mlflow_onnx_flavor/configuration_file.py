@@ -121,6 +121,7 @@ def overridden(
     execution_providers: Sequence[str] | None = None,
     alias: str | None = None,
     batch_sizes: Sequence[int] | None = None,
+    source_env: str | None = None,
 ) -> Configuration:
     """``configuration`` with what the command line says instead; None and empty leave it.
 
@@ -131,6 +132,8 @@ def overridden(
         values["execution_providers"] = [_provider(each) for each in execution_providers]
     if alias:
         values["promotion"]["alias"] = alias
+    if source_env:
+        values["source_env"] = source_env
     if batch_sizes:
         values["gates"]["latency"]["batch_sizes"] = list(batch_sizes)
     return parse_configuration(values, "the command line")

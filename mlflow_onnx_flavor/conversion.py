@@ -24,6 +24,7 @@ from mlflow_onnx_flavor.errors import (
 from mlflow_onnx_flavor.evidence import OutputParity
 from mlflow_onnx_flavor.graph_spec import GraphSpec
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.source_environment import SourceEnv, VersionDifference
 from mlflow_onnx_flavor.source_process import SourceModelWorker
 
 MODEL_FILE = "model.onnx"
@@ -49,7 +50,11 @@ class Attempt(BaseModel):
 
 
 class Conversion(BaseModel):
-    """An ONNX model that agrees with its source, and how it came to be."""
+    """An ONNX model that agrees with its source, and how it came to be.
+
+    ``versions``: of the framework and its exporter, where the source ran.  ``differences``: the
+    model's recorded pins that this environment did not keep.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,6 +65,8 @@ class Conversion(BaseModel):
     framework: str
     versions: dict[str, str]
     opset: int
+    source_env: SourceEnv = "current"
+    differences: tuple[VersionDifference, ...] = ()
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -116,6 +123,8 @@ def _convert(
                 framework=source.framework,
                 versions=dict(source.versions),
                 opset=exported["opset"],
+                source_env=source.source_env,
+                differences=source.differences,
             )
     raise ConversionError(_failure(source.framework, attempts), tuple(attempts))
 

@@ -39,6 +39,10 @@ class MissingFrameworkError(OnnxFlavorError):
     """The framework that trained the model is not installed: install the extra that is named."""
 
 
+class SourceEnvironmentError(OnnxFlavorError):
+    """The model's recorded environment cannot be built: mend its requirements, or do without."""
+
+
 class UnsupportedModelError(OnnxFlavorError):
     """No framework of this package recognises the model: convert it yourself and log the ONNX."""
 

@@ -83,7 +83,7 @@ def release(
     progress = progress or Progress(quiet=True)
     _check_request(registered_model, configuration)
     with progress("reading the source model and the data"):
-        prepared = prepare_source(model_uri, data)
+        prepared = prepare_source(model_uri, data, configuration.source_env)
     with step_run("release") as run:
         return _Release(run, registered_model, configuration, progress).run(
             prepared, promote_alias=promote_alias, dry_run=dry_run
@@ -139,9 +139,11 @@ class _Release:
 
     def _measure(self, source: SourceRecord) -> tuple[str, str]:
         """Convert, optimize and measure; returns the runs with the evidence."""
-        model = source_model(source.model_uri)
+        model = source_model(source.model_uri, self.configuration.source_env)
         with SpareWorkers(self._processes()) as spares:
-            with SourceModelWorker(model.folder, source.framework) as worker:
+            with SourceModelWorker(
+                model.folder, source.framework, self.configuration.source_env
+            ) as worker:
                 built, parity_run_id = self._make_candidates(source, worker, spares)
             latency_run_id, self.found["latency"] = self._step(
                 "check_latency",

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor import frameworks
 from mlflow_onnx_flavor.answers import Answer
+from mlflow_onnx_flavor.errors import CorruptModelError, MissingFrameworkError, WorkerTaskError
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.source_environment import (
+    SourceEnv,
+    VersionDifference,
+    differences,
+    in_words,
+    interpreter,
+)
 from mlflow_onnx_flavor.worker import Worker
 
 LOAD_TIMEOUT_S = 300.0
@@ -25,11 +36,12 @@ class SourceModelWorker:
             (outputs,) = source.reference(inputs, [(32, inputs.rows)])
 
     After a crash or a time-out it starts again on the next call; `versions` are those of the
-    framework's distributions.
+    framework's distributions.  ``source_env``: the environment that it runs in, this one or the one
+    that the model recorded.
     """
 
-    def __init__(self, folder: Path, framework: str):
-        self.folder, self.framework = Path(folder), framework
+    def __init__(self, folder: Path, framework: str, source_env: SourceEnv = "current"):
+        self.folder, self.framework, self.source_env = Path(folder), framework, source_env
         self.versions: Mapping[str, str] = {}
         self.load_seconds = 0.0
         self.has_pyfunc = self.folder.is_dir()
@@ -64,6 +76,22 @@ class SourceModelWorker:
             self._saved[digest] = inputs.save(Path(self._scratch.name) / digest[:16])
         return self._saved[digest]
 
+    @cached_property
+    def python(self) -> str:
+        """The interpreter of the source's process; builds its environment where that is needed."""
+        extra = frameworks.get(self.framework).extra
+        return interpreter(self.folder, extra, self.source_env)
+
+    @cached_property
+    def differences(self) -> tuple[VersionDifference, ...]:
+        """The recorded pins that the source's process does not keep."""
+        recorded = self.source_env == "recorded" or not self.has_pyfunc
+        return () if recorded else differences(self.folder)
+
+    def _advice(self) -> str:
+        found = in_words(self.differences, frameworks.get(self.framework).distributions)
+        return f"the environments differ ({found}): try --source-env recorded" if found else ""
+
     def close(self) -> None:
         if self._worker is not None:
             self._worker.close()
@@ -72,12 +100,16 @@ class SourceModelWorker:
     def _start(self) -> None:
         if self._worker is not None:
             self._worker.close()
-        self._worker = Worker(name=f"the {self.framework} process")
-        loaded = self._worker.call(
-            f"{TASKS}:load",
-            {"model_path": self.folder, "framework": self.framework},
-            timeout_s=LOAD_TIMEOUT_S,
-        )
+        self._worker = Worker(name=f"the {self.framework} process", python=self.python)
+        try:
+            loaded = self._worker.call(
+                f"{TASKS}:load",
+                {"model_path": self.folder, "framework": self.framework},
+                timeout_s=LOAD_TIMEOUT_S,
+            )
+        except (CorruptModelError, MissingFrameworkError, WorkerTaskError) as error:
+            advice = self._advice()
+            raise type(error)(f"{error}; {advice}") if advice else error from error
         self.versions, self.load_seconds = loaded["versions"], loaded["load_seconds"]
 
     def __enter__(self) -> SourceModelWorker:
@@ -85,3 +117,15 @@ class SourceModelWorker:
 
     def __exit__(self, *_exc) -> None:
         self.close()
+
+
+@contextmanager
+def opened(
+    folder: Path, framework: str, source_env: SourceEnv, given: SourceModelWorker | None = None
+) -> Iterator[SourceModelWorker]:
+    """``given``, which stays open, or a worker for this source that ends with the context."""
+    if given is not None:
+        yield given
+        return
+    with SourceModelWorker(folder, framework, source_env) as worker:
+        yield worker

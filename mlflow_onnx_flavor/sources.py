@@ -11,6 +11,7 @@ from urllib.parse import urlparse
 from mlflow_onnx_flavor import errors, frameworks
 from mlflow_onnx_flavor.attestation import digest_of, size_of
 from mlflow_onnx_flavor.evidence import ModelIdentity
+from mlflow_onnx_flavor.source_environment import SourceEnv
 
 if TYPE_CHECKING:
     from mlflow.models import Model
@@ -44,9 +45,10 @@ class SourceModel:
         )
 
 
-def resolve_source(model_uri: str) -> SourceModel:
+def resolve_source(model_uri: str, source_env: SourceEnv = "current") -> SourceModel:
     """Fetch what ``model_uri`` names: ``models:/``, ``runs:/``, a folder, or an ``.onnx`` file.
 
+    With ``source_env`` "recorded" the framework need not be installed here.
     Raises ModelNotFoundError, ServerUnreachableError, CorruptModelError, UnsupportedModelError,
     MissingFrameworkError and MissingSignatureError, each with a sentence on what to do.
     """
@@ -62,7 +64,8 @@ def resolve_source(model_uri: str) -> SourceModel:
         )
     metadata = read_metadata(folder, model_uri)
     framework = frameworks.recognise(metadata.flavors)
-    frameworks.check_installed(framework)
+    if source_env == "current":
+        frameworks.check_installed(framework)
     return SourceModel(
         uri=model_uri,
         resolved_uri=resolve_alias(model_uri),

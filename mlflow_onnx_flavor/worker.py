@@ -26,7 +26,7 @@ from typing import Any
 from mlflow_onnx_flavor import errors
 from mlflow_onnx_flavor.exchange import decode, encode
 
-PACKAGE_PARENT = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent
 LOG_TAIL_CHARACTERS = 4000
 POLL_SECONDS = 0.1
 
@@ -64,7 +64,7 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
-                env=child_environment(environment or {}),
+                env=child_environment(environment or {}) | self._path_of_package(python),
                 start_new_session=True,
             )
         except BaseException:
@@ -73,6 +73,15 @@ class Worker:
             raise
         self._answers = selectors.DefaultSelector()
         self._answers.register(self._process.stdout, selectors.EVENT_READ)
+
+    def _path_of_package(self, python: str) -> dict[str, str]:
+        """In another environment this package alone is visible, not what is installed beside it."""
+        if not is_foreign(python):
+            return {}
+        alone = self._folder / "package"
+        alone.mkdir()
+        (alone / PACKAGE.name).symlink_to(PACKAGE, target_is_directory=True)
+        return {"PYTHONPATH": str(alone)}
 
     @property
     def pid(self) -> int:
@@ -184,8 +193,13 @@ def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """The parent's variables without credentials, with this package importable, plus ``extra``."""
     kept = {name: value for name, value in os.environ.items() if not _is_secret(name)}
     path = kept.get("PYTHONPATH")
-    kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PACKAGE_PARENT), path]))
+    kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PACKAGE.parent), path]))
     return kept | dict(extra)
+
+
+def is_foreign(python: str) -> bool:
+    """Whether ``python`` is the interpreter of another environment than this one."""
+    return os.path.abspath(python) != os.path.abspath(sys.executable)
 
 
 def _is_secret(name: str) -> bool:

@@ -1,15 +1,16 @@
 """`mlflow run . -e log_source`: record the source model and the rows to release it on."""
 
-from pipelines.arguments import end, parsed
+from pipelines.arguments import configuration_of, end, parsed
 
 
 def main() -> None:
-    arguments = parsed(__doc__, ["model_uri"], ["data", "parent_run_id"])
+    arguments = parsed(__doc__, ["model_uri"], ["data", "config", "parent_run_id"])
 
     def step() -> str:
         from mlflow_onnx_flavor.steps.log_source import log_source, prepare_source
 
-        prepared = prepare_source(arguments.model_uri, arguments.data)
+        source_env = configuration_of(arguments).source_env
+        prepared = prepare_source(arguments.model_uri, arguments.data, source_env)
         record = log_source(prepared, parent_run_id=arguments.parent_run_id)
         return f"source_run_id={record.run_id}"
 

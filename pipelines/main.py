@@ -13,6 +13,7 @@ def main() -> None:
     parser.add_argument("--model-uri", required=True)
     for name in ("--registered-model", "--data", "--config", "--alias", "--execution-provider"):
         parser.add_argument(name, default="")
+    parser.add_argument("--source-env", choices=("", "current", "recorded"), default="")
     parser.add_argument("--promote", type=_truth, default=True)
     parser.add_argument("--dry-run", type=_truth, default=False)
     arguments = parser.parse_args()
@@ -28,6 +29,7 @@ def _release(arguments: argparse.Namespace) -> int:
         data=arguments.data,
         config=arguments.config,
         execution_providers=[each for each in arguments.execution_provider.split(",") if each],
+        source_env=arguments.source_env,
         alias=arguments.alias,
         promote=arguments.promote,
         dry_run=arguments.dry_run,

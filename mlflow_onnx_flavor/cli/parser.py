@@ -51,10 +51,12 @@ def build_parser() -> argparse.ArgumentParser:
     _model_uri(convert)
     convert.add_argument("--output", metavar="DIR", required=True, help="where model.onnx goes")
     convert.add_argument("--data", metavar="FILE", help=FILE_HELP)
+    _source_env(convert)
 
     explain = verb("explain", "show which export strategies would be tried, and why")
     _model_uri(explain)
     explain.add_argument("--data", metavar="FILE", help=FILE_HELP)
+    _source_env(explain)
 
     for name, help in (
         ("parity", "measure whether two models give the same answers"),
@@ -116,6 +118,16 @@ def _measuring(parser: argparse.ArgumentParser) -> None:
         metavar="EP",
         action="append",
         help="name, or JSON with name and options; may be repeated, the first is served on",
+    )
+    _source_env(parser)
+
+
+def _source_env(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--source-env",
+        choices=("current", "recorded"),
+        help="where the source model runs: in this environment (the default), or in the one that"
+        " its requirements record, built with uv",
     )
 
 

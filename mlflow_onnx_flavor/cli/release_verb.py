@@ -21,6 +21,7 @@ def release(arguments: argparse.Namespace) -> int:
         data=arguments.data,
         config=arguments.config,
         execution_providers=arguments.execution_provider,
+        source_env=arguments.source_env,
         alias=arguments.alias,
         promote=not arguments.no_promote,
         dry_run=arguments.dry_run,
@@ -37,6 +38,7 @@ def release_and_print(
     data: str | None = None,
     config: str | None = None,
     execution_providers: Sequence[str] | None = None,
+    source_env: str | None = None,
     alias: str | None = None,
     promote: bool = True,
     dry_run: bool = False,
@@ -46,7 +48,10 @@ def release_and_print(
 ) -> int:
     """Release, print what was done, and return the exit status."""
     configuration = overridden(
-        read_configuration(config or None), execution_providers=execution_providers, alias=alias
+        read_configuration(config or None),
+        execution_providers=execution_providers,
+        alias=alias,
+        source_env=source_env,
     )
     name = registered_model or default_name(model_uri)
 

@@ -15,13 +15,19 @@ from mlflow_onnx_flavor.configuration_file import overridden, read_configuration
 from mlflow_onnx_flavor.gates import Finding, judge_latency, judge_parity
 from mlflow_onnx_flavor.reporting.console import Progress, print_latency, print_parity
 from mlflow_onnx_flavor.reporting.plain_text import plain_table
+from mlflow_onnx_flavor.source_environment import environment_note
 
 
 def convert(arguments: argparse.Namespace) -> int:
     from mlflow_onnx_flavor import api
 
     with Progress(quiet=arguments.quiet)("converting"):
-        conversion = api.convert(arguments.model_uri, arguments.data, output_dir=arguments.output)
+        conversion = api.convert(
+            arguments.model_uri,
+            arguments.data,
+            output_dir=arguments.output,
+            source_env=arguments.source_env or "current",
+        )
     if arguments.json:
         print_json(conversion.model_dump(mode="json"))
         return DONE
@@ -29,6 +35,7 @@ def convert(arguments: argparse.Namespace) -> int:
         (each.strategy, each.outcome, f"{each.seconds:.2f} s", each.cause)
         for each in conversion.attempts
     ]
+    _say_environment(conversion)
     print(plain_table(("strategy", "outcome", "time", "cause"), rows))
     print(f"{conversion.path} (outputs: {', '.join(conversion.output_names)})")
     return DONE
@@ -38,11 +45,14 @@ def explain(arguments: argparse.Namespace) -> int:
     from mlflow_onnx_flavor.explanation import explain as explain_model
 
     with Progress(quiet=arguments.quiet)("reading the model"):
-        explanation = explain_model(arguments.model_uri, arguments.data)
+        explanation = explain_model(
+            arguments.model_uri, arguments.data, source_env=arguments.source_env or "current"
+        )
     if arguments.json:
         print_json(explanation.model_dump(mode="json"))
         return DONE
     print(f"{explanation.model_uri}: {explanation.description}")
+    _say_environment(explanation)
     print("These strategies would be tried, in this order, until one is right:")
     rows = [(each.name, each.exporter, each.why) for each in explanation.strategies]
     print(plain_table(("strategy", "exporter", "why"), rows))
@@ -176,8 +186,17 @@ def verify(arguments: argparse.Namespace) -> int:
 
 def _configuration(arguments: argparse.Namespace) -> Configuration:
     return overridden(
-        read_configuration(arguments.config), execution_providers=arguments.execution_provider
+        read_configuration(arguments.config),
+        execution_providers=arguments.execution_provider,
+        source_env=arguments.source_env,
     )
+
+
+def _say_environment(said: Any) -> None:
+    """Where the source ran otherwise than it recorded, of a conversion or an explanation."""
+    note = environment_note(said.differences, tuple(said.versions))
+    if note:
+        print(note)
 
 
 def _measured(report: BaseModel, findings: tuple[Finding, ...], as_json: bool, print_report) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -44,6 +45,7 @@ def measure(
     champion: CandidateFolder | None = None,
     precision: Precision = DEFAULT_PRECISION,
     spares: SpareWorkers | None = None,
+    source_python: str = sys.executable,
     on_progress: Callable[[str], None] | None = None,
 ) -> LatencyReport:
     """Time single ``predict`` calls of all, alternately, each in its own process as it is served.
@@ -53,11 +55,13 @@ def measure(
     where slow models need it for the fewest rounds that make an interval.  A model that fails,
     crashes or hangs is a row with its cause at the batch sizes that were not finished, and the
     others go on.  All models are in memory together.  ``spares``: processes that are ready already.
+    ``source_python``: the interpreter that the source runs on.
     """
     begun_ns = time.perf_counter_ns()
     note = on_progress or (lambda _text: None)
     batch_sizes = sorted(set(batch_sizes))
-    entrants = _entrants(source_identity, source_path, candidates, execution_providers, champion)
+    source = Entrant(source_identity, Path(source_path), None, SOURCE, source_python)
+    entrants = _entrants(source, candidates, execution_providers, champion)
     participants = [Participant(each, spares) for each in entrants]
     rounds = Rounds(participants, batch_sizes, budget_seconds)
     with ExitStack() as stack:
@@ -92,14 +96,13 @@ def measure(
 
 
 def _entrants(
-    source_identity: ModelIdentity,
-    source_path: Path,
+    source: Entrant,
     candidates: Sequence[CandidateFolder],
     execution_providers: Sequence[ExecutionProvider],
     champion: CandidateFolder | None,
 ) -> list[Entrant]:
     """Source and champion as they were logged; every candidate on every provider."""
-    entrants = [Entrant(source_identity, Path(source_path), None, SOURCE)]
+    entrants = [source]
     if champion is not None:
         entrants.append(Entrant(champion.identity, champion.folder, None, CHAMPION))
     return entrants + [

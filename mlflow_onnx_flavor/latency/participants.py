@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,13 +37,14 @@ class Entrant:
     """A model that is to take part.
 
     ``provider``: None to load it as it was logged.  ``baseline``: "source" or "champion" for what
-    candidates are held against, "" for a candidate.
+    candidates are held against, "" for a candidate.  ``python``: the interpreter that it runs on.
     """
 
     identity: ModelIdentity
     folder: Path
     provider: ExecutionProvider | None
     baseline: str = ""
+    python: str = sys.executable
 
 
 class Participant:
@@ -94,7 +96,11 @@ class Participant:
     def _start(self, name: str) -> Worker:
         # A source's own memory is measured: nothing is in its process that it does not need.
         takes_spare = self._spares is not None and not self.entrant.baseline
-        return self._spares.take(name) if takes_spare else Worker(name=name)
+        return (
+            self._spares.take(name)
+            if takes_spare
+            else Worker(name=name, python=self.entrant.python)
+        )
 
     def runs_at(self, batch_size: int) -> bool:
         return self.running and batch_size not in self.failures

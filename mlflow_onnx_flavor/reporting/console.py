@@ -96,6 +96,8 @@ def _conversion_lines(summary: ReleaseSummary) -> Iterator[Cell]:
     if summary.data is not None:
         path = f" ({summary.data.path})" if summary.data.path else ""
         yield Cell(f"data: {summary.data.name}{path}, {figures.count(summary.data.rows)} rows")
+    if conversion and conversion.environment_note:
+        yield Cell(f"environment: {conversion.environment_note}")
     for attempt in conversion.attempts if conversion else ():
         if attempt.outcome == "not tried":
             continue

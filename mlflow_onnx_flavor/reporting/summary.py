@@ -57,12 +57,16 @@ class AttemptSummary(Part):
 
 
 class ConversionSummary(Part):
-    """What was tried to make the ONNX model.  ``strategy`` is None when nothing worked."""
+    """What was tried to make the ONNX model.  ``strategy`` is None when nothing worked.
+
+    ``environment_note``: how the source's environment differed from the recorded one.
+    """
 
     attempts: tuple[AttemptSummary, ...] = ()
     strategy: str | None = None
     opset: int | None = None
     seconds: float = 0.0
+    environment_note: str = ""
 
 
 class SkippedCandidate(Part):

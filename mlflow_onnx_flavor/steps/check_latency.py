@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from mlflow_onnx_flavor import latency
+from mlflow_onnx_flavor import frameworks, latency
 from mlflow_onnx_flavor.attestation import digest_of, size_of
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
 from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.evidence import LatencyReport, ModelIdentity
 from mlflow_onnx_flavor.latency.statistics import Precision
+from mlflow_onnx_flavor.source_environment import interpreter
 from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.steps.check_parity import candidate_folders
 from mlflow_onnx_flavor.steps.convert import required_providers
@@ -40,8 +41,10 @@ def check_latency(
 
     built = read_record(optimize_run_id, CANDIDATES, CandidatesRecord)
     record = read_record(built.source_run_id, SOURCE, SourceRecord)
-    source = source_model(record.model_uri)
+    source = source_model(record.model_uri, configuration.source_env)
     evaluation, example = load_inputs(record)
+    extra = frameworks.get(source.framework).extra
+    source_python = interpreter(source.folder, extra, configuration.source_env)
     with step_run("check_latency", parent_run_id) as run:
         mlflow.log_params({"optimize_run_id": optimize_run_id})
         report = latency.measure(
@@ -57,6 +60,7 @@ def check_latency(
             precision=Precision.for_gate(configuration.gates.latency),
             champion=_champion(champion_uri),
             spares=spares,
+            source_python=source_python,
             on_progress=on_progress,
         )
         log_record(report, LATENCY)

@@ -6,7 +6,7 @@ from mlflow_onnx_flavor import execution_providers, parity
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
 from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.evidence import ExecutionProvider, ModelIdentity, ParityReport
-from mlflow_onnx_flavor.source_process import SourceModelWorker
+from mlflow_onnx_flavor.source_process import SourceModelWorker, opened
 from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.steps.convert import required_providers
 from mlflow_onnx_flavor.steps.downloads import model_folder, source_model
@@ -39,9 +39,12 @@ def check_parity(
 
     built = read_record(optimize_run_id, CANDIDATES, CandidatesRecord)
     record = read_record(built.source_run_id, SOURCE, SourceRecord)
-    source = source_model(record.model_uri)
+    source = source_model(record.model_uri, configuration.source_env)
     evaluation, example = load_inputs(record)
-    with step_run("check_parity", parent_run_id) as run:
+    with (
+        opened(source.folder, source.framework, configuration.source_env, source_worker) as worker,
+        step_run("check_parity", parent_run_id) as run,
+    ):
         mlflow.log_params({"optimize_run_id": optimize_run_id})
         report = parity.measure(
             source.folder,
@@ -52,7 +55,7 @@ def check_parity(
             list(shown_providers(configuration)),
             batch_sizes=configuration.gates.latency.batch_sizes,
             source_identity=source.identity,
-            source_worker=source_worker,
+            source_worker=worker,
             spares=spares,
             on_progress=on_progress,
         )

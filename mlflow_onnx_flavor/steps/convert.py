@@ -7,7 +7,7 @@ from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.conversion import Conversion, convert_model
 from mlflow_onnx_flavor.evidence import ExecutionProvider
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.source_process import SourceModelWorker
+from mlflow_onnx_flavor.source_process import SourceModelWorker, opened
 from mlflow_onnx_flavor.sources import SourceModel
 from mlflow_onnx_flavor.steps.downloads import source_model
 from mlflow_onnx_flavor.steps.log_source import load_inputs
@@ -31,16 +31,20 @@ def convert(
     Raises ConversionError where no strategy gives a right model; the attempts are in the run.
     """
     record = read_record(source_run_id, SOURCE, SourceRecord)
-    source = source_model(record.model_uri)
+    source = source_model(record.model_uri, configuration.source_env)
     evaluation, example = load_inputs(record)
-    with step_run("convert", parent_run_id) as run, scratch_folder() as folder:
+    with (
+        opened(source.folder, source.framework, configuration.source_env, source_worker) as worker,
+        step_run("convert", parent_run_id) as run,
+        scratch_folder() as folder,
+    ):
         conversion = convert_model(
             source.folder,
             source.framework,
             example or evaluation,
             evaluation,
             folder,
-            worker=source_worker,
+            worker=worker,
         )
         log_record(conversion, CONVERSION)
         converted = ConvertedRecord(

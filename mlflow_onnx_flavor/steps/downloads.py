@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from mlflow_onnx_flavor.source_environment import SourceEnv
 from mlflow_onnx_flavor.sources import SourceModel, fetch, resolve_source
 
 
@@ -15,6 +16,6 @@ def model_folder(model_uri: str) -> Path:
 
 
 @cache
-def source_model(model_uri: str) -> SourceModel:
+def source_model(model_uri: str, source_env: SourceEnv = "current") -> SourceModel:
     """The source model of a release, by the URI that log_source recorded."""
-    return resolve_source(model_uri)
+    return resolve_source(model_uri, source_env)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mlflow_onnx_flavor.errors import MissingSignatureError
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example, read_evaluation_data
+from mlflow_onnx_flavor.source_environment import SourceEnv
 from mlflow_onnx_flavor.sources import SourceModel
 from mlflow_onnx_flavor.steps.downloads import source_model
 from mlflow_onnx_flavor.steps.records import SOURCE, DataRecord, SourceRecord
@@ -24,7 +25,9 @@ class PreparedSource:
     example: Inputs | None
 
 
-def prepare_source(model_uri: str, data: object = None) -> PreparedSource:
+def prepare_source(
+    model_uri: str, data: object = None, source_env: SourceEnv = "current"
+) -> PreparedSource:
     """Resolve ``model_uri`` and check ``data`` against its signature; touches no run.
 
     ``data``: a path or artifact URI of evaluation data, or the rows themselves (DataFrame, array,
@@ -32,7 +35,7 @@ def prepare_source(model_uri: str, data: object = None) -> PreparedSource:
     Raises what `resolve_source` and `read_evaluation_data` raise, and MissingSignatureError where
     there is neither data nor an example.
     """
-    source = source_model(model_uri)
+    source = source_model(model_uri, source_env)
     evaluation, location = _evaluation(data, source)
     example = _example(source)
     if evaluation is None and example is None:

@@ -32,7 +32,7 @@ def optimize(
     converted = read_record(convert_run_id, CONVERTED, ConvertedRecord)
     conversion = read_record(convert_run_id, CONVERSION, Conversion)
     source_record = read_record(converted.source_run_id, SOURCE, SourceRecord)
-    source = source_model(source_record.model_uri)
+    source = source_model(source_record.model_uri, configuration.source_env)
     evaluation, example = load_inputs(source_record)
     rows = example or evaluation
     built: list[CandidateRecord] = []

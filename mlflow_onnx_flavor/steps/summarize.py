@@ -17,6 +17,7 @@ from mlflow_onnx_flavor.reporting.summary import (
     SkippedCandidate,
     SourceSummary,
 )
+from mlflow_onnx_flavor.source_environment import environment_note
 from mlflow_onnx_flavor.steps.records import (
     CANDIDATES,
     CONVERSION,
@@ -102,7 +103,15 @@ def summarize_conversion(attempts, conversion: Conversion | None) -> ConversionS
         strategy=conversion.strategy if conversion else None,
         opset=conversion.opset if conversion else None,
         seconds=sum(attempt.seconds for attempt in attempts),
+        environment_note=_environment_note(conversion) if conversion else "",
     )
+
+
+def _environment_note(conversion: Conversion) -> str:
+    if conversion.source_env == "current":
+        return environment_note(conversion.differences, tuple(conversion.versions))
+    versions = ", ".join(f"{name} {version}" for name, version in conversion.versions.items())
+    return f"the source ran in the environment that it recorded: {versions}"
 
 
 def summarize_skipped(built: CandidatesRecord) -> tuple[SkippedCandidate, ...]:

@@ -13,6 +13,8 @@ from mlflow_onnx_flavor.inputs import Inputs
 class InProcessSource:
     """Stands in for `SourceModelWorker` where nothing is meant to crash."""
 
+    source_env, differences = "current", ()
+
     def __init__(self, folder: Path, framework: str, scratch: Path):
         self.framework, self._scratch = framework, scratch
         self.versions = source_worker.load(str(folder), framework)["versions"]

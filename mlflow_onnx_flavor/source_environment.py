@@ -1,0 +1,237 @@
+"""The environment of a source model: what was recorded, what is installed, and how to get it back.
+
+A model that was trained under another scikit-learn may not load, or answer differently.  The
+recorded environment is built with uv, as MLflow's uv environment manager does, with what conversion
+needs besides, and kept for the next time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.metadata
+import importlib.util
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+from pydantic import BaseModel, ConfigDict
+
+from mlflow_onnx_flavor.errors import SourceEnvironmentError
+
+SourceEnv = Literal["current", "recorded"]
+
+DISTRIBUTION = "mlflow-onnx-flavor"
+OLDEST_PYTHON = Version("3.11")
+BUILD_TIMEOUT_S = 1800.0
+_READY = "ready.txt"
+_SHOWN = 4
+
+
+class VersionDifference(BaseModel):
+    """A distribution that the model's requirements pin; ``installed``: None where it is absent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    distribution: str
+    recorded: str
+    installed: str | None
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.recorded} recorded, {self.installed or 'not'} installed"
+
+
+def differences(model_folder: Path) -> tuple[VersionDifference, ...]:
+    """The recorded pins that this environment does not keep, in the order of the file."""
+    found = []
+    for requirement in recorded_requirements(model_folder):
+        pin = _pin(requirement)
+        if pin is None or (requirement.marker and not requirement.marker.evaluate()):
+            continue
+        try:
+            installed = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            installed = None
+        if installed is None or Version(installed).public != Version(pin).public:
+            found.append(
+                VersionDifference(distribution=requirement.name, recorded=pin, installed=installed)
+            )
+    return tuple(found)
+
+
+def recorded_requirements(model_folder: Path) -> list[Requirement]:
+    """The model's requirements.txt, without lines that name no distribution (options, files)."""
+    file = Path(model_folder) / "requirements.txt"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    found = []
+    for line in lines:
+        try:
+            found.append(Requirement(line.partition(" #")[0].strip()))
+        except InvalidRequirement:
+            continue
+    return found
+
+
+def in_words(found: Sequence[VersionDifference], first: Sequence[str] = ()) -> str:
+    """The differences in one clause, those of the distributions ``first`` before others; "" where
+    there is none.
+    """
+    leading = {canonicalize_name(each) for each in first}
+    ordered = sorted(found, key=lambda each: canonicalize_name(each.distribution) not in leading)
+    shown = ", ".join(map(str, ordered[:_SHOWN]))
+    return shown + (f" and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else "")
+
+
+def environment_note(found: Sequence[VersionDifference], first: Sequence[str] = ()) -> str:
+    """What a person is told of the differences; "" where there is none."""
+    clause = in_words(found, first)
+    if not clause:
+        return ""
+    return f"the source ran in another environment than its own: {clause} (see --source-env)"
+
+
+def interpreter(model_folder: Path, extra: str, source_env: SourceEnv) -> str:
+    """The interpreter for a source model: this one, or that of `python_of`."""
+    return sys.executable if source_env == "current" else str(python_of(model_folder, extra))
+
+
+def python_of(model_folder: Path, extra: str) -> Path:
+    """The interpreter of the model's recorded environment, which is built where it is not there.
+
+    ``extra``: of this distribution, what conversion needs for the model's framework.  Takes from
+    seconds to minutes the first time, and reads the package index.  Raises SourceEnvironmentError
+    where the model records no requirements, or they cannot be installed.
+    """
+    requirements = Path(model_folder) / "requirements.txt"
+    if not requirements.is_file():
+        raise SourceEnvironmentError(
+            f"{model_folder} records no requirements (requirements.txt), so its environment cannot"
+            " be built; log the model with pip_requirements, or use --source-env current"
+        )
+    uv = _uv()
+    lines = [
+        *requirements.read_text(encoding="utf-8").splitlines(),
+        *_needed(recorded_requirements(model_folder), extra),
+    ]
+    version = _python_version(Path(model_folder))
+    digest = hashlib.sha256("\n".join([version, *lines]).encode()).hexdigest()
+    folder = _root() / f"mlflow-onnx-{digest[:24]}"
+    python = folder / "bin" / "python"
+    with _locked(folder):
+        if not (folder / _READY).is_file():
+            _build(uv, folder, version, lines, Path(model_folder))
+    return python
+
+
+def _needed(recorded: Sequence[Requirement], extra: str) -> list[str]:
+    """What the worker's side of this package needs; for a recorded distribution its pin counts."""
+    kept = {canonicalize_name(each.name) for each in recorded}
+    needed = []
+    for line in importlib.metadata.requires(DISTRIBUTION) or ():
+        requirement = Requirement(line)
+        wanted = requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+        if wanted and canonicalize_name(requirement.name) not in kept:
+            requirement.marker = None
+            needed.append(_as_here(requirement))
+    return sorted(needed)
+
+
+def _as_here(requirement: Requirement) -> str:
+    """mlflow at the version that is here, since artifacts are written with it; others by range."""
+    if canonicalize_name(requirement.name) == "mlflow":
+        return f"mlflow=={importlib.metadata.version('mlflow')}"
+    return str(requirement)
+
+
+def _pin(requirement: Requirement) -> str | None:
+    exact = [each for each in requirement.specifier if each.operator == "=="]
+    return exact[0].version if len(exact) == 1 and "*" not in exact[0].version else None
+
+
+def _python_version(model_folder: Path) -> str:
+    """The recorded version, major and minor; this interpreter's where it is too old for us.
+
+    A path to this interpreter where it is of that version: nothing is downloaded then.
+    """
+    import yaml
+
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    file = model_folder / "python_env.yaml"
+    recorded = yaml.safe_load(file.read_text()).get("python") if file.is_file() else None
+    wanted = ".".join(str(recorded or here).split(".")[:2])
+    if wanted == here or Version(wanted) < OLDEST_PYTHON:
+        return sys.executable
+    return wanted
+
+
+def _build(uv: str, folder: Path, version: str, lines: Sequence[str], model_folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        _run([uv, "venv", "--quiet", "--python", version, str(folder)], model_folder)
+        merged = folder / "requirements.txt"
+        merged.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        python = str(folder / "bin" / "python")
+        # In the model's folder: its requirements may name files there.
+        _run([uv, "pip", "install", "--quiet", "--python", python, "-r", str(merged)], model_folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    (folder / _READY).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _run(command: list[str], folder: Path) -> None:
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SourceEnvironmentError(
+            f"the model's recorded environment was not built within {BUILD_TIMEOUT_S:g} s; check"
+            " the package index, or use --source-env current"
+        ) from error
+    if done.returncode:
+        reason = " ".join(done.stderr.split()).removeprefix("× ")[:600]
+        raise SourceEnvironmentError(
+            f"the model's recorded environment cannot be built: {reason}; mend its requirements"
+            " (mlflow.models.update_model_requirements), or use --source-env current"
+        )
+
+
+def _uv() -> str:
+    found = shutil.which("uv")
+    if found is None and importlib.util.find_spec("uv") is not None:
+        import uv
+
+        found = uv.find_uv_bin()
+    if found is None:
+        raise SourceEnvironmentError(
+            "--source-env recorded builds the environment with uv, which is not installed; run:"
+            " pip install uv"
+        )
+    return found
+
+
+def _root() -> Path:
+    from mlflow.environment_variables import MLFLOW_ENV_ROOT
+
+    root = Path(MLFLOW_ENV_ROOT.get())
+    root.mkdir(parents=True, exist_ok=True)
+    return root
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One build at a time: the next one finds it ready."""
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)
