@@ -27,7 +27,7 @@ from mlflow_onnx_flavor.evidence import (
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example, read_evaluation_data
 from mlflow_onnx_flavor.live_models import save_live_model
 from mlflow_onnx_flavor.source_environment import SourceEnv, interpreter
-from mlflow_onnx_flavor.source_process import SourceModelWorker
+from mlflow_onnx_flavor.source_process import started
 from mlflow_onnx_flavor.sources import SourceModel, fetch, resolve_source
 
 ProviderRequest = str | dict[str, Any] | ExecutionProvider
@@ -38,8 +38,7 @@ def convert(
     inputs: Any = None,
     *,
     output_dir: str | Path | None = None,
-    strategy_timeout_s: float = 120.0,
-    source_env: SourceEnv = "current",
+    configuration: Configuration | None = None,
 ) -> Conversion:
     """Convert ``source`` to ONNX, trying one export strategy after another until one is right.
 
@@ -47,14 +46,15 @@ def convert(
     estimator, torch.nn.Module, Keras model, XGBoost or LightGBM model), which then needs
     ``inputs``.  ``inputs``: rows, or a file of them; the model's input example where None.
     ``output_dir``: where ``model.onnx`` goes; a new temporary folder where None, which the caller
-    owns.  ``source_env``: "recorded" runs the source in the environment that it recorded.  Raises
+    owns.  ``configuration``: its ``source_env`` and the limits of ``conversion``.  Raises
     ConversionError with the record of attempts.
     """
     folder = Path(output_dir or tempfile.mkdtemp(prefix="mlflow-onnx-conversion-"))
     folder.mkdir(parents=True, exist_ok=True)
+    configuration = configuration or Configuration()
     with (
-        _resolved(source, inputs, source_env) as model,
-        SourceModelWorker(model.folder, model.framework, source_env) as worker,
+        _resolved(source, inputs, configuration.source_env) as model,
+        started(model.folder, model.framework, configuration) as worker,
     ):
         evaluation, example = _rows(model, inputs)
         return convert_model(
@@ -64,7 +64,7 @@ def convert(
             evaluation,
             folder,
             worker=worker,
-            strategy_timeout_s=strategy_timeout_s,
+            strategy_timeout_s=configuration.conversion.timeout_seconds,
         )
 
 
@@ -87,10 +87,9 @@ def check_parity(
 
     configuration = configuration or Configuration()
     requested = _providers(execution_providers, configuration, providers.available())
-    source_env = configuration.source_env
     with (
-        _resolved(source, inputs, source_env) as model,
-        SourceModelWorker(model.folder, model.framework, source_env) as worker,
+        _resolved(source, inputs, configuration.source_env) as model,
+        started(model.folder, model.framework, configuration) as worker,
     ):
         evaluation, example = _rows(model, inputs)
         return parity.measure(

@@ -84,6 +84,16 @@ class Budget(Section):
     )
 
 
+class ConversionLimits(Section):
+    timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+        600, description="for one export strategy; one that takes longer is stopped"
+    )
+    max_memory_gigabytes: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="of the process that exports, 1 GB = 1e9 bytes; null: 85 % of this machine's",
+    )
+
+
 class Configuration(Section):
     execution_providers: tuple[RequestedProvider, ...] | None = Field(
         None,
@@ -99,5 +109,6 @@ class Configuration(Section):
         "current",
         description="where the source model runs: current, or recorded (its own, built with uv)",
     )
+    conversion: ConversionLimits = ConversionLimits()
     promotion: Promotion = Promotion()
     budget: Budget = Budget()

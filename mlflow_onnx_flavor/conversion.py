@@ -28,6 +28,8 @@ from mlflow_onnx_flavor.source_environment import SourceEnv, VersionDifference
 from mlflow_onnx_flavor.source_process import SourceModelWorker
 
 MODEL_FILE = "model.onnx"
+MORE_TIME = "allow more with conversion.timeout_seconds"
+MORE_MEMORY = "allow more with conversion.max_memory_gigabytes, or use a machine with more memory"
 CHECKED_BATCH_SIZES = (1, 32)
 MAX_DISAGREEMENT_RATE = 0.001
 
@@ -81,7 +83,7 @@ def convert_model(
     out_dir: Path,
     *,
     worker: SourceModelWorker | None = None,
-    strategy_timeout_s: float = 120.0,
+    strategy_timeout_s: float = 600.0,
 ) -> Conversion:
     """Convert the model in ``model_path`` to ``out_dir/model.onnx``.
 
@@ -150,8 +152,10 @@ def _attempt(
         cause = _disagreement(source, path, exported["graph"], inputs, timeout_s)
         outcome = "wrong answers" if cause else "converted"
     except WorkerTimeoutError as error:
-        outcome, cause, remedy = "timed out", str(error), "allow more with strategy_timeout_s"
-    except (WorkerCrashedError, WorkerOutOfMemoryError) as error:
+        outcome, cause, remedy = "timed out", str(error), MORE_TIME
+    except WorkerOutOfMemoryError as error:
+        outcome, cause, remedy = "crashed", str(error), MORE_MEMORY
+    except WorkerCrashedError as error:
         outcome, cause = "crashed", str(error)
     except WorkerTaskError as error:
         # A framework's own refusal says cause and remedy; its class adds nothing.

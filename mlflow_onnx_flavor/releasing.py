@@ -19,7 +19,7 @@ from mlflow_onnx_flavor.errors import ConfigurationError, ConversionError, OnnxF
 from mlflow_onnx_flavor.gates import Verdict
 from mlflow_onnx_flavor.reporting.console import Progress
 from mlflow_onnx_flavor.reporting.summary import RegisteredVersion, ReleaseSummary, StepSummary
-from mlflow_onnx_flavor.source_process import SourceModelWorker
+from mlflow_onnx_flavor.source_process import SourceModelWorker, started
 from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.steps import summarize
 from mlflow_onnx_flavor.steps.check_latency import check_latency
@@ -141,9 +141,7 @@ class _Release:
         """Convert, optimize and measure; returns the runs with the evidence."""
         model = source_model(source.model_uri, self.configuration.source_env)
         with SpareWorkers(self._processes()) as spares:
-            with SourceModelWorker(
-                model.folder, source.framework, self.configuration.source_env
-            ) as worker:
+            with started(model.folder, source.framework, self.configuration) as worker:
                 built, parity_run_id = self._make_candidates(source, worker, spares)
             latency_run_id, self.found["latency"] = self._step(
                 "check_latency",

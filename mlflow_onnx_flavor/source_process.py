@@ -13,6 +13,8 @@ import numpy as np
 
 from mlflow_onnx_flavor import frameworks
 from mlflow_onnx_flavor.answers import Answer
+from mlflow_onnx_flavor.configuration import Configuration
+from mlflow_onnx_flavor.environment import memory_bytes
 from mlflow_onnx_flavor.errors import CorruptModelError, MissingFrameworkError, WorkerTaskError
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.source_environment import (
@@ -26,6 +28,7 @@ from mlflow_onnx_flavor.worker import Worker
 
 LOAD_TIMEOUT_S = 300.0
 ANSWER_TIMEOUT_S = 600.0
+MEMORY_SHARE = 0.85
 TASKS = "mlflow_onnx_flavor.source_worker"
 
 
@@ -37,11 +40,20 @@ class SourceModelWorker:
 
     After a crash or a time-out it starts again on the next call; `versions` are those of the
     framework's distributions.  ``source_env``: the environment that it runs in, this one or the one
-    that the model recorded.
+    that the model recorded.  ``memory_limit_bytes``: resident memory past which the process is
+    stopped; most of what this machine allows by default, so that it and not the release is ended.
     """
 
-    def __init__(self, folder: Path, framework: str, source_env: SourceEnv = "current"):
+    def __init__(
+        self,
+        folder: Path,
+        framework: str,
+        source_env: SourceEnv = "current",
+        *,
+        memory_limit_bytes: float | None = None,
+    ):
         self.folder, self.framework, self.source_env = Path(folder), framework, source_env
+        self._memory_limit_bytes = int(memory_limit_bytes or MEMORY_SHARE * memory_bytes())
         self.versions: Mapping[str, str] = {}
         self.load_seconds = 0.0
         self.has_pyfunc = self.folder.is_dir()
@@ -100,7 +112,11 @@ class SourceModelWorker:
     def _start(self) -> None:
         if self._worker is not None:
             self._worker.close()
-        self._worker = Worker(name=f"the {self.framework} process", python=self.python)
+        self._worker = Worker(
+            name=f"the {self.framework} process",
+            python=self.python,
+            memory_limit_bytes=self._memory_limit_bytes,
+        )
         try:
             loaded = self._worker.call(
                 f"{TASKS}:load",
@@ -121,11 +137,25 @@ class SourceModelWorker:
 
 @contextmanager
 def opened(
-    folder: Path, framework: str, source_env: SourceEnv, given: SourceModelWorker | None = None
+    folder: Path,
+    framework: str,
+    configuration: Configuration,
+    given: SourceModelWorker | None = None,
 ) -> Iterator[SourceModelWorker]:
     """``given``, which stays open, or a worker for this source that ends with the context."""
     if given is not None:
         yield given
         return
-    with SourceModelWorker(folder, framework, source_env) as worker:
+    with started(folder, framework, configuration) as worker:
         yield worker
+
+
+def started(folder: Path, framework: str, configuration: Configuration) -> SourceModelWorker:
+    """A worker for this source within the configured limits; it loads when it is first asked."""
+    gigabytes = configuration.conversion.max_memory_gigabytes
+    return SourceModelWorker(
+        folder,
+        framework,
+        configuration.source_env,
+        memory_limit_bytes=gigabytes and gigabytes * 1e9,
+    )

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
+import mlflow_onnx_flavor as onnx_flavor
+from mlflow_onnx_flavor.configuration import Configuration, ConversionLimits
 from mlflow_onnx_flavor.conversion import convert_model
 from mlflow_onnx_flavor.errors import ConversionError, CorruptModelError
 from mlflow_onnx_flavor.inputs import Inputs
@@ -29,6 +31,8 @@ class Trap(np.ndarray):
         if any("skl2onnx" in frame.filename for frame in inspect.stack()):
             if self.deed == "abort":
                 os.abort()
+            if self.deed == "eat memory":
+                self.eaten = np.ones(150_000_000)  # 1.2 GB
             time.sleep(60)
 
     def __reduce__(self):
@@ -97,6 +101,19 @@ def test_an_exporter_that_dies_or_hangs_is_an_attempt(deed, outcome, tmp_path):
     with pytest.raises(ConversionError) as caught:
         convert_model(folder, "sklearn", Inputs(ROWS), None, tmp_path, strategy_timeout_s=3.0)
     assert outcome in {each.outcome for each in caught.value.attempts}
+
+
+def test_an_exporter_that_eats_memory_is_stopped_and_told_so(tmp_path):
+    model = LinearRegression().fit(ROWS, [1.0, 2.0, 3.0])
+    model.coef_ = _trap(model.coef_.tolist(), "eat memory")
+    folder = save(model, tmp_path / "source")
+    limits = ConversionLimits(max_memory_gigabytes=0.9)
+    configuration = Configuration(conversion=limits)
+    with pytest.raises(ConversionError) as caught:
+        onnx_flavor.convert(str(folder), ROWS, configuration=configuration)
+    stopped = caught.value.attempts[0]
+    assert stopped.outcome == "crashed" and "858 MiB are allowed" in stopped.cause
+    assert "conversion.max_memory_gigabytes" in stopped.remedy
 
 
 def test_a_broken_pickle_is_one_sentence(tmp_path):

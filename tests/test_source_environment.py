@@ -74,7 +74,10 @@ def test_both_versions_are_said(old_model):
 def test_it_is_converted_and_held_to_its_own_answers(old_model, tmp_path):
     rows = str(old_model) + ".parquet"
     conversion = onnx_flavor.convert(
-        str(old_model), rows, output_dir=tmp_path, source_env="recorded"
+        str(old_model),
+        rows,
+        output_dir=tmp_path,
+        configuration=Configuration(source_env="recorded"),
     )
     assert conversion.source_env == "recorded"
     assert conversion.versions["scikit-learn"] == OLD

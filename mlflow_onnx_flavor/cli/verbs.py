@@ -26,7 +26,7 @@ def convert(arguments: argparse.Namespace) -> int:
             arguments.model_uri,
             arguments.data,
             output_dir=arguments.output,
-            source_env=arguments.source_env or "current",
+            configuration=overridden(Configuration(), source_env=arguments.source_env),
         )
     if arguments.json:
         print_json(conversion.model_dump(mode="json"))

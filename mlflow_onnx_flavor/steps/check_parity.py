@@ -42,7 +42,7 @@ def check_parity(
     source = source_model(record.model_uri, configuration.source_env)
     evaluation, example = load_inputs(record)
     with (
-        opened(source.folder, source.framework, configuration.source_env, source_worker) as worker,
+        opened(source.folder, source.framework, configuration, source_worker) as worker,
         step_run("check_parity", parent_run_id) as run,
     ):
         mlflow.log_params({"optimize_run_id": optimize_run_id})

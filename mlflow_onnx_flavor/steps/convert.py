@@ -34,7 +34,7 @@ def convert(
     source = source_model(record.model_uri, configuration.source_env)
     evaluation, example = load_inputs(record)
     with (
-        opened(source.folder, source.framework, configuration.source_env, source_worker) as worker,
+        opened(source.folder, source.framework, configuration, source_worker) as worker,
         step_run("convert", parent_run_id) as run,
         scratch_folder() as folder,
     ):
@@ -45,6 +45,7 @@ def convert(
             evaluation,
             folder,
             worker=worker,
+            strategy_timeout_s=configuration.conversion.timeout_seconds,
         )
         log_record(conversion, CONVERSION)
         converted = ConvertedRecord(

@@ -308,7 +308,7 @@ def not_converted() -> ReleaseSummary:
             seconds=120.0,
             outcome="timed out",
             cause="stopped after 120 s",
-            remedy="give more time with strategy_timeout_s",
+            remedy="allow more with conversion.timeout_seconds",
         ),
         AttemptSummary(
             strategy="one tree at a time",
