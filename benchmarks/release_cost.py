@@ -30,8 +30,8 @@ FRAMEWORK_OF = {
     "sklearn": ("mlflow.sklearn, sklearn", "skl2onnx"),
     "pytorch": ("mlflow.pytorch, torch", "torch.onnx, onnxscript"),
     "tensorflow": ("mlflow.tensorflow, tensorflow", "tf2onnx"),
-    "xgboost": ("mlflow.xgboost, xgboost", "onnxmltools"),
-    "lightgbm": ("mlflow.lightgbm, lightgbm", "onnxmltools"),
+    "xgboost": ("mlflow.xgboost, xgboost", "onnx"),
+    "lightgbm": ("mlflow.lightgbm, lightgbm", "onnx"),
 }
 
 

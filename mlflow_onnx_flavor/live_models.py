@@ -16,6 +16,7 @@ from mlflow_onnx_flavor.errors import InvalidDataError, UnsupportedModelError
 _FLAVOR_OF_PACKAGE = {
     "xgboost": "xgboost",
     "lightgbm": "lightgbm",
+    "catboost": "catboost",
     "torch": "pytorch",
     "keras": "tensorflow",
     "tensorflow": "tensorflow",

@@ -19,6 +19,7 @@ from mlflow_onnx_flavor.frameworks.base import Framework
 _FILES = {
     "xgboost": "xgboost",
     "lightgbm": "lightgbm",
+    "catboost": "catboost",
     "pytorch": "pytorch",
     "tensorflow": "tensorflow",
     "keras": "tensorflow",

@@ -1,4 +1,8 @@
-"""How the inputs of tabular models become graph inputs: one matrix, or one input per column."""
+"""How the inputs of tabular models become graph inputs: one matrix, or one input per column.
+
+A column is numbers, text, or what ONNX has no form for: dates, durations, objects of several kinds.
+Such a column becomes no input; a model that uses it is refused where it is used.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +41,8 @@ def matrix_feed(inputs: Inputs, dtype: str) -> tuple[FeedSpec, ...]:
 
 def column_feeds(frame: pd.DataFrame, float_dtype: str, keep_integers: bool) -> list[FeedSpec]:
     """One graph input of shape (rows, 1) per column, named as the column where ONNX allows it."""
-    names = _graph_names(list(map(str, frame.columns)))
+    usable = [column for column in frame.columns if _kind(frame[column])] or list(frame.columns)
+    names = _graph_names(list(map(str, usable)))
     return [
         FeedSpec(
             name=name,
@@ -45,7 +50,7 @@ def column_feeds(frame: pd.DataFrame, float_dtype: str, keep_integers: bool) -> 
             dtype=_dtype_of(frame[column], float_dtype, keep_integers),
             columns=(str(column),),
         )
-        for name, column in zip(names, frame.columns, strict=True)
+        for name, column in zip(names, usable, strict=True)
     ]
 
 
@@ -60,22 +65,52 @@ def skl2onnx_types(feeds: Sequence[FeedSpec], columns: int | None = None) -> lis
         "bool": data_types.BooleanTensorType,
         "object": data_types.StringTensorType,
     }
-    return [
-        (feed.name, type_of[feed.dtype]([None, 1 if feed.layout == "column" else columns]))
-        for feed in feeds
-    ]
+    types = []
+    for feed in feeds:
+        width = 1 if feed.layout == "column" else columns
+        each = type_of[feed.dtype]([None, width])
+        if len(feed.columns) == width:
+            each.column_names = feed.columns
+        types.append((feed.name, each))
+    return types
+
+
+def names_of(variable_type: Any) -> tuple[str, ...] | None:
+    """The data frame's columns in a graph input of that skl2onnx type; None where it has none."""
+    return getattr(variable_type, "column_names", None)
+
+
+def _kind(column: pd.Series) -> str:
+    """ "numbers", "text", or "" for what has no ONNX form.
+
+    Of categories and of objects it is what they hold; a column that holds nothing is text.
+    """
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return _kind(pd.Series(column.cat.categories))
+    if pd.api.types.is_complex_dtype(column):
+        return ""
+    if pd.api.types.is_numeric_dtype(column):  # booleans count
+        return "numbers"
+    held = pd.api.types.infer_dtype(column, skipna=True)
+    if held in _NUMBERS:
+        return "numbers"
+    return "text" if held in ("string", "empty") else ""
+
+
+_NUMBERS = ("integer", "floating", "mixed-integer-float", "boolean", "decimal")
 
 
 def _is_numeric(column: pd.Series) -> bool:
-    return pd.api.types.is_numeric_dtype(column)  # booleans count
+    return _kind(column) == "numbers"
 
 
 def _dtype_of(column: pd.Series, float_dtype: str, keep_integers: bool) -> str:
     if not _is_numeric(column):
         return "object"
-    if keep_integers and pd.api.types.is_integer_dtype(column):
-        return "int64"
-    return float_dtype
+    if not keep_integers or not pd.api.types.is_integer_dtype(column):
+        return float_dtype
+    # pandas' own integers may be missing, which int64 cannot hold; scikit-learn takes float64 too.
+    return "int64" if isinstance(column.dtype, np.dtype) else "float64"
 
 
 def _graph_names(columns: list[str]) -> list[str]:

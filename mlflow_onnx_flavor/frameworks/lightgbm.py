@@ -1,7 +1,7 @@
-"""LightGBM: boosters and scikit-learn wrappers as `mlflow.lightgbm` stores them, by onnxmltools.
+"""LightGBM: boosters and scikit-learn wrappers as `mlflow.lightgbm` stores them.
 
 Outputs: "label" and "probabilities" of a wrapped classifier; "prediction" of a wrapped regressor
-and of a booster, whose predict gives probabilities itself.
+or ranker and of a booster, whose predict gives probabilities itself.
 """
 
 from __future__ import annotations
@@ -13,22 +13,28 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
-from mlflow_onnx_flavor.frameworks.columns import matrix_feed, width
-from mlflow_onnx_flavor.frameworks.exported_graph import (
-    STANDARD_OPSET,
-    answer_as,
-    append_column,
-    plain_attributes,
-    save,
+from mlflow_onnx_flavor.frameworks.boosted_answers import (
+    LABEL,
+    PREDICTION,
+    PROBABILITIES,
+    Value,
+    answered,
+    both_classes,
+    label_at,
+    write,
 )
+from mlflow_onnx_flavor.frameworks.boosted_rows import (
+    add_rows,
+    category_columns,
+    require_known_columns,
+)
+from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
 from mlflow_onnx_flavor.inputs import Inputs
 
 flavor = "lightgbm"
 extra = "lightgbm"
-modules = ("lightgbm", "sklearn", "skl2onnx", "onnxmltools")
-distributions = ("lightgbm", "onnxmltools", "skl2onnx", "onnx", "numpy")
-
-LABEL, PROBABILITIES, PREDICTION = "label", "probabilities", "prediction"
+modules = ("lightgbm", "sklearn")
+distributions = ("lightgbm", "onnx", "numpy")
 
 
 def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
@@ -50,42 +56,56 @@ def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndar
 
 
 def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
-    """One for now: ONNX's tree operator compares in float32."""
+    """One: LightGBM's own thresholds in its own arithmetic, which is right by construction."""
 
     def export(path: Path) -> Export:
         return _export(source, example, path)
 
-    return [Strategy("trees_float32", "ONNX compares in float32", export, "onnxmltools")]
+    why = "LightGBM's own float64 thresholds and leaves"
+    return [Strategy("trees_float64", why, export, "mlflow-onnx-flavor")]
+
+
+def add_answers(parts: GraphParts, rows: str, model: Any, classes: Any = None) -> dict[str, Value]:
+    """What ``model`` (a booster or a wrapper) answers on ``rows`` (float64), by name.
+
+    ``classes``: labels to answer with in place of the model's own.
+    """
+    from mlflow_onnx_flavor.frameworks import lightgbm_trees
+
+    parsed = lightgbm_trees.parsed(getattr(model, "booster_", model))
+    raw = lightgbm_trees.add_raw(parts, rows, parsed)
+    predicted = lightgbm_trees.add_predictions(parts, raw, parsed)
+    if not _is_classifier(model):
+        return {PREDICTION: answered(parts, predicted, parsed.outputs, np.float64)}
+    if callable(getattr(model, "_objective", None)):  # its wrapper gives raw scores for everything
+        scores = answered(parts, raw, parsed.outputs, np.float64)
+        return {LABEL: scores, PROBABILITIES: scores}
+    every = both_classes(parts, predicted) if parsed.outputs == 1 else predicted
+    best = parts.add("ArgMax", every, axis=1, keepdims=0)
+    return {
+        LABEL: label_at(parts, best, model.classes_ if classes is None else classes),
+        PROBABILITIES: Value(every, np.float64, max(parsed.outputs, 2)),
+    }
 
 
 def _export(source: LoadedSource, example: Inputs, path: Path) -> Export:
-    from onnxmltools.convert import convert_lightgbm
-    from onnxmltools.convert.common.data_types import FloatTensorType
+    categories = _categories(source.native, example)
+    require_known_columns(example, "LightGBM", categories)
+    parts = GraphParts()
+    # LightGBM takes frames as they are but rounds arrays of integers to float32.
+    is_array = isinstance(example.data, np.ndarray)
+    rounded = is_array and example.data.dtype.kind != "f"
+    feeds, inputs, rows = add_rows(parts, example, "float32" if rounded else "float64", categories)
+    written = write(parts, path, inputs, add_answers(parts, rows, source.native))
+    return Export(feeds=feeds, outputs=written, prediction=(written[0],))
 
-    feeds = matrix_feed(example, "float32")
-    with plain_attributes():
-        model = convert_lightgbm(
-            source.native,
-            initial_types=[(feeds[0].name, FloatTensorType([None, width(example)]))],
-            target_opset=STANDARD_OPSET,
-            zipmap=False,
-        )
-    found = [each.name for each in model.graph.output]
-    if _is_classifier(source.native):
-        names, answer = dict(zip(found, (LABEL, PROBABILITIES), strict=False)), LABEL
-    elif (
-        len(found) == 2
-    ):  # a booster of a classification objective: its predict gives probabilities
-        answer = PREDICTION
-        names = {found[1]: PREDICTION}
-        if np.asarray(source.pyfunc.predict(example.data)).ndim == 1:
-            append_column(model, found[1], 1, PREDICTION)
-            names = {PREDICTION: PREDICTION}
-    else:
-        ndim = np.asarray(source.pyfunc.predict(example.data)).ndim
-        names, answer = answer_as(model, found[0], PREDICTION, ndim), PREDICTION
-    outputs = save(model, path, names)
-    return Export(feeds=feeds, outputs=outputs, prediction=(answer,))
+
+def _categories(model: Any, example: Inputs) -> dict[str, list[Any]]:
+    """Column -> its categories; LightGBM keeps them in the order of a frame's category columns."""
+    booster = getattr(model, "booster_", model)
+    known = booster.pandas_categorical or []
+    columns = category_columns(example)
+    return dict(zip(columns, known, strict=True)) if len(columns) == len(known) else {}
 
 
 def _is_classifier(model: Any) -> bool:

@@ -22,11 +22,7 @@ from mlflow_onnx_flavor.frameworks.columns import (
     width,
 )
 from mlflow_onnx_flavor.frameworks.exported_graph import answer_as, plain_attributes, save
-from mlflow_onnx_flavor.frameworks.sklearn_double import (
-    cast_around_trees,
-    register_double_imputer,
-)
-from mlflow_onnx_flavor.frameworks.sklearn_text import with_empty_for_missing
+from mlflow_onnx_flavor.frameworks.sklearn_double import cast_around_trees
 from mlflow_onnx_flavor.graph_spec import FeedSpec
 from mlflow_onnx_flavor.inputs import Inputs
 
@@ -108,9 +104,8 @@ def _export(
 
     from mlflow_onnx_flavor.frameworks.boosted_steps import register_boosted_steps
 
-    model = with_empty_for_missing(source.native)
+    model = source.native
     register_boosted_steps(model)
-    register_double_imputer()
     options = {id(model): {"zipmap": False}} if _has_probabilities(model) else None
     columns = width(example) if feeds[0].layout != "column" else None
     with plain_attributes():

@@ -1,12 +1,11 @@
-"""XGBoost: boosters and scikit-learn wrappers as `mlflow.xgboost` stores them, through onnxmltools.
+"""XGBoost: boosters and scikit-learn wrappers as `mlflow.xgboost` stores them.
 
 Outputs: "label" and "probabilities" of a wrapped classifier; "prediction" of a wrapped regressor
-and of a booster, whose predict gives probabilities itself.
+or ranker and of a booster, whose predict gives probabilities itself.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,29 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
-from mlflow_onnx_flavor.frameworks.columns import matrix_feed, skl2onnx_types, width
-from mlflow_onnx_flavor.frameworks.exported_graph import (
-    STANDARD_OPSET,
-    answer_as,
-    append_column,
-    plain_attributes,
-    save,
+from mlflow_onnx_flavor.frameworks.boosted_answers import (
+    LABEL,
+    PREDICTION,
+    PROBABILITIES,
+    Value,
+    answered,
+    both_classes,
+    flat,
+    label_at,
+    write,
 )
+from mlflow_onnx_flavor.frameworks.boosted_rows import (
+    add_rows,
+    category_columns,
+    require_known_columns,
+)
+from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
 from mlflow_onnx_flavor.inputs import Inputs
 
 flavor = "xgboost"
 extra = "xgboost"
-modules = ("xgboost", "sklearn", "skl2onnx", "onnxmltools")
-distributions = ("xgboost", "onnxmltools", "skl2onnx", "onnx", "numpy")
-
-LABEL, PROBABILITIES, PREDICTION = "label", "probabilities", "prediction"
+modules = ("xgboost", "sklearn")
+distributions = ("xgboost", "onnx", "numpy")
 
 
 def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
@@ -52,61 +58,77 @@ def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndar
 
 
 def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
-    """One: XGBoost computes in float32 itself, so float32 loses nothing."""
+    """One: XGBoost compares in float32 itself, so float32 rows lose nothing."""
 
     def export(path: Path) -> Export:
         return _export(source, example, path)
 
-    return [Strategy("trees_float32", "XGBoost itself compares in float32", export, "onnxmltools")]
+    why = "XGBoost itself rounds rows to float32"
+    return [Strategy("trees_float32", why, export, "mlflow-onnx-flavor")]
+
+
+def add_answers(parts: GraphParts, rows: str, model: Any, classes: Any = None) -> dict[str, Value]:
+    """What ``model`` (a booster or a wrapper) answers on ``rows``, by name.
+
+    ``rows``: float64 that were rounded to float32.  ``classes``: labels to answer with in place of
+    the wrapper's own, which are 0, 1, ...
+    """
+    from mlflow_onnx_flavor.frameworks import xgboost_trees
+
+    wrapped = hasattr(model, "get_booster")
+    parsed = xgboost_trees.parsed(_booster(model), _best_rounds(model) if wrapped else None)
+    missing = float(model.missing) if wrapped else np.nan
+    margins = xgboost_trees.add_margins(parts, rows, parsed, missing)
+    predicted = xgboost_trees.add_predictions(parts, margins, parsed.objective)
+    gives_class = parsed.objective == "multi:softmax"
+    columns = 1 if gives_class else parsed.outputs
+    if not _is_classifier(model):
+        return {PREDICTION: answered(parts, predicted, columns, np.float32)}
+    if gives_class:
+        label = Value(flat(parts, parts.cast(predicted, np.int32)), np.int32, 0)
+        every = parts.add("Softmax", margins, axis=1)
+    elif columns > 1 and model.n_classes_ == 2:  # several labels at once
+        label = Value(parts.cast(_above_half(parts, predicted), np.float64), np.float64, columns)
+        every = predicted
+    else:
+        known = np.arange(model.n_classes_) if classes is None else classes
+        if columns > 1:
+            best = parts.add("ArgMax", predicted, axis=1, keepdims=0)
+            every = predicted
+        else:
+            best = flat(parts, parts.cast(_above_half(parts, predicted), np.int64))
+            every = both_classes(parts, predicted)
+        label = label_at(parts, best, known)
+    return {LABEL: label, PROBABILITIES: Value(every, np.float32, max(parsed.outputs, 2))}
+
+
+def _above_half(parts: GraphParts, probabilities: str) -> str:
+    return parts.add("Greater", probabilities, parts.constant(0.5, np.float32))
+
+
+def _booster(model: Any) -> Any:
+    return model.get_booster() if hasattr(model, "get_booster") else model
+
+
+def _best_rounds(model: Any) -> int | None:
+    """As many rounds as the wrapper's predict takes; None for all."""
+    if model.booster == "gblinear":
+        return None
+    try:
+        return model.best_iteration + 1
+    except AttributeError:  # how the wrapper says that training was not stopped early
+        return None
 
 
 def _export(source: LoadedSource, example: Inputs, path: Path) -> Export:
-    from onnxmltools.convert import convert_xgboost
+    from mlflow_onnx_flavor.frameworks import xgboost_categories
 
-    feeds = matrix_feed(example, "float32")
-    with plain_attributes():
-        model = convert_xgboost(
-            _without_names(source.native),
-            initial_types=_onnxmltools_types(feeds, width(example)),
-            target_opset=STANDARD_OPSET,
-        )
-    found = [each.name for each in model.graph.output]
-    if _is_classifier(source.native):
-        names = dict(zip(found, (LABEL, PROBABILITIES), strict=False))
-        answer = LABEL
-    elif (
-        len(found) == 2
-    ):  # a booster of a classification objective: its predict gives probabilities
-        names, answer = _booster_probabilities(model, found[1], source, example), PREDICTION
-    else:
-        ndim = np.asarray(source.pyfunc.predict(example.data)).ndim
-        names, answer = answer_as(model, found[0], PREDICTION, ndim), PREDICTION
-    outputs = save(model, path, names)
-    return Export(feeds=feeds, outputs=outputs, prediction=(answer,))
-
-
-def _booster_probabilities(
-    model: Any, probabilities: str, source: LoadedSource, example: Inputs
-) -> dict[str, str]:
-    """All columns for several classes; of two classes a booster gives the second's alone."""
-    if np.asarray(source.pyfunc.predict(example.data)).ndim == 2:
-        return {probabilities: PREDICTION}
-    append_column(model, probabilities, 1, PREDICTION)
-    return {PREDICTION: PREDICTION}
-
-
-def _without_names(model: Any) -> Any:
-    """A copy whose features are f0, f1, ..., the only names that the converter takes."""
-    unnamed = copy.deepcopy(model)
-    booster = unnamed if not hasattr(unnamed, "get_booster") else unnamed.get_booster()
-    booster.feature_names = None
-    return unnamed
-
-
-def _onnxmltools_types(feeds: Any, columns: int) -> list[tuple[str, Any]]:
-    from onnxmltools.convert.common.data_types import FloatTensorType
-
-    return [(name, FloatTensorType([None, columns])) for name, _ in skl2onnx_types(feeds, columns)]
+    categories = xgboost_categories.known(_booster(source.native), category_columns(example))
+    require_known_columns(example, "XGBoost", categories)
+    parts = GraphParts()
+    feeds, inputs, rows = add_rows(parts, example, "float32", categories)
+    written = write(parts, path, inputs, add_answers(parts, rows, source.native))
+    return Export(feeds=feeds, outputs=written, prediction=(written[0],))
 
 
 def _is_classifier(model: Any) -> bool:

@@ -8,7 +8,26 @@ from __future__ import annotations
 
 import importlib
 
-_FAMILIES: tuple[str, ...] = ()
+_FAMILIES: tuple[str, ...] = (
+    "trees_forest",
+    "trees_boosting",
+    "trees_histogram",
+    "trees_isolation",
+    "transformers_linear",
+    "transformers_scaling",
+    "transformers_bins",
+    "transformers_encoders",
+    "transformers_imputers",
+    "transformers_kernels",
+    "transformers_neighbours",
+    "transformers_solving",
+    "transformers_columns",
+    "transformers_ensembles",
+    "text_vectorizers",
+    "text_hashing",
+    "transformers_unavailable",
+    "transformers_composition",
+)
 
 
 def register_all() -> None:

@@ -1,0 +1,221 @@
+"""Imputers and the indicator of missing values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
+from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import (
+    Column,
+    Rows,
+    Rule,
+)
+from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import (
+    register as _take,
+)
+from mlflow_onnx_flavor.frameworks.sklearn_text import MISSING_TEXT, is_missing
+
+
+def register() -> None:
+    """Tell skl2onnx the converters of this file."""
+    from sklearn import impute
+    from sklearn.impute._iterative import IterativeImputer
+
+    def marked(model: Any) -> bool:
+        """A marker such as -999 must not be met by a number that was rounded to it."""
+        return not is_missing(model.missing_values)
+
+    _take(
+        {
+            impute.SimpleImputer: Rule(_simple, exact=marked, by_column=True, keeps_text=True),
+            impute.MissingIndicator: Rule(_indicator, exact=marked, by_column=True),
+            impute.KNNImputer: Rule(_knn, exact=marked, float64=True),
+            IterativeImputer: Rule(_iterative, exact=marked, float64=True),
+        }
+    )
+
+
+def _simple(rows: Rows, model: Any, columns: list[Column]) -> str:
+    if model.add_indicator and any(each.text for each in columns):
+        raise NotExportableError(
+            "SimpleImputer(add_indicator=True) on text puts text and truth values into one array,"
+            " which ONNX cannot; use a MissingIndicator beside it"
+        )
+    if len({each.text for each in columns}) > 1:
+        raise NotExportableError(
+            "SimpleImputer is given text and numbers together; give each their own imputer in a"
+            " ColumnTransformer"
+        )
+    masks = [_missing(rows, each, model.missing_values) for each in columns]
+    filled = []
+    for column, mask, value in zip(columns, masks, model.statistics_, strict=True):
+        if is_missing(value):
+            if not model.keep_empty_features:
+                continue
+            value = _empty_fill(model)
+        fill = rows.constant([str(value)] if column.text else [float(value)])
+        filled.append(rows.add("Where", mask, fill, column.name))
+    if model.add_indicator:
+        filled += _indicated(rows, model.indicator_, masks)
+    return rows.joined(filled)
+
+
+def _empty_fill(model: Any) -> Any:
+    raise NotExportableError(
+        f"{type(model).__name__} keeps a column that had no value at all in training; leave the"
+        " column out"
+    )
+
+
+def _indicator(rows: Rows, model: Any, columns: list[Column]) -> str:
+    masks = [_missing(rows, each, model.missing_values) for each in columns]
+    if not len(model.features_):
+        raise NotExportableError(
+            "MissingIndicator saw no missing value in training, so it has no column to give; fit it"
+            " with features='all', or leave it out"
+        )
+    found = rows.joined(_indicated(rows, model, masks))
+    if model.features == "missing-only" and model.error_on_new:
+        new = [each for at, each in enumerate(masks) if at not in model.features_]
+        found = rows.raising(found, rows.joined(new)) if new else found
+    return found
+
+
+def _indicated(rows: Rows, indicator: Any, masks: list[str]) -> list[str]:
+    return [rows.cast(masks[at], np.float64) for at in indicator.features_]
+
+
+def _missing(rows: Rows, column: Column, marker: Any) -> str:
+    if column.text:
+        text = MISSING_TEXT if is_missing(marker) else str(marker)
+        return rows.add("Equal", column.name, rows.constant([text]))
+    if is_missing(marker):
+        return rows.add("IsNaN", column.name)
+    return rows.add("Equal", column.name, rows.constant([float(marker)]))
+
+
+def _missing_in(rows: Rows, matrix: str, marker: Any) -> str:
+    if is_missing(marker):
+        return rows.add("IsNaN", matrix)
+    return rows.op("Equal", matrix, float(marker))
+
+
+def _with_indicator(rows: Rows, model: Any, filled: str, missing: str) -> str:
+    if not model.add_indicator:
+        return filled
+    return rows.joined([filled, rows.truth(rows.columns(missing, model.indicator_.features_))])
+
+
+def _knn(rows: Rows, model: Any, matrix: str) -> str:
+    """The mean of the nearest training rows that have the value, by nan_euclidean_distances."""
+    if model.metric != "nan_euclidean" or callable(model.weights):
+        raise NotExportableError(
+            "KNNImputer with a metric or weights of its own has no ONNX form; use"
+            " metric='nan_euclidean' and weights='uniform' or 'distance'"
+        )
+    missing = _missing_in(rows, matrix, model.missing_values)
+    known, unknown = model._fit_X, model._mask_fit_X
+    distance = _nan_distance(rows, matrix, missing, known, unknown)
+    columns = []
+    for column, valid in enumerate(model._valid_mask):
+        given = rows.columns(matrix, [column])
+        if not valid:
+            if model.keep_empty_features:
+                columns.append(rows.op("Where", rows.columns(missing, [column]), 0.0, 0.0))
+            continue
+        donors = np.flatnonzero(~unknown[:, column])
+        nearest = min(model.n_neighbors, len(donors))
+        mean = _donated(
+            rows, rows.columns(distance, donors), known[donors, column], nearest, model.weights
+        )
+        columns.append(rows.add("Where", rows.columns(missing, [column]), mean, given))
+    return _with_indicator(rows, model, rows.joined(columns), missing)
+
+
+def _nan_distance(
+    rows: Rows, matrix: str, missing: str, known: np.ndarray, unknown: np.ndarray
+) -> str:
+    """Distances to the rows of ``known``, over the columns that both have; infinite where none."""
+    features = known.shape[1]
+    there = (~unknown).astype(np.float64)
+    values = np.where(unknown, 0.0, known)
+    given = rows.op("Where", missing, 0.0, matrix)
+    has = rows.truth(rows.add("Not", missing))
+    total = rows.op("MatMul", has, np.zeros_like(there.T))
+    for column in range(features):
+        # Differences are squared one column at a time: the expanded square would cancel.
+        gap = rows.op("Sub", rows.columns(given, [column]), values[:, column][None, :])
+        both = rows.op("Mul", rows.columns(has, [column]), there[:, column][None, :])
+        total = rows.op("Add", total, rows.op("Mul", rows.op("Mul", gap, gap), both))
+    common = rows.op("MatMul", has, there.T)
+    none = rows.op("Equal", common, 0.0)
+    share = rows.op("Div", float(features), rows.op("Max", common, 1.0))
+    return rows.op("Where", none, np.inf, rows.add("Sqrt", rows.op("Mul", total, share)))
+
+
+def _donated(rows: Rows, distance: str, values: np.ndarray, nearest: int, weights: str) -> str:
+    """The weighted mean of ``values`` of the nearest donors; of all of them where none is near."""
+    found, which = rows.smallest(distance, nearest)
+    donated = rows.add("Gather", rows.number(values), which, axis=0)
+    far = rows.add("IsInf", found)
+    weight = rows.op("Where", far, 0.0, 1.0)
+    if weights == "distance":
+        same = rows.op("Equal", found, 0.0)
+        inverse = rows.op("Div", 1.0, rows.op("Where", same, 1.0, found))
+        weight = rows.op("Where", far, 0.0, inverse)
+        any_same = rows.cast(rows.reduce("ReduceMax", rows.truth(same)), np.bool_)
+        weight = rows.add("Where", any_same, rows.truth(same), weight)
+    total = rows.reduce("ReduceSum", weight)
+    nothing = rows.op("Equal", total, 0.0)
+    weighed = rows.reduce("ReduceSum", rows.op("Mul", donated, weight))
+    mean = rows.op("Div", weighed, rows.op("Where", nothing, 1.0, total))
+    return rows.op("Where", nothing, float(np.mean(values)), mean)
+
+
+def _iterative(rows: Rows, model: Any, matrix: str) -> str:
+    """Each column's missing values by a linear model of the others, round after round."""
+    if model.sample_posterior:
+        raise NotExportableError(
+            "IterativeImputer(sample_posterior=True) draws random numbers; fit it with"
+            " sample_posterior=False"
+        )
+    initial = model.initial_imputer_
+    if model.keep_empty_features and model._is_empty_feature.any():
+        _empty_fill(model)
+    missing_before = _missing_in(rows, matrix, model.missing_values)
+    kept = np.flatnonzero(~model._is_empty_feature)
+    given, missing = rows.columns(matrix, kept), rows.columns(missing_before, kept)
+    start = initial.statistics_[kept].astype(np.float64)
+    columns = [
+        rows.op("Where", rows.columns(missing, [at]), start[at], rows.columns(given, [at]))
+        for at in range(len(kept))
+    ]
+    begun = rows.joined(columns)
+    if model.n_iter_:
+        for step in model.imputation_sequence_:
+            at, estimator = int(step.feat_idx), step.estimator
+            _require_linear(estimator)
+            others = rows.joined([columns[int(each)] for each in step.neighbor_feat_idx])
+            weights = np.reshape(estimator.coef_, (-1, 1))
+            guess = rows.op("MatMul", others, weights)
+            guess = rows.op("Add", guess, np.ravel(estimator.intercept_))
+            guess = rows.op("Clip", guess, model._min_value[at], model._max_value[at])
+            columns[at] = rows.add("Where", rows.columns(missing, [at]), guess, columns[at])
+    filled = rows.joined(columns)
+    # A batch of which every value is missing keeps its first guess, as in scikit-learn.
+    everything = rows.add("ReduceMin", rows.cast(missing, np.int64), keepdims=0)
+    filled = rows.add("Where", rows.cast(everything, np.bool_), begun, filled)
+    return _with_indicator(rows, model, filled, missing_before)
+
+
+def _require_linear(estimator: Any) -> None:
+    from sklearn import linear_model
+
+    linear = ("BayesianRidge", "ARDRegression", "Ridge", "LinearRegression", "Lasso", "ElasticNet")
+    if type(estimator) not in [getattr(linear_model, each) for each in linear]:
+        raise NotExportableError(
+            f"IterativeImputer with {type(estimator).__name__} has no ONNX form here; use a linear"
+            " estimator such as BayesianRidge"
+        )

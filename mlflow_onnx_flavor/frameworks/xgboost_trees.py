@@ -1,0 +1,194 @@
+"""XGBoost's trees, linear models and objectives as graph parts, from the JSON of a booster.
+
+XGBoost rounds rows to float32 and compares them with float32 thresholds.  It adds leaves up in
+float32, the graph in float64 and rounds once, so that margins may differ in their last digit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
+from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
+from mlflow_onnx_flavor.frameworks.tree_ensemble import LT, MEMBER, Tree, add_sum, add_vector_sum
+
+_LOGISTIC = ("reg:logistic", "binary:logistic")
+_EXPONENTIAL = ("count:poisson", "reg:gamma", "reg:tweedie", "survival:cox", "survival:aft")
+_IDENTITY = (
+    "reg:squarederror",
+    "reg:linear",
+    "reg:squaredlogerror",
+    "reg:pseudohubererror",
+    "reg:absoluteerror",
+    "reg:quantileerror",
+    "reg:expectileerror",
+    "binary:logitraw",
+    "rank:ndcg",
+    "rank:pairwise",
+    "rank:map",
+)
+
+
+@dataclass(frozen=True)
+class XgboostModel:
+    """A booster's part that predicts.  ``outputs``: margins of a row; ``base``: what they begin
+    with.  Either ``trees`` with the margin each adds to, or ``weights`` (features + 1, outputs).
+    """
+
+    objective: str
+    outputs: int
+    base: np.ndarray
+    features: int
+    trees: tuple[Tree, ...] = ()
+    targets: tuple[int, ...] = ()
+    weights: np.ndarray | None = None
+    categorical: tuple[int, ...] = ()
+
+
+def parsed(booster: Any, rounds: int | None = None) -> XgboostModel:
+    """The model of an `xgboost.Booster`, of its first ``rounds`` boosting rounds or all."""
+    learner = json.loads(booster.save_raw("json"))["learner"]
+    objective, facts = learner["objective"]["name"], learner["learner_model_param"]
+    outputs = max(int(facts["num_class"]), int(facts.get("num_target", 1)), 1)
+    features = int(facts["num_feature"])
+    scores = np.array(json.loads(f"[{facts['base_score'].strip('[]')}]"), np.float64)
+    base = np.broadcast_to(_margins_of(scores, objective), outputs)
+    boosted = learner["gradient_booster"]
+    if boosted["name"] == "gblinear":
+        weights = np.array(boosted["model"]["weights"], np.float32).reshape(features + 1, outputs)
+        return XgboostModel(objective, outputs, base, features, weights=weights)
+    dropped = boosted.get("weight_drop")
+    model = boosted.get("gbtree", boosted)["model"]
+    count = len(model["trees"])
+    if rounds is not None:
+        count = model["iteration_indptr"][rounds]
+    scales = np.ones(count) if dropped is None else np.array(dropped, np.float32)
+    categorical: set[int] = set()
+    trees = [
+        _tree(each, float(scale), categorical)
+        for each, scale in zip(model["trees"][:count], scales, strict=False)
+    ]
+    places = {feature: features + at for at, feature in enumerate(sorted(categorical))}
+    return XgboostModel(
+        objective=objective,
+        outputs=outputs,
+        base=base,
+        features=features,
+        trees=tuple(_placed(each, places) for each in trees),
+        targets=tuple(model["tree_info"][:count]),
+        categorical=tuple(sorted(categorical)),
+    )
+
+
+def add_margins(parts: GraphParts, rows: str, model: XgboostModel, missing: float = np.nan) -> str:
+    """The margins, float32 of shape (rows, outputs).
+
+    ``rows``: float64 that were rounded to float32.  ``missing``: what XGBoost takes for NaN.
+    """
+    if not np.isnan(missing):
+        marker = parts.constant(np.float32(missing), np.float64)
+        is_missing = parts.add("Equal", rows, marker)
+        rows = parts.add("Where", is_missing, parts.constant(np.nan, np.float64), rows)
+    if model.weights is not None:
+        total = _linear(parts, rows, model.weights)
+    else:
+        if model.categorical:
+            whole = parts.add("Floor", parts.columns(rows, model.categorical))
+            rows = parts.add("Concat", rows, whole, axis=1)
+        if model.trees and model.trees[0].outputs > 1:
+            total = add_vector_sum(parts, rows, model.trees)
+        else:
+            total = add_sum(parts, rows, model.trees, model.targets, model.outputs)
+    return parts.cast(parts.add("Add", total, parts.constant(model.base, np.float64)), np.float32)
+
+
+def add_predictions(parts: GraphParts, margins: str, objective: str) -> str:
+    """What the booster's predict makes of margins: (rows, outputs), but (rows, 1) of a class."""
+    if objective in _IDENTITY:
+        return margins
+    if objective in _LOGISTIC:
+        return parts.add("Sigmoid", margins)
+    if objective in _EXPONENTIAL:
+        return parts.add("Exp", margins)
+    if objective == "multi:softprob":
+        return parts.add("Softmax", margins, axis=1)
+    if objective == "multi:softmax":
+        return parts.cast(parts.add("ArgMax", margins, axis=1, keepdims=1), np.float32)
+    if objective == "binary:hinge":
+        positive = parts.add("Greater", margins, parts.constant(0.0, np.float32))
+        return parts.cast(positive, np.float32)
+    raise NotExportableError(
+        f"XGBoost's objective {objective!r} has no ONNX form here; train with another"
+    )
+
+
+def _margins_of(scores: np.ndarray, objective: str) -> np.ndarray:
+    """The base score as a margin; XGBoost stores it as an answer of the objective."""
+    if objective in _LOGISTIC:
+        return -np.log(1.0 / scores - 1.0)
+    if objective in _EXPONENTIAL:
+        return np.log(scores)
+    return scores
+
+
+def _linear(parts: GraphParts, rows: str, weights: np.ndarray) -> str:
+    """A missing value adds nothing."""
+    zero = parts.constant(0.0, np.float64)
+    known = parts.add("Where", parts.add("IsNaN", rows), zero, rows)
+    product = parts.add("MatMul", known, parts.constant(weights[:-1], np.float64))
+    return parts.add("Add", product, parts.constant(weights[-1], np.float64))
+
+
+def _tree(fields: Mapping[str, Any], scale: float, categorical: set[int]) -> Tree:
+    """``scale``: what dart multiplies the leaves with."""
+    left = np.array(fields["left_children"], np.int64)
+    right = np.array(fields["right_children"], np.int64)
+    leaf = left < 0
+    conditions = np.array(fields["split_conditions"], np.float32)
+    width = int(fields["tree_param"]["size_leaf_vector"])
+    if width > 1:
+        # A leaf's vector is found by the number that stands where its right child would.
+        vectors = np.array(fields["leaf_weights"], np.float32).reshape(-1, width)
+        value = np.zeros((len(left), width))
+        value[leaf] = vectors[right[leaf]]
+    else:
+        value = np.where(leaf, conditions, 0.0)[:, None]
+    feature = np.array(fields["split_indices"], np.int64)
+    is_category = (np.array(fields["split_type"], np.int64) == 1) & ~leaf
+    categorical |= set(feature[is_category].tolist())
+    default_left = np.array(fields["default_left"], bool)
+    return Tree(
+        # Until it is placed, a feature whose categories are read is its number less than zero.
+        feature=np.where(leaf, 0, np.where(is_category, -1 - feature, feature)),
+        threshold=np.where(leaf | is_category, 0.0, conditions).astype(np.float64),
+        mode=np.where(is_category, MEMBER, LT),
+        # The categories of a split go right, so there "true" is right.
+        true_child=np.where(leaf, -1, np.where(is_category, right, left)),
+        false_child=np.where(leaf, -1, np.where(is_category, left, right)),
+        missing_true=default_left != is_category,
+        value=value * scale,
+        members=_category_sets(fields),
+    )
+
+
+def _category_sets(fields: Mapping[str, Any]) -> dict[int, list[int]]:
+    """Node -> the categories that go right."""
+    return {
+        node: fields["categories"][start : start + size]
+        for node, start, size in zip(
+            fields["categories_nodes"],
+            fields["categories_segments"],
+            fields["categories_sizes"],
+            strict=True,
+        )
+    }
+
+
+def _placed(tree: Tree, places: Mapping[int, int]) -> Tree:
+    feature = [places[-1 - each] if each < 0 else each for each in tree.feature.tolist()]
+    return Tree(**{**vars(tree), "feature": np.array(feature, np.int64)})
