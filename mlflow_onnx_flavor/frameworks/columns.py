@@ -28,7 +28,18 @@ def all_numeric(inputs: Inputs) -> bool:
 
 def width(inputs: Inputs) -> int:
     """The number of columns."""
-    return inputs.data.shape[1]
+    return inputs.data.shape[1] if inputs.data.ndim > 1 else 1
+
+
+def is_array_of_texts(inputs: Inputs) -> bool:
+    """Whether the rows are texts alone, an array of one axis, as vectorizers take them."""
+    data = inputs.data
+    return isinstance(data, np.ndarray) and data.ndim == 1 and data.dtype.kind in "OU"
+
+
+def text_feed() -> tuple[FeedSpec, ...]:
+    """One graph input of texts, shape (rows,)."""
+    return (FeedSpec(name=MATRIX, layout="tensor", dtype="object"),)
 
 
 def matrix_feed(inputs: Inputs, dtype: str) -> tuple[FeedSpec, ...]:
@@ -68,7 +79,8 @@ def skl2onnx_types(feeds: Sequence[FeedSpec], columns: int | None = None) -> lis
     types = []
     for feed in feeds:
         width = 1 if feed.layout == "column" else columns
-        each = type_of[feed.dtype]([None, width])
+        alone = feed.dtype == "object" and feed.layout == "tensor"
+        each = type_of[feed.dtype]([None] if alone else [None, width])
         if len(feed.columns) == width:
             each.column_names = feed.columns
         types.append((feed.name, each))

@@ -75,9 +75,24 @@ def answer_as(model: onnx.ModelProto, found: str, output: str, ndim: int) -> dic
     Exporters give one number a row as (rows, 1) where the framework gives (rows,).
     """
     if ndim != 1:
+        if any(each.name == found for each in model.graph.input):  # it is its own answer
+            return {_copied(model, found, output): output}
         return {found: output}
     append_flattened(model, found, output)
     return {output: output}
+
+
+def _copied(model: onnx.ModelProto, value: str, output: str) -> str:
+    """Add the graph output ``output``, a copy of the graph input ``value``."""
+    from onnx import helper
+
+    model.graph.node.append(helper.make_node("Identity", [value], [output]))
+    typed = next(each for each in model.graph.output if each.name == value)
+    copy = type(typed)()
+    copy.CopyFrom(typed)
+    copy.name = output
+    model.graph.output.append(copy)
+    return output
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """scikit-learn: estimators and pipelines as `mlflow.sklearn` stores them, through skl2onnx.
 
-Outputs: "label" and "probabilities" of a classifier, "prediction" of everything else.
+Outputs: "label" and "probabilities" of a classifier, "prediction" of everything else, also of a
+transformer, which MLflow logs without a pyfunc: its transform is what it answers.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
 from mlflow_onnx_flavor.frameworks.columns import (
     all_numeric,
     column_feeds,
+    is_array_of_texts,
     matrix_feed,
     skl2onnx_types,
+    text_feed,
     width,
 )
 from mlflow_onnx_flavor.frameworks.exported_graph import answer_as, plain_attributes, save
-from mlflow_onnx_flavor.frameworks.sklearn_double import cast_around_trees
 from mlflow_onnx_flavor.graph_spec import FeedSpec
 from mlflow_onnx_flavor.inputs import Inputs
 
@@ -32,7 +34,8 @@ modules = ("sklearn", "skl2onnx")
 distributions = ("scikit-learn", "skl2onnx", "onnx", "numpy")
 
 LABEL, PROBABILITIES, PREDICTION = "label", "probabilities", "prediction"
-_ANSWER_OF = {"predict": None, "predict_proba": PROBABILITIES}
+TRANSFORM = "transform"
+_ANSWER_OF = {"predict": None, "predict_proba": PROBABILITIES, TRANSFORM: PREDICTION}
 
 
 def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
@@ -41,17 +44,33 @@ def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
     import mlflow.sklearn
 
     native = mlflow.sklearn.load_model(str(path))
-    if not hasattr(native, "predict"):
+    if hasattr(native, "predict"):
+        return LoadedSource(native, mlflow.pyfunc.load_model(str(path)), path, flavor)
+    if not hasattr(native, TRANSFORM):
         raise UnsupportedModelError(
-            f"{type(native).__name__} has no predict method, so MLflow cannot serve it; put it into"
-            " a pipeline that ends in an estimator"
+            f"{type(native).__name__} has no predict or transform method, so there is nothing to"
+            " convert; put it into a pipeline that ends in an estimator"
         )
-    return LoadedSource(native, mlflow.pyfunc.load_model(str(path)), path, flavor)
+    return LoadedSource(native, _Transforming(native), path, flavor)
+
+
+class _Transforming:
+    """What a pyfunc of a transformer would be."""
+
+    def __init__(self, native: Any):
+        self._native = native
+
+    def predict(self, data: Any) -> Any:
+        answer = self._native.transform(data)
+        return answer if isinstance(answer, pd.DataFrame) else _dense(answer)
 
 
 def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
     """ "label" and, where the classifier has them, "probabilities"; otherwise "prediction"."""
     model = source.native
+    if _asked_method(source.pyfunc) == TRANSFORM:
+        # Of one row, some transformers (SparsePCA) give one axis.
+        return {PREDICTION: _dense(model.transform(inputs.data)).reshape(inputs.rows, -1)}
     answer = np.asarray(model.predict(inputs.data))
     if not _is_classifier(model):
         return {PREDICTION: answer}
@@ -63,7 +82,9 @@ def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndar
 def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
     """float32 before float64; one matrix where every column is a number, else one input each."""
     found: list[Strategy] = []
-    if all_numeric(example) and not _selects_by_name(source.native, example):
+    if is_array_of_texts(example):
+        found.append(_strategy(source, "text", "one input of texts", text_feed(), example))
+    if all_numeric(example):
         for dtype in ("float32", "float64"):
             found.append(
                 _strategy(
@@ -106,7 +127,8 @@ def _export(
 
     model = source.native
     register_boosted_steps(model)
-    options = {id(model): {"zipmap": False}} if _has_probabilities(model) else None
+    transforms = _asked_method(source.pyfunc) == TRANSFORM
+    options = {id(model): {"zipmap": False}} if _takes_zipmap(model) and not transforms else None
     columns = width(example) if feeds[0].layout != "column" else None
     with plain_attributes():
         exported = skl2onnx.to_onnx(
@@ -115,15 +137,13 @@ def _export(
             options=options,
             target_opset=target_opset(),
         )
-    if any(feed.dtype == "float64" for feed in feeds):
-        cast_around_trees(exported)
     found = [each.name for each in exported.graph.output]
     names = (LABEL, PROBABILITIES) if _has_probabilities(model) else (LABEL,)
     # skl2onnx gives label and probabilities, or the prediction, first and in this order.
-    if _is_classifier(model):
+    if _is_classifier(model) and not transforms:
         named = dict(zip(found, names, strict=False))
     else:
-        ndim = np.asarray(source.native.predict(example.data)).ndim
+        ndim = reference_outputs(source, example)[PREDICTION].ndim
         named = answer_as(exported, found[0], PREDICTION, ndim)
     outputs = save(exported, path, named)
     return Export(feeds=feeds, outputs=outputs, prediction=(_answer(source),))
@@ -136,9 +156,37 @@ def target_opset() -> dict[str, int]:
     return {"": min(skl2onnx.__max_supported_opset__, 21), "ai.onnx.ml": 3}
 
 
+def _asked_method(pyfunc: Any) -> str:
+    """The method that the pyfunc calls."""
+    if isinstance(pyfunc, _Transforming):
+        return TRANSFORM
+    return pyfunc.metadata.flavors["python_function"].get("predict_fn", "predict")
+
+
+def _dense(answer: Any) -> np.ndarray:
+    """A matrix; a sparse one as dense, a frame as its values."""
+    return answer.toarray() if hasattr(answer, "toarray") else np.asarray(answer)
+
+
+def _takes_zipmap(model: Any) -> bool:
+    """Whether skl2onnx would give this model's probabilities as a list of dictionaries."""
+    if not _is_classifier(model) or not hasattr(model, "predict_proba"):
+        return False
+    if hasattr(model, "steps"):
+        return _takes_zipmap(model.steps[-1][1])
+    from skl2onnx._supported_operators import _get_sklearn_operator_name
+    from skl2onnx.common._registration import get_converter
+
+    try:
+        known = get_converter(_get_sklearn_operator_name(type(model))).get_allowed_options()
+    except RuntimeError:  # no converter: the export says so
+        return False
+    return isinstance(known, dict) and "zipmap" in known
+
+
 def _answer(source: LoadedSource) -> str:
     """The output that the pyfunc answers with."""
-    method = source.pyfunc.metadata.flavors["python_function"].get("predict_fn", "predict")
+    method = _asked_method(source.pyfunc)
     if method not in _ANSWER_OF:
         raise UnsupportedModelError(
             f"the model was logged with pyfunc_predict_fn={method!r}, which has no ONNX form here;"
@@ -158,13 +206,3 @@ def _has_probabilities(model: Any) -> bool:
     classes = getattr(model, "classes_", None)
     several_outputs = isinstance(classes, list)
     return _is_classifier(model) and hasattr(model, "predict_proba") and not several_outputs
-
-
-def _selects_by_name(model: Any, example: Inputs) -> bool:
-    """Whether a ColumnTransformer inside picks columns by name, which a matrix has not."""
-    from sklearn.compose import ColumnTransformer
-
-    if not isinstance(example.data, pd.DataFrame):
-        return False
-    steps = [model, *(step for _, step in getattr(model, "steps", ()))]
-    return any(isinstance(step, ColumnTransformer) for step in steps)

@@ -21,8 +21,3 @@ def is_missing(value: Any) -> bool:
     if isinstance(value, float | np.floating):
         return bool(np.isnan(value))
     return str(value) == "<NA>"
-
-
-def with_empty_for_missing(model: Any) -> Any:
-    """``model`` itself: what deals with missing text is written by our converters."""
-    return model

@@ -169,7 +169,15 @@ def _loader(path: Path) -> Callable[[str, dict[str, Any] | None], Callable[[Any]
 
         return lambda file, config: load_session(file, config).predict
     import mlflow.pyfunc
+    from mlflow.models import Model
 
+    flavors = Model.load(str(path)).flavors
+    if "python_function" not in flavors:  # such as a transformer, which MLflow does not serve
+        from mlflow_onnx_flavor import frameworks
+
+        name = frameworks.recognise(flavors)
+        flavor = flavors[frameworks.flavor_of(flavors, name)]
+        return lambda _folder, _config: frameworks.get(name).load(path, flavor).pyfunc.predict
     return lambda folder, config: mlflow.pyfunc.load_model(folder, model_config=config).predict
 
 

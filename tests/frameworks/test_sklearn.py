@@ -175,19 +175,31 @@ def test_outputs_have_stable_names(classifier_onnx):
 
 
 def test_a_model_without_a_converter_is_refused_with_every_attempt(wide, target, tmp_path):
-    from sklearn.neighbors import NearestCentroid
+    from sklearn.dummy import DummyClassifier
 
     rows = wide[NUMBERS].fillna(0.0)
-    folder = save(NearestCentroid().fit(rows, target), rows, tmp_path / "source")
-    with pytest.raises(ConversionError, match="NearestCentroid") as caught:
+    model = DummyClassifier(strategy="uniform").fit(rows, target)
+    folder = save(model, rows, tmp_path / "source")
+    with pytest.raises(ConversionError, match="a graph draws no random labels") as caught:
         converted(folder, "sklearn", Inputs(rows[:5]), None, tmp_path / "out")
     assert {each.outcome for each in caught.value.attempts} == {"failed"}
 
 
-def test_a_transformer_alone_is_refused_in_one_sentence(wide, tmp_path):
+def test_a_transformer_alone_answers_with_its_transform(wide, tmp_path):
     rows = wide[NUMBERS].fillna(0.0)
-    folder = save(StandardScaler().fit(rows), rows, tmp_path / "source")
-    with pytest.raises(UnsupportedModelError, match="StandardScaler has no predict method"):
+    scaler = StandardScaler().fit(rows)
+    folder = save(scaler, rows, tmp_path / "source")
+    conversion, _ = converted(folder, "sklearn", Inputs(rows[:5]), Inputs(rows), tmp_path / "out")
+    session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    np.testing.assert_allclose(session.predict(rows), scaler.transform(rows), atol=1e-5)
+
+
+def test_what_neither_predicts_nor_transforms_is_refused_in_one_sentence(wide, tmp_path):
+    from sklearn.cluster import DBSCAN
+
+    rows = wide[NUMBERS].fillna(0.0)
+    folder = save(DBSCAN().fit(rows), rows, tmp_path / "source")
+    with pytest.raises(UnsupportedModelError, match="DBSCAN has no predict or transform method"):
         converted(folder, "sklearn", Inputs(rows[:5]), None, tmp_path / "out")
 
 

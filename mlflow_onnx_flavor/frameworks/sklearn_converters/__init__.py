@@ -25,6 +25,11 @@ _FAMILIES: tuple[str, ...] = (
     "transformers_ensembles",
     "text_vectorizers",
     "text_hashing",
+    "estimators_linear",
+    "estimators_nearest",
+    "estimators_kernels",
+    "estimators_meta",
+    "estimators_chained",
     "transformers_unavailable",
     "transformers_composition",
 )

@@ -40,14 +40,19 @@ def register() -> None:
 
 
 def _bins(rows: Rows, model: Any, matrix: str) -> str:
+    if model.dtype is not None and np.dtype(model.dtype) == np.float32:
+        matrix = rows.cast(rows.cast(matrix, np.float32), rows.dtype)
     found = intervals(rows, matrix, [each[1:-1] for each in model.bin_edges_])
+    # scikit-learn refuses a missing value; here it stays missing and is in no bin.
+    found = rows.add("Where", rows.add("IsNaN", matrix), rows.cast(matrix, np.float64), found)
     if model.encode == "ordinal":
         return found
     counts = [len(each) for each in model._encoder.categories_]
     column = np.repeat(np.arange(len(counts)), counts)
     number = np.concatenate([np.arange(each, dtype=np.float64) for each in counts])
     spread = rows.columns(found, column)
-    return rows.truth(rows.add("Equal", spread, rows.constant(number)))
+    inside = rows.truth(rows.add("Equal", spread, rows.constant(number)))
+    return rows.op("Where", rows.add("IsNaN", spread), np.nan, inside)
 
 
 def _quantiles(rows: Rows, model: Any, matrix: str) -> str:
@@ -104,6 +109,7 @@ def _isotonic(rows: Rows, model: Any, matrix: str) -> str:
     if len(points) == 1:
         return rows.op("Add", rows.op("Mul", matrix, 0.0), values[0])
     found = _interpolated(rows, matrix, points.reshape(-1, 1), values, right=True)
+    found = rows.op("Where", rows.add("IsNaN", matrix), np.nan, found)
     if model.out_of_bounds == "clip":
         return found
     below, above = rows.op("Less", matrix, points[0]), rows.op("Greater", matrix, points[-1])

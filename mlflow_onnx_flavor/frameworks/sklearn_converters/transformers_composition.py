@@ -57,7 +57,9 @@ def _parse_pipeline(scope: Any, model: Any, inputs: Any, custom_parsers: Any = N
         return _as_one(scope, model, inputs)
     known = scope.options or {}
     if is_classifier(last) and id(last) not in known and type(last) not in known:
-        scope.add_options(id(last), scope.get_options(model, {"zipmap": True}))
+        asked = known.get(id(model))  # what is asked of the pipeline is asked of its classifier
+        if asked:
+            scope.add_options(id(last), asked)
     return _parse_any(scope, last, inputs)
 
 

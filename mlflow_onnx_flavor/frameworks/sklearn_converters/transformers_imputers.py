@@ -93,13 +93,21 @@ def _missing(rows: Rows, column: Column, marker: Any) -> str:
         return rows.add("Equal", column.name, rows.constant([text]))
     if is_missing(marker):
         return rows.add("IsNaN", column.name)
-    return rows.add("Equal", column.name, rows.constant([float(marker)]))
+    return _marked(rows, column.name, float(marker))
 
 
 def _missing_in(rows: Rows, matrix: str, marker: Any) -> str:
     if is_missing(marker):
         return rows.add("IsNaN", matrix)
-    return rows.op("Equal", matrix, float(marker))
+    return _marked(rows, matrix, float(marker))
+
+
+def _marked(rows: Rows, value: str, marker: float) -> str:
+    """Rows of float32 hold the marker as float32."""
+    same = rows.op("Equal", value, marker)
+    if float(np.float32(marker)) == marker:
+        return same
+    return rows.add("Or", same, rows.op("Equal", value, float(np.float32(marker))))
 
 
 def _with_indicator(rows: Rows, model: Any, filled: str, missing: str) -> str:
@@ -109,7 +117,10 @@ def _with_indicator(rows: Rows, model: Any, filled: str, missing: str) -> str:
 
 
 def _knn(rows: Rows, model: Any, matrix: str) -> str:
-    """The mean of the nearest training rows that have the value, by nan_euclidean_distances."""
+    """The mean of the nearest training rows that have the value, by nan_euclidean_distances.
+
+    Of training rows that are equally far, scikit-learn takes any; here it is the first.
+    """
     if model.metric != "nan_euclidean" or callable(model.weights):
         raise NotExportableError(
             "KNNImputer with a metric or weights of its own has no ONNX form; use"

@@ -33,7 +33,7 @@ def _kernel_pca(rows: Rows, model: Any, matrix: str) -> str:
     kernel = matrix
     if model.kernel != "precomputed":
         parameters = {"gamma": model.gamma_, "degree": model.degree, "coef0": model.coef0}
-        kernel = _kernel(rows, matrix, model, model.X_fit_, parameters)
+        kernel = kernel_matrix(rows, matrix, model, model.X_fit_, parameters)
     return projected(rows, kernel, model)
 
 
@@ -49,11 +49,13 @@ def _nystroem(rows: Rows, model: Any, matrix: str) -> str:
     if callable(model.kernel) or model.kernel == "precomputed":
         raise _unknown_kernel(model, model.kernel)
     given = model._get_kernel_params()
-    kernel = _kernel(rows, matrix, model, model.components_, given)
+    kernel = kernel_matrix(rows, matrix, model, model.components_, given)
     return rows.op("MatMul", kernel, model.normalization_.T)
 
 
-def _kernel(rows: Rows, matrix: str, model: Any, points: Any, given: Mapping[str, Any]) -> str:
+def kernel_matrix(
+    rows: Rows, matrix: str, model: Any, points: Any, given: Mapping[str, Any]
+) -> str:
     """scikit-learn's kernel between the rows and ``points``, shape (rows, points)."""
     points = np.asarray(points.toarray() if hasattr(points, "toarray") else points, np.float64)
     name = model.kernel

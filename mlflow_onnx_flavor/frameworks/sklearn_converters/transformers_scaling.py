@@ -64,7 +64,9 @@ def _max_abs(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def _clipped(rows: Rows, value: str, least: float, most: float) -> str:
-    return rows.op("Clip", value, least, most)
+    # The standard does not say that a missing value stays missing in Clip.
+    clipped = rows.op("Clip", value, least, most)
+    return rows.op("Where", rows.add("IsNaN", value), np.nan, clipped)
 
 
 def _normalized(rows: Rows, model: Any, matrix: str) -> str:
@@ -84,7 +86,11 @@ def norm_divided(rows: Rows, matrix: str, norm: str) -> str:
 
 
 def _binarized(rows: Rows, model: Any, matrix: str) -> str:
-    return rows.truth(rows.op("Greater", matrix, model.threshold))
+    above = rows.op("Greater", matrix, model.threshold)
+    # Rows of float32 are compared with the threshold as float32, which may lie above it.
+    level = rows.op("Equal", matrix, float(np.float32(model.threshold)))
+    above = rows.truth(rows.add("And", above, rows.add("Not", level)))
+    return rows.op("Where", rows.add("IsNaN", matrix), np.nan, above)
 
 
 def _power(rows: Rows, model: Any, matrix: str) -> str:

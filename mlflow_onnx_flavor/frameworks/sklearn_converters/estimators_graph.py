@@ -1,0 +1,293 @@
+"""How our converters of classifiers, regressors and clusterers meet skl2onnx.
+
+A rule writes one class's answers as arithmetic on a matrix of float64.  An estimator that is made
+of others is a combination: its parts are declared first, and a rule of its own puts their answers
+together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlflow_onnx_flavor.frameworks.graph_parts import label_dtype
+from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
+from mlflow_onnx_flavor.frameworks.sklearn_converters import transformers_graph as graph
+from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
+
+# A classifier's rule gives the position of each row's class, int64 of shape (rows,), and the
+# probabilities, (rows, classes), or "" where it has none; any other gives numbers of shape
+# (rows, outputs), a clusterer int64 of shape (rows,).
+Classified = tuple[str, str]
+
+CLASSIFIER, REGRESSOR, CLUSTERER = "Classifier", "Regressor", "Clusterer"
+_OPTIONS = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``convert(rows, model, matrix)`` writes the answers; ``exact``: see `transformers_graph`."""
+
+    convert: Callable[[Rows, Any, str], Any]
+    exact: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Combination:
+    """Answers of ``model`` made of those of its parts.
+
+    ``convert(rows, model, values)`` is given a name for each part, as float64 of shape
+    (rows, columns) or (rows,), labels as they are.  ``outputs``: columns of a regressor's answer.
+    """
+
+    model: Any
+    kind: str
+    convert: Callable[[Rows, Any, list[str]], Any]
+    outputs: int = 1
+
+
+_rules: dict[type, Rule] = {}
+
+
+def take(kind: str, rules: dict[type, Rule]) -> None:
+    """Tell skl2onnx ``rules`` for their classes, all of one kind."""
+    from skl2onnx import update_registered_converter
+
+    declare = _declare_classifier if kind == CLASSIFIER else _declare_other
+    parse = _parse_classifier if kind == CLASSIFIER else None
+    for estimator, rule in rules.items():
+        _rules[estimator] = rule
+        update_registered_converter(
+            estimator,
+            f"MlflowOnnxFlavor{kind}",
+            declare,
+            _convert,
+            parser=parse,
+            options=_OPTIONS if kind == CLASSIFIER else None,
+            overwrite=True,
+        )
+
+
+def take_combined(
+    kind: str, parsers: dict[type, Callable[[Any, Any, Any], tuple[list[Any], Combination]]]
+) -> None:
+    """Tell skl2onnx the classes whose ``parser(scope, model, inputs)`` declares their parts.
+
+    A parser returns the variables of the parts and the combination of them.
+    """
+    from skl2onnx import update_registered_converter
+    from skl2onnx.common._registration import register_converter, register_shape_calculator
+
+    for each in (CLASSIFIER, REGRESSOR):
+        alias = f"MlflowOnnxFlavorCombined{each}"
+        register_converter(alias, _combine, overwrite=True)
+        register_shape_calculator(alias, _declare_combined, overwrite=True)
+    for estimator, parser in parsers.items():
+        update_registered_converter(
+            estimator,
+            f"MlflowOnnxFlavorNested{kind}",
+            _declare_nested,
+            _convert_nested,
+            parser=_parser_of(parser),
+            options=_OPTIONS if kind == CLASSIFIER else None,
+            overwrite=True,
+        )
+
+
+def asked(scope: Any, estimator: Any, inputs: Sequence[Any], method: str = "predict") -> Any:
+    """Declare what ``estimator`` answers by ``method`` ("predict", "predict_proba" or
+    "decision_function"); returns the variable.
+    """
+    from skl2onnx._parse import _parse_sklearn
+    from sklearn.base import is_classifier
+
+    if method == "decision_function":
+        return _linear_scores(scope, estimator, inputs)
+    if is_classifier(estimator):
+        scope.add_options(id(estimator), {"zipmap": False})
+    found = _parse_sklearn(scope, estimator, list(inputs))
+    if method == "predict_proba" and len(found) < 2:
+        raise NotExportableError(f"{type(estimator).__name__} gives no probabilities in ONNX")
+    return found[0] if method == "predict" else found[1]
+
+
+def positions_of_largest(rows: Rows, scores: str) -> str:
+    """The column of the largest score of each row, the first of equals, as numpy's argmax."""
+    return rows.add("ArgMax", scores, axis=1, keepdims=0)
+
+
+def _linear_scores(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
+    from sklearn.linear_model._base import LinearClassifierMixin
+
+    kind = type(estimator)
+    if kind.__name__ == "_ConstantPredictor":  # of a code that is the same for every class
+        answer = Combination(estimator, REGRESSOR, _constant_score)
+        return declared(scope, inputs[:1], answer)[0]
+    if getattr(kind, "decision_function", None) is not LinearClassifierMixin.decision_function:
+        raise NotExportableError(
+            f"the decision_function of {kind.__name__} has no ONNX form here; use an estimator that"
+            " is linear or gives probabilities"
+        )
+
+    def scores(rows: Rows, model: Any, values: list[str]) -> str:
+        product = rows.op("MatMul", values[0], np.atleast_2d(model.coef_).T)
+        return rows.op("Add", product, np.ravel(model.intercept_))
+
+    width = len(np.atleast_2d(estimator.coef_))
+    return declared(scope, inputs, Combination(estimator, REGRESSOR, scores, width))[0]
+
+
+def _constant_score(rows: Rows, model: Any, values: list[str]) -> str:
+    column = rows.columns(values[0], [0])
+    # Its own difference would be NaN for infinite values.
+    zero = rows.truth(rows.add("Not", rows.op("Equal", column, column)))
+    zero = rows.op("Mul", zero, 0.0)
+    return rows.op("Add", zero, float(model.decision_function(np.zeros((1, 1)))[0]))
+
+
+def declared(scope: Any, variables: Sequence[Any], combination: Combination) -> list[Any]:
+    """The outputs of ``combination`` of ``variables``."""
+    from skl2onnx.common.data_types import FloatTensorType, Int64TensorType
+
+    operator = scope.declare_local_operator(
+        f"MlflowOnnxFlavorCombined{combination.kind}", combination
+    )
+    operator.inputs = list(variables)
+    if combination.kind == CLASSIFIER:
+        operator.outputs.append(scope.declare_local_variable("label", Int64TensorType()))
+        if hasattr(combination.model, "predict_proba"):
+            operator.outputs.append(
+                scope.declare_local_variable("probabilities", FloatTensorType())
+            )
+    else:
+        operator.outputs.append(scope.declare_local_variable("answer", FloatTensorType()))
+    return operator.outputs
+
+
+def _parser_of(parser: Callable) -> Callable:
+    def parse(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> list[Any]:
+        answer = parser(scope, model, inputs)
+        return declared(scope, *answer) if isinstance(answer, tuple) else answer
+
+    return parse
+
+
+def _parse_classifier(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> list:
+    from skl2onnx.common.data_types import Int64TensorType
+
+    operator = scope.declare_local_operator(f"MlflowOnnxFlavor{CLASSIFIER}", model)
+    operator.inputs = list(inputs)
+    operator.outputs.append(scope.declare_local_variable("label", Int64TensorType()))
+    if hasattr(model, "predict_proba"):
+        kind = graph.number_type(inputs)
+        operator.outputs.append(scope.declare_local_variable("probabilities", kind()))
+    return operator.outputs
+
+
+def _declare_classifier(operator: Any) -> None:
+    _declare_label(operator.outputs[0], _classes(operator.scope_inst, operator.raw_operator))
+    if len(operator.outputs) > 1:
+        kind = graph.number_type(operator.inputs)
+        operator.outputs[1].type = kind([None, len(operator.raw_operator.classes_)])
+
+
+def _declare_label(variable: Any, classes: Any) -> None:
+    from skl2onnx.common import data_types
+
+    variable.type = {
+        "object": data_types.StringTensorType,
+        "int64": data_types.Int64TensorType,
+        "float64": data_types.DoubleTensorType,
+    }[np.dtype(label_dtype(classes)).name]([None])
+
+
+def _declare_other(operator: Any) -> None:
+    from skl2onnx.common.data_types import Int64TensorType
+
+    model = operator.raw_operator
+    if operator.type.endswith(CLUSTERER):
+        operator.outputs[0].type = Int64TensorType([None])
+        return
+    operator.outputs[0].type = graph.number_type(operator.inputs)([None, _outputs(model)])
+
+
+def _outputs(model: Any) -> int:
+    return int(np.size(model.predict(np.ones((1, getattr(model, "n_features_in_", 1))))))
+
+
+def _classes(scope: Any, model: Any) -> Any:
+    """The model's classes, or their positions where an estimator around it asks for them."""
+    from skl2onnx.common.utils_classifier import get_label_classes
+
+    return get_label_classes(scope, model)
+
+
+def _convert(scope: Any, operator: Any, container: Any) -> None:
+    model, rule = operator.raw_operator, _rules[type(operator.raw_operator)]
+    if rule.exact:
+        graph.refuse_rounded(scope, model, operator.inputs)
+    rows = Rows(scope.get_unique_variable_name, np.float64)
+    matrix = graph.matrix(rows, model, operator.inputs)
+    answer = rule.convert(rows, model, matrix)
+    if operator.type.endswith(CLASSIFIER):
+        _classified(rows, operator, _classes(scope, model), answer)
+    else:
+        _given(rows, operator.outputs[0], answer)
+    graph.put(rows, container)
+
+
+def _declare_combined(operator: Any) -> None:
+    combination = operator.raw_operator
+    numbers = [each for each in operator.inputs if not graph.is_type(each, "StringTensorType")]
+    kind = graph.number_type(
+        [each for each in numbers if not graph.is_type(each, "Int64TensorType")]
+    )
+    if combination.kind == CLASSIFIER:
+        _declare_label(operator.outputs[0], combination.model.classes_)
+        if len(operator.outputs) > 1:
+            operator.outputs[1].type = kind([None, len(combination.model.classes_)])
+    else:
+        operator.outputs[0].type = kind([None, combination.outputs])
+
+
+def _combine(scope: Any, operator: Any, container: Any) -> None:
+    combination = operator.raw_operator
+    rows = Rows(scope.get_unique_variable_name, np.float64)
+    values = [
+        each.full_name
+        if graph.is_type(each, "StringTensorType")
+        else rows.cast(each.full_name, np.float64)
+        for each in operator.inputs
+    ]
+    answer = combination.convert(rows, combination.model, values)
+    if combination.kind == CLASSIFIER:
+        _classified(rows, operator, combination.model.classes_, answer)
+    else:
+        _given(rows, operator.outputs[0], answer)
+    graph.put(rows, container)
+
+
+def _classified(rows: Rows, operator: Any, classes: Any, answer: Classified) -> None:
+    positions, probabilities = answer
+    rows.label_of(positions, classes, output=operator.outputs[0].full_name)
+    if len(operator.outputs) > 1:
+        _given(rows, operator.outputs[1], probabilities)
+
+
+def _given(rows: Rows, variable: Any, value: str) -> None:
+    dtypes = {"DoubleTensorType": np.float64, "Int64TensorType": np.int64}
+    rows.cast(value, dtypes.get(type(variable.type).__name__, np.float32), variable.full_name)
+
+
+def _declare_nested(operator: Any) -> None:
+    raise NotExportableError(
+        f"{type(operator.raw_operator).__name__} inside another estimator has no ONNX form here;"
+        " use it as the last step of the pipeline"
+    )
+
+
+def _convert_nested(scope: Any, operator: Any, container: Any) -> None:
+    _declare_nested(operator)

@@ -1,0 +1,111 @@
+"""Constant, linear and quadratic answers: dummies, cross decomposition, isotonic, QDA."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
+from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
+    CLASSIFIER,
+    REGRESSOR,
+    Classified,
+    Rule,
+    positions_of_largest,
+    take,
+)
+from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
+
+
+def register() -> None:
+    """Tell skl2onnx the converters of this file."""
+    from sklearn import cross_decomposition, discriminant_analysis, dummy, isotonic
+
+    take(
+        CLASSIFIER,
+        {
+            dummy.DummyClassifier: Rule(_dummy_classes),
+            discriminant_analysis.QuadraticDiscriminantAnalysis: Rule(_quadratic),
+        },
+    )
+    take(
+        REGRESSOR,
+        {
+            cross_decomposition.CCA: Rule(_decomposed),
+            cross_decomposition.PLSCanonical: Rule(_decomposed),
+            cross_decomposition.PLSRegression: Rule(_decomposed),
+            dummy.DummyRegressor: Rule(_dummy_number),
+            isotonic.IsotonicRegression: Rule(_isotonic),
+        },
+    )
+
+
+def _repeated(rows: Rows, matrix: str, values: Any) -> str:
+    """``values``, shape (columns,), for every row."""
+    count = rows.add("Shape", matrix, end=1)
+    values = np.asarray(values, np.float64).reshape(1, -1)
+    shape = rows.add("Concat", count, rows.whole([values.shape[1]]), axis=0)
+    return rows.add("Expand", rows.number(values), shape)
+
+
+def _dummy_number(rows: Rows, model: Any, matrix: str) -> str:
+    return _repeated(rows, matrix, model.constant_)
+
+
+def _dummy_classes(rows: Rows, model: Any, matrix: str) -> Classified:
+    if model.n_outputs_ != 1 or model.strategy in ("stratified", "uniform"):
+        raise NotExportableError(
+            f"DummyClassifier(strategy={model.strategy!r}) of {model.n_outputs_} outputs has no"
+            " ONNX form: a graph draws no random labels; use strategy='prior' and one output"
+        )
+    priors = np.asarray(model.class_prior_, np.float64)
+    chosen = priors.argmax()
+    if model.strategy == "constant":
+        chosen = int(np.flatnonzero(model.classes_ == np.ravel(model.constant)[0])[0])
+    shares = priors if model.strategy == "prior" else np.eye(len(priors))[chosen]
+    probabilities = _repeated(rows, matrix, shares)
+    label = _repeated(rows, matrix, np.eye(len(priors))[chosen])
+    return positions_of_largest(rows, label), probabilities
+
+
+def _decomposed(rows: Rows, model: Any, matrix: str) -> str:
+    centred = rows.op("Sub", matrix, model._x_mean)
+    return rows.op("Add", rows.op("MatMul", centred, model.coef_.T), model.intercept_)
+
+
+def _isotonic(rows: Rows, model: Any, matrix: str) -> str:
+    """Straight lines between the thresholds; beyond them clipped, NaN or an error."""
+    at, values = np.asarray(model.X_thresholds_, float), np.asarray(model.y_thresholds_, float)
+    if len(at) == 1:
+        return rows.op("Add", rows.op("Mul", matrix, 0.0), values[0])
+    outside = rows.add("Or", rows.op("Less", matrix, at[0]), rows.op("Greater", matrix, at[-1]))
+    inside = rows.op("Max", rows.op("Min", matrix, at[-1]), at[0])
+    # The interval is how many inner thresholds lie below, which float64 tells exactly.
+    passed = rows.truth(rows.op("Greater", inside, at[None, 1:-1])) if len(at) > 2 else ""
+    number = rows.cast(rows.reduce("ReduceSum", passed), np.int64) if passed else ""
+    slopes = np.diff(values) / np.diff(at)
+
+    def of_interval(table: np.ndarray) -> str:
+        return (
+            rows.add("Gather", rows.number(table), number, axis=0) if number else rows.number(table)
+        )
+
+    along = rows.op("Sub", inside, of_interval(at[:-1]))
+    found = rows.op("Add", of_interval(values[:-1]), rows.op("Mul", along, of_interval(slopes)))
+    if model.out_of_bounds == "nan":
+        return rows.op("Where", outside, np.nan, found)
+    return rows.raising(found, outside) if model.out_of_bounds == "raise" else found
+
+
+def _quadratic(rows: Rows, model: Any, matrix: str) -> Classified:
+    scores = []
+    for mean, rotation, scaling, prior in zip(
+        model.means_, model.rotations_, model.scalings_, model.priors_, strict=True
+    ):
+        projected = rows.op("MatMul", rows.op("Sub", matrix, mean), rotation * scaling**-0.5)
+        square = rows.reduce("ReduceSum", rows.op("Mul", projected, projected))
+        shifted = rows.op("Add", square, float(np.log(scaling).sum()))
+        scores.append(rows.op("Add", rows.op("Mul", shifted, -0.5), float(np.log(prior))))
+    joined = rows.joined(scores)
+    return positions_of_largest(rows, joined), rows.add("Softmax", joined, axis=1)
