@@ -1,27 +1,26 @@
-"""What a conversion would try, and why, without converting: `mlflow-onnx explain MODEL_URI`."""
+"""What a conversion would try, why, and what comes of it: `mlflow-onnx explain MODEL_URI`."""
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict
 
-from mlflow_onnx_flavor.source_environment import SourceEnv, VersionDifference
-from mlflow_onnx_flavor.source_process import SourceModelWorker
+from mlflow_onnx_flavor.configuration import Configuration
+from mlflow_onnx_flavor.conversion import Attempt, convert_model
+from mlflow_onnx_flavor.errors import ConversionError
+from mlflow_onnx_flavor.source_environment import VersionDifference
+from mlflow_onnx_flavor.source_process import started
 from mlflow_onnx_flavor.steps.log_source import prepare_source
 
 
-class PlannedStrategy(BaseModel):
-    """An export strategy that would be tried."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    why: str
-    exporter: str
-    exporter_version: str
-
-
 class Explanation(BaseModel):
-    """What the model is, and the strategies in their order."""
+    """What the model is, and the strategies in their order with what came of each.
+
+    The first that is right ends it; those after it are "not tried".  ``differences``: the model's
+    recorded pins that its process did not keep.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,28 +29,45 @@ class Explanation(BaseModel):
     description: str
     versions: dict[str, str]
     differences: tuple[VersionDifference, ...]
-    strategies: tuple[PlannedStrategy, ...]
+    strategies: tuple[Attempt, ...]
+
+    @property
+    def converts(self) -> bool:
+        return any(each.outcome == "converted" for each in self.strategies)
 
 
 def explain(
-    model_uri: str, data: str | None = None, *, source_env: SourceEnv = "current"
+    model_uri: str, data: str | None = None, *, configuration: Configuration | None = None
 ) -> Explanation:
-    """Load the source in its worker and ask its framework for the plan.
+    """Load the source in its process and try the strategies there; nothing is kept.
 
-    Raises what `prepare_source` raises, and UnsupportedModelError with the part that is in the way.
+    Raises what `prepare_source` raises.
     """
-    prepared = prepare_source(model_uri, data, source_env)
-    rows = prepared.example or prepared.evaluation
-    source = prepared.source
-    with SourceModelWorker(source.folder, source.framework, source_env) as worker:
+    configuration = configuration or Configuration()
+    prepared = prepare_source(model_uri, data, configuration.source_env)
+    rows, source = prepared.example or prepared.evaluation, prepared.source
+    with (
+        started(source.folder, source.framework, configuration) as worker,
+        tempfile.TemporaryDirectory(prefix="mlflow-onnx-explain-") as folder,
+    ):
         planned = worker.call("plan", example_path=worker.path_of(rows))
+        try:
+            attempts = convert_model(
+                source.folder,
+                source.framework,
+                rows,
+                prepared.evaluation,
+                Path(folder),
+                worker=worker,
+                strategy_timeout_s=configuration.conversion.timeout_seconds,
+            ).attempts
+        except ConversionError as error:
+            attempts = error.attempts
         return Explanation(
             model_uri=source.resolved_uri,
             framework=source.framework,
             description=f"{planned['description']} ({source.framework})",
             versions=dict(worker.versions),
             differences=worker.differences,
-            strategies=tuple(
-                PlannedStrategy.model_validate(each) for each in planned["strategies"]
-            ),
+            strategies=attempts,
         )

@@ -62,7 +62,7 @@ def old_model(tmp_path_factory) -> Path:
 def test_both_versions_are_said(old_model):
     found = differences(old_model)
     assert {each.distribution for each in found} >= {"scikit-learn", "numpy"}
-    explanation = explain(str(old_model), source_env="recorded")
+    explanation = explain(str(old_model), configuration=Configuration(source_env="recorded"))
     assert explanation.versions["scikit-learn"] == OLD
     assert explanation.differences == ()
     note = environment_note(found, ["scikit-learn"])

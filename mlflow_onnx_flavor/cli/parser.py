@@ -53,7 +53,9 @@ def build_parser() -> argparse.ArgumentParser:
     convert.add_argument("--data", metavar="FILE", help=FILE_HELP)
     _source_env(convert)
 
-    explain = verb("explain", "show which export strategies would be tried, and why")
+    explain = verb(
+        "explain", "try a conversion: which strategy works, or what is in the way"
+    )
     _model_uri(explain)
     explain.add_argument("--data", metavar="FILE", help=FILE_HELP)
     _source_env(explain)

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mlflow_onnx_flavor.cli.ending import DONE, GATE_FAILED
+from mlflow_onnx_flavor.cli.ending import DONE, GATE_FAILED, NOT_CONVERTIBLE
 from mlflow_onnx_flavor.cli.parser import print_json
 from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.configuration_file import overridden, read_configuration
@@ -44,19 +44,30 @@ def convert(arguments: argparse.Namespace) -> int:
 def explain(arguments: argparse.Namespace) -> int:
     from mlflow_onnx_flavor.explanation import explain as explain_model
 
-    with Progress(quiet=arguments.quiet)("reading the model"):
+    with Progress(quiet=arguments.quiet)("trying to convert the model"):
         explanation = explain_model(
-            arguments.model_uri, arguments.data, source_env=arguments.source_env or "current"
+            arguments.model_uri,
+            arguments.data,
+            configuration=overridden(Configuration(), source_env=arguments.source_env),
         )
     if arguments.json:
         print_json(explanation.model_dump(mode="json"))
-        return DONE
+        return DONE if explanation.converts else NOT_CONVERTIBLE
     print(f"{explanation.model_uri}: {explanation.description}")
     _say_environment(explanation)
-    print("These strategies would be tried, in this order, until one is right:")
-    rows = [(each.name, each.exporter, each.why) for each in explanation.strategies]
-    print(plain_table(("strategy", "exporter", "why"), rows))
-    return DONE
+    print("These strategies are tried, in this order, until one is right:")
+    tried = explanation.strategies
+    rows = [(each.strategy, each.exporter, each.outcome, each.why) for each in tried]
+    print(plain_table(("strategy", "exporter", "outcome", "why"), rows))
+    if explanation.converts:
+        return DONE
+    print("It cannot be converted:")
+    for cause in dict.fromkeys(each.cause for each in tried):
+        names = [each.strategy for each in tried if each.cause == cause]
+        print(f"  {', '.join(names)}: {cause}")
+    for remedy in dict.fromkeys(filter(None, (each.remedy for each in tried))):
+        print(f"  remedy: {remedy}")
+    return NOT_CONVERTIBLE
 
 
 def parity(arguments: argparse.Namespace) -> int:

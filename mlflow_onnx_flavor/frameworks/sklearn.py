@@ -25,6 +25,7 @@ from mlflow_onnx_flavor.frameworks.columns import (
     width,
 )
 from mlflow_onnx_flavor.frameworks.exported_graph import answer_as, plain_attributes, save
+from mlflow_onnx_flavor.frameworks.sklearn_parts import naming_parts
 from mlflow_onnx_flavor.graph_spec import FeedSpec
 from mlflow_onnx_flavor.inputs import Inputs
 
@@ -130,7 +131,7 @@ def _export(
     transforms = _asked_method(source.pyfunc) == TRANSFORM
     options = {id(model): {"zipmap": False}} if _takes_zipmap(model) and not transforms else None
     columns = width(example) if feeds[0].layout != "column" else None
-    with plain_attributes():
+    with plain_attributes(), naming_parts(model):
         exported = skl2onnx.to_onnx(
             model,
             initial_types=skl2onnx_types(feeds, columns),
