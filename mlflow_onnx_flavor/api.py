@@ -29,6 +29,7 @@ from mlflow_onnx_flavor.live_models import save_live_model
 from mlflow_onnx_flavor.source_environment import SourceEnv, interpreter
 from mlflow_onnx_flavor.source_process import started
 from mlflow_onnx_flavor.sources import SourceModel, fetch, resolve_source
+from mlflow_onnx_flavor.steps.convert import conversion_options
 
 ProviderRequest = str | dict[str, Any] | ExecutionProvider
 
@@ -64,7 +65,7 @@ def convert(
             evaluation,
             folder,
             worker=worker,
-            strategy_timeout_s=configuration.conversion.timeout_seconds,
+            **conversion_options(configuration, model),
         )
 
 

@@ -84,7 +84,13 @@ class Budget(Section):
     )
 
 
-class ConversionLimits(Section):
+class ConversionOptions(Section):
+    opset: Annotated[int, Field(ge=7)] | None = Field(
+        None, description="version of the standard operators, for an older runtime; null: newest"
+    )
+    ir_version: Annotated[int, Field(ge=3)] | None = Field(
+        None, description="version of the file format, for an older runtime; null: the exporter's"
+    )
     timeout_seconds: Annotated[float, Field(gt=0)] = Field(
         600, description="for one export strategy; one that takes longer is stopped"
     )
@@ -109,6 +115,6 @@ class Configuration(Section):
         "current",
         description="where the source model runs: current, or recorded (its own, built with uv)",
     )
-    conversion: ConversionLimits = ConversionLimits()
+    conversion: ConversionOptions = ConversionOptions()
     promotion: Promotion = Promotion()
     budget: Budget = Budget()

@@ -8,7 +8,7 @@ is a line of the record.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,15 +84,22 @@ def convert_model(
     *,
     worker: SourceModelWorker | None = None,
     strategy_timeout_s: float = 600.0,
+    opset: int | None = None,
+    ir_version: int | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> Conversion:
     """Convert the model in ``model_path`` to ``out_dir/model.onnx``.
 
     ``example``: rows that show the exporter shapes and dtypes.  ``evaluation``: rows on which the
-    result must agree as well.  Raises ConversionError with every attempt where none is right.
+    result must agree as well.  ``opset``, ``ir_version``: versions to write; the exporter's where
+    None.  ``metadata``: what the file says about itself, besides strategy and versions; a source
+    that is ONNX already is not written to for that.  Raises ConversionError with every attempt
+    where none is right.
     """
     source = worker or SourceModelWorker(model_path, framework)
     try:
-        return _convert(source, example, evaluation, out_dir, strategy_timeout_s)
+        finishing = {"opset": opset, "ir_version": ir_version, "metadata": dict(metadata or {})}
+        return _convert(source, example, evaluation, out_dir, strategy_timeout_s, finishing)
     finally:
         if worker is None:
             source.close()
@@ -104,6 +111,7 @@ def _convert(
     evaluation: Inputs | None,
     out_dir: Path,
     timeout_s: float,
+    finishing: dict[str, Any],
 ) -> Conversion:
     example_path = source.path_of(example)
     planned = source.call("plan", example_path=example_path)["strategies"]
@@ -112,7 +120,7 @@ def _convert(
         path = out_dir / str(number) / MODEL_FILE
         path.parent.mkdir(parents=True, exist_ok=True)
         attempt, exported = _attempt(
-            source, strategy, path, example_path, [example, evaluation], timeout_s
+            source, strategy, path, example_path, [example, evaluation], timeout_s, finishing
         )
         attempts.append(attempt)
         if exported is not None:
@@ -138,6 +146,7 @@ def _attempt(
     example_path: Path,
     inputs: Iterable[Inputs | None],
     timeout_s: float,
+    finishing: dict[str, Any],
 ) -> tuple[Attempt, dict[str, Any] | None]:
     begun_ns = time.perf_counter_ns()
     exported, outcome, cause, remedy = None, "converted", "", ""
@@ -148,6 +157,7 @@ def _attempt(
             strategy=strategy["name"],
             out_path=path,
             example_path=example_path,
+            finishing=_told(finishing, source, strategy),
         )
         cause = _disagreement(source, path, exported["graph"], inputs, timeout_s)
         outcome = "wrong answers" if cause else "converted"
@@ -171,6 +181,17 @@ def _attempt(
         remedy=remedy,
     )
     return attempt, exported if outcome == "converted" else None
+
+
+def _told(
+    finishing: dict[str, Any], source: SourceModelWorker, strategy: dict[str, str]
+) -> dict[str, Any]:
+    """``finishing`` with strategy and versions among the metadata."""
+    if source.framework == "onnx":  # it stays byte for byte what it was, unless a version is asked
+        return finishing | {"metadata": {}}
+    versions = ", ".join(f"{name} {version}" for name, version in source.versions.items())
+    own = {"framework": source.framework, "strategy": strategy["name"], "versions": versions}
+    return finishing | {"metadata": finishing["metadata"] | own}
 
 
 def _disagreement(

@@ -12,6 +12,7 @@ from mlflow_onnx_flavor.conversion import Attempt, convert_model
 from mlflow_onnx_flavor.errors import ConversionError
 from mlflow_onnx_flavor.source_environment import VersionDifference
 from mlflow_onnx_flavor.source_process import started
+from mlflow_onnx_flavor.steps.convert import conversion_options
 from mlflow_onnx_flavor.steps.log_source import prepare_source
 
 
@@ -59,7 +60,7 @@ def explain(
                 prepared.evaluation,
                 Path(folder),
                 worker=worker,
-                strategy_timeout_s=configuration.conversion.timeout_seconds,
+                **conversion_options(configuration, source),
             ).attempts
         except ConversionError as error:
             attempts = error.attempts

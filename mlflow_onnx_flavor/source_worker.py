@@ -19,6 +19,7 @@ from mlflow_onnx_flavor import answers, frameworks
 from mlflow_onnx_flavor.environment import versions
 from mlflow_onnx_flavor.errors import CorruptModelError, MissingFrameworkError, OnnxFlavorError
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
+from mlflow_onnx_flavor.frameworks.graph_versions import finish, opset_of
 from mlflow_onnx_flavor.graph_spec import GraphSpec, PredictionPart, PredictionSpec
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.parity.compare import compare_outputs
@@ -99,11 +100,17 @@ def plan(example_path: str) -> dict[str, Any]:
     }
 
 
-def export(strategy: str, out_path: str, example_path: str) -> dict[str, Any]:
-    """Run one strategy; returns the graph spec (JSON), the opset and the seconds taken."""
+def export(
+    strategy: str, out_path: str, example_path: str, finishing: dict[str, Any]
+) -> dict[str, Any]:
+    """Run one strategy; returns the graph spec (JSON), the opset and the seconds taken.
+
+    ``finishing``: what `graph_versions.finish` is given.
+    """
     chosen = next(each for each in _strategies(example_path) if each.name == strategy)
     begun_ns = time.perf_counter_ns()
     exported = chosen.export(Path(out_path))
+    finish(Path(out_path), **finishing)
     seconds = (time.perf_counter_ns() - begun_ns) / 1e9
     example = Inputs.load(Path(example_path))
     spec = GraphSpec(
@@ -236,5 +243,4 @@ def _crossing(array: np.ndarray) -> np.ndarray:
 def _opset(path: Path) -> int:
     import onnx
 
-    model = onnx.load(str(path), load_external_data=False)
-    return max(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
+    return opset_of(onnx.load(str(path), load_external_data=False))

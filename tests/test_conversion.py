@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import mlflow
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
 import mlflow_onnx_flavor as onnx_flavor
-from mlflow_onnx_flavor.configuration import Configuration, ConversionLimits
+from mlflow_onnx_flavor.configuration import Configuration, ConversionOptions
 from mlflow_onnx_flavor.conversion import convert_model
 from mlflow_onnx_flavor.errors import ConversionError, CorruptModelError
 from mlflow_onnx_flavor.inputs import Inputs
@@ -103,12 +104,39 @@ def test_an_exporter_that_dies_or_hangs_is_an_attempt(deed, outcome, tmp_path):
     assert outcome in {each.outcome for each in caught.value.attempts}
 
 
+def test_the_file_says_where_it_comes_from(tmp_path):
+    folder = save(LinearRegression().fit(ROWS, [1.0, 2.0, 3.0]), tmp_path / "source")
+    conversion = onnx_flavor.convert(str(folder), ROWS, output_dir=tmp_path / "out")
+    told = {each.key: each.value for each in onnx.load(conversion.path).metadata_props}
+    assert told["source_uri"].endswith("source") or told["source_uri"].startswith("models:/")
+    assert told["source_digest"] and told["strategy"] == conversion.strategy
+    assert "scikit-learn" in told["versions"]
+
+
+@pytest.mark.parametrize(("opset", "ir_version"), [(17, 8), (18, None), (None, 11)])
+def test_versions_are_those_of_the_runtime_that_is_asked_for(opset, ir_version, tmp_path):
+    folder = save(LinearRegression().fit(ROWS, [1.0, 2.0, 3.0]), tmp_path / "source")
+    options = ConversionOptions(opset=opset, ir_version=ir_version)
+    conversion = onnx_flavor.convert(
+        str(folder), ROWS, configuration=Configuration(conversion=options)
+    )
+    model = onnx.load(conversion.path)
+    assert opset is None or conversion.opset == opset
+    assert ir_version is None or model.ir_version == ir_version
+
+
+def test_versions_that_do_not_go_together_are_refused_with_the_remedy(tmp_path):
+    folder = save(LinearRegression().fit(ROWS, [1.0, 2.0, 3.0]), tmp_path / "source")
+    configuration = Configuration(conversion=ConversionOptions(ir_version=4))
+    with pytest.raises(ConversionError, match="ask for a lower conversion.opset as well"):
+        onnx_flavor.convert(str(folder), ROWS, configuration=configuration)
+
+
 def test_an_exporter_that_eats_memory_is_stopped_and_told_so(tmp_path):
     model = LinearRegression().fit(ROWS, [1.0, 2.0, 3.0])
     model.coef_ = _trap(model.coef_.tolist(), "eat memory")
     folder = save(model, tmp_path / "source")
-    limits = ConversionLimits(max_memory_gigabytes=0.9)
-    configuration = Configuration(conversion=limits)
+    configuration = Configuration(conversion=ConversionOptions(max_memory_gigabytes=0.9))
     with pytest.raises(ConversionError) as caught:
         onnx_flavor.convert(str(folder), ROWS, configuration=configuration)
     stopped = caught.value.attempts[0]

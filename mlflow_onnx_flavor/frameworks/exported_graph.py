@@ -31,6 +31,7 @@ def save(
     if all(each.domain for each in model.opset_import):
         # Only ai.onnx.ml is used; onnxruntime still wants to know the version of the standard.
         model.opset_import.append(onnx.helper.make_opsetid("", STANDARD_OPSET))
+    _import_each_domain_once(model)
     _use_common_locale(model.graph)
     kept = [each for each in model.graph.output if each.name in outputs]
     del model.graph.output[:]
@@ -122,6 +123,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     return int(value) if isinstance(value, bool) else value
+
+
+def _import_each_domain_once(model: onnx.ModelProto) -> None:
+    """skl2onnx imports the standard operators twice now and then, which tools stumble over."""
+    newest: dict[str, int] = {}
+    for each in model.opset_import:
+        newest[each.domain] = max(each.version, newest.get(each.domain, 0))
+    if len(newest) < len(model.opset_import):
+        del model.opset_import[:]
+        for domain, version in newest.items():
+            model.opset_import.add(domain=domain, version=version)
 
 
 def _use_common_locale(graph: onnx.GraphProto) -> None:

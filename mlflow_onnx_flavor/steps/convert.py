@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mlflow_onnx_flavor import flavor
 from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.conversion import Conversion, convert_model
@@ -45,7 +47,7 @@ def convert(
             evaluation,
             folder,
             worker=worker,
-            strategy_timeout_s=configuration.conversion.timeout_seconds,
+            **conversion_options(configuration, source),
         )
         log_record(conversion, CONVERSION)
         converted = ConvertedRecord(
@@ -57,6 +59,17 @@ def convert(
         )
         log_record(converted, CONVERTED)
         return converted
+
+
+def conversion_options(configuration: Configuration, source: SourceModel) -> dict[str, Any]:
+    """What `convert_model` is told by the configuration and about the source."""
+    options = configuration.conversion
+    return {
+        "strategy_timeout_s": options.timeout_seconds,
+        "opset": options.opset,
+        "ir_version": options.ir_version,
+        "metadata": {"source_uri": source.resolved_uri, "source_digest": source.digest},
+    }
 
 
 def required_providers(configuration: Configuration) -> tuple[ExecutionProvider, ...]:
