@@ -14,6 +14,7 @@ from mlflow_onnx_flavor.configuration import Gates, LatencyGate, ParityGate
 from mlflow_onnx_flavor.evidence import (
     Evidence,
     ExecutionProvider,
+    Interval,
     LatencyReport,
     LatencyRow,
     ModelIdentity,
@@ -23,6 +24,12 @@ from mlflow_onnx_flavor.evidence import (
 )
 from mlflow_onnx_flavor.inputs.batches import EVALUATION_DATA
 from mlflow_onnx_flavor.reporting import figures
+
+# An interval so many times as wide as its distance to the threshold would take the square of that
+# times as long to tell.
+_HOPELESS = 10.0
+# Over the time that would do on average.
+_MARGIN = 1.5
 
 Row = TypeVar("Row", ParityRow, LatencyRow)
 
@@ -107,7 +114,9 @@ def judge_latency(report: LatencyReport, gate: LatencyGate) -> tuple[Finding, ..
     return tuple(
         finding
         for name, provider in _measured_on(report.rows)
-        for finding in _judge_latency(name, provider, _rows_of(report.rows, name, provider), gate)
+        for finding in _judge_latency(
+            name, provider, _rows_of(report.rows, name, provider), gate, report.measuring_seconds
+        )
     )
 
 
@@ -136,7 +145,8 @@ def _judge_candidate(
     parity = _rows_of(evidence.parity.rows, candidate.name, provider)
     latency = _rows_of(evidence.latency.rows, candidate.name, provider)
     yield from _judge_parity(candidate.name, provider, parity, gates.parity)
-    yield from _judge_latency(candidate.name, provider, latency, gates.latency)
+    seconds = evidence.latency.measuring_seconds
+    yield from _judge_latency(candidate.name, provider, latency, gates.latency, seconds)
     if gates.size.max_megabytes is not None:
         yield _judge_size(candidate, provider, gates.size.max_megabytes)
 
@@ -233,16 +243,22 @@ def _why_different(row: ParityRow, output: OutputParity) -> str:
 
 
 def _judge_latency(
-    candidate: str, provider: ExecutionProvider, rows: list[LatencyRow], gate: LatencyGate
+    candidate: str,
+    provider: ExecutionProvider,
+    rows: list[LatencyRow],
+    gate: LatencyGate,
+    seconds: float,
 ) -> Iterable[Finding]:
+    """``seconds``: what was spent measuring."""
     for batch_size in gate.batch_sizes:
         at_size = [row for row in rows if row.batch_size == batch_size]
         source = next((row for row in at_size if row.baseline == "source"), None)
         champion = next((row for row in at_size if row.baseline == "champion"), None)
-        yield _against(source, "latency", gate.min_speedup, candidate, provider, batch_size)
+        common = candidate, provider, batch_size, seconds
+        yield _against(source, "latency", gate.min_speedup, *common)
         if champion is not None:
             least = 1 - gate.max_regression
-            yield _against(champion, "regression", least, candidate, provider, batch_size)
+            yield _against(champion, "regression", least, *common)
         if gate.p99_ms is not None and source is not None and source.candidate_figures:
             p99 = source.candidate_figures.p99_ms
             measured, most = figures.apart(p99, gate.p99_ms, figures.milliseconds, digits=3)
@@ -264,6 +280,7 @@ def _against(
     candidate: str,
     provider: ExecutionProvider,
     batch_size: int,
+    seconds: float,
 ) -> Finding:
     baseline = "champion" if gate == "regression" else "source"
     passed, measured, required, reason = False, "not measured", figures.ratio(least), ""
@@ -274,9 +291,7 @@ def _against(
         speedup, required = figures.interval_apart(row.speedup, least)
         measured = f"{speedup} times as fast as the {baseline}"
         if not passed and row.speedup.high >= least:
-            reason = (
-                "not enough evidence: the interval spans the threshold; give more budget seconds"
-            )
+            reason = f"not enough evidence: {_would_be_enough(row.speedup, least, seconds)}"
     return Finding(
         gate=gate,
         candidate=candidate,
@@ -287,6 +302,20 @@ def _against(
         required=f"at least {required} times",
         reason=reason,
     )
+
+
+def _would_be_enough(speedup: Interval, least: float, seconds: float) -> str:
+    """How long to measure until an interval like this one leaves the threshold on one side.
+
+    An interval narrows with the root of the time, so it must do so by width over distance.
+    """
+    distance = abs(speedup.estimate - least)
+    width = max(speedup.high - speedup.estimate, speedup.estimate - speedup.low)
+    spans = "the interval spans the threshold"
+    if distance == 0 or width / distance > _HOPELESS:
+        return f"{spans}, and the model is as fast as that: no budget would tell; lower the gate"
+    needed = ceil(_MARGIN * seconds * (width / distance) ** 2)
+    return f"{spans}; some {needed:,} budget seconds would tell, {ceil(seconds):,} were used"
 
 
 def _judge_size(candidate: ModelIdentity, provider: ExecutionProvider, limit: float) -> Finding:

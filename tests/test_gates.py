@@ -184,6 +184,13 @@ def test_a_speedup_whose_interval_spans_the_threshold_is_not_enough_evidence():
     latency = [latency_row(speedup=1.02, width=0.05, batch_size=size) for size in (1, 32)]
     verdict = judge(evidence(latency=latency), Gates())
     assert all("not enough evidence" in each.reason for each in verdict.failures())
+    assert all("budget seconds would tell" in each.reason for each in verdict.failures())
+
+
+def test_a_speedup_on_its_threshold_is_told_that_no_budget_would_do():
+    latency = [latency_row(speedup=1.001, width=0.05, batch_size=size) for size in (1, 32)]
+    verdict = judge(evidence(latency=latency), Gates())
+    assert all("no budget would tell" in each.reason for each in verdict.failures())
 
 
 def test_a_slower_candidate_fails_latency():

@@ -30,7 +30,7 @@ MAX_ROUNDS = 2000  # of the fastest models, minutes: in practice the budget ends
 # Slow models: so many rounds, unless they would take this many times the budget.
 FEW_ROUNDS, FEW_ROUNDS_BUDGETS = 3, 2.0
 # After so many seconds a batch size has had what models usually need: an interval that is fairly
-# narrow is enough then, and only a wider one uses the rest of the budget.
+# narrow and decides is enough then, and only another uses the rest of the budget.
 USUAL_SECONDS, USUAL_HALF_WIDTH = 8.0, 0.10
 # A block is a hang when it takes longer than the largest of: this, twice what is left of the budget
 # for its batch size, and this many times what the same block took before.
@@ -163,20 +163,23 @@ class Rounds:
         remaining = []
         for batch_size in self._open_sizes:
             ratios = self._ratios(batch_size, confidence)
-            widest = max(map(relative_half_width, ratios), default=0.0)
+            widest = max((relative_half_width(each) for _, each in ratios), default=0.0)
             usual = self._seconds_at[batch_size] >= USUAL_SECONDS and widest <= USUAL_HALF_WIDTH
-            if not usual and not all(precision.reached(each) for each in ratios):
+            is_open = any(precision.against(name).is_open(each) for name, each in ratios)
+            reached = all(precision.against(name).reached(each) for name, each in ratios)
+            if not reached and (is_open or not usual):
                 remaining.append(batch_size)
                 note(f"batches of {batch_size} need more rounds: ratios known to {widest:.0%}")
         return remaining
 
-    def _ratios(self, batch_size: int, confidence: float) -> list[Interval]:
+    def _ratios(self, batch_size: int, confidence: float) -> list[tuple[str, Interval]]:
+        """Each ratio with the baseline that it is to."""
         running = self._running(batch_size)
         ratios = [
-            self.ratio(candidate, baseline, batch_size, confidence)
+            (baseline.entrant.baseline, self.ratio(candidate, baseline, batch_size, confidence))
             for candidate in running
             if not candidate.entrant.baseline
             for baseline in running
             if baseline.entrant.baseline
         ]
-        return [each for each in ratios if each is not None]
+        return [(name, each) for name, each in ratios if each is not None]

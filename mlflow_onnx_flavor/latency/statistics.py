@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from mlflow_onnx_flavor.evidence import Interval, LatencyFigures
 
 RESAMPLES = 2000
 SEED = 20260101
+# Two models that differ by less than this are as fast as each other to anybody.
+FINEST_HALF_WIDTH = 0.01
 MIN_ROUNDS = 2  # one ratio has no interval
 # A median of fewer rounds than this cannot leave the range of its sample often enough: between the
 # smallest and the largest of five lies the true median in 94 % of samples, of two in half of them.
@@ -30,21 +32,38 @@ class Precision:
     ``half_width``: half of the interval as a share of the estimate, enough in any case.
     ``clear_half_width``: enough where the estimate is at least `CLEARANCE` half-widths away from
     each of ``decisive``, the speed-ups at which somebody will decide (1 tells faster from slower).
+    ``decisive_of``: these for one baseline, "source" or "champion", where a gate says so; an
+    interval that spans one of them is measured on until its half is ``finest_half_width``.
     """
 
     half_width: float = 0.03
     clear_half_width: float = 0.10
     decisive: tuple[float, ...] = (1.0,)
+    decisive_of: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    finest_half_width: float = 1.0
 
     CLEARANCE = 3.0
 
     @classmethod
     def for_gate(cls, gate: LatencyGate) -> Precision:
         """Measured no closer than ``gate`` needs to decide."""
-        return cls(decisive=(1.0, gate.min_speedup, 1 - gate.max_regression))
+        thresholds = {"source": (gate.min_speedup,), "champion": (1 - gate.max_regression,)}
+        return cls(decisive_of=thresholds, finest_half_width=FINEST_HALF_WIDTH)
+
+    def against(self, baseline: str) -> Precision:
+        """What is enough for ratios to that baseline."""
+        return replace(self, decisive=self.decisive_of.get(baseline, self.decisive))
+
+    def is_open(self, interval: Interval) -> bool:
+        """Whether the interval leaves a decision open that more measuring may bring."""
+        if relative_half_width(interval) <= self.finest_half_width:
+            return False
+        return any(interval.low < each <= interval.high for each in self.decisive)
 
     def reached(self, interval: Interval) -> bool:
         width = relative_half_width(interval)
+        if self.is_open(interval):
+            return False
         if width <= self.half_width:
             return True
         return width <= self.clear_half_width and all(

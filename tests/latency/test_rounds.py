@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mlflow_onnx_flavor import errors
+from mlflow_onnx_flavor.configuration import LatencyGate
 from mlflow_onnx_flavor.latency import rounds as rounds_module
 from mlflow_onnx_flavor.latency.rounds import Rounds
 from mlflow_onnx_flavor.latency.statistics import Precision
@@ -115,3 +116,15 @@ def test_without_a_baseline_nothing_is_measured(clock):
     made = Rounds([source, candidate], [1], 300)
     made.run(0.95, PRECISION)
     assert made.times == {} and clock.seconds == 1.0
+
+
+def test_an_open_gate_uses_the_budget_where_a_clear_one_does_not(clock):
+    def seconds(least):
+        clock.seconds = 0.0
+        gate = LatencyGate(min_speedup=least)
+        source = participant(SimulatedWorker(clock, {1: 0.001}, 0.2, seed=1), "source")
+        candidate = participant(SimulatedWorker(clock, {1: 0.001}, 0.2, seed=2))
+        Rounds([source, candidate], [1], 40.0).run(0.95, Precision.for_gate(gate))
+        return clock.seconds
+
+    assert seconds(1.0) > 2 * seconds(0.5)

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
+from mlflow_onnx_flavor.configuration import LatencyGate
 from mlflow_onnx_flavor.evidence import Interval
 from mlflow_onnx_flavor.latency.statistics import (
     Precision,
@@ -165,3 +166,13 @@ def test_looks_are_few():
     upcoming = looks()
     rounds = [next(upcoming) for _ in range(12)]
     assert all(after >= 1.2 * before for before, after in itertools.pairwise(rounds))
+
+
+def test_an_interval_that_leaves_a_gate_open_is_not_enough_unless_it_is_very_narrow():
+    gate = LatencyGate(min_speedup=1.5, max_regression=0.05)
+    source, champion = (Precision.for_gate(gate).against(each) for each in ("source", "champion"))
+    assert not source.reached(interval(1.5, 0.029))  # enough where no gate asks
+    assert source.reached(interval(1.5, 0.009))
+    assert source.reached(interval(1.0, 0.029))
+    assert champion.reached(interval(1.0, 0.029))  # clear of 0.95
+    assert not champion.reached(interval(0.96, 0.029))
