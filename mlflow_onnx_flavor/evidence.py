@@ -58,6 +58,8 @@ class OutputParity(Evidence):
     the root mean square of the source's output, so that one number serves outputs of any size.
     ``rows_above`` gives for each of `ERROR_THRESHOLDS` the number of rows whose largest scaled
     error is above it; rows with a NaN or infinity in one of the two only count as above all.
+    ``label_ties``: rows whose labels differ between classes that the source itself scores the same,
+    within the tolerance of its arithmetic; they are no ``label_disagreements``.
     """
 
     name: str
@@ -74,6 +76,7 @@ class OutputParity(Evidence):
     scale: float = 1.0
     auto_tolerance: float = 0.0  # on the scaled error, from dtypes alone, never from the difference
     label_disagreements: int = 0
+    label_ties: int = 0
     nonfinite_mismatches: int = 0  # rows whose NaN or infinity stands in one of the two only
     rows_above: tuple[int, ...] = ()
 

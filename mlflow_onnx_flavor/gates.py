@@ -209,7 +209,7 @@ def _agreement(row: ParityRow, gate: ParityGate) -> tuple[bool, str, str, str]:
     limit = gate.max_disagreement_bound
     true_rate, most = figures.apart(bound, bound if limit is None else limit, figures.percent)
     measured = (
-        f"{disagreements:,} of {worst.rows:,} rows differ in {worst.name}"
+        f"{disagreements:,} of {worst.rows:,} rows differ in {worst.name}{_ties(row)}"
         f" (true rate at most {true_rate}, {figures.percent(gate.confidence)} confidence)"
     )
     required = f"at most {figures.percent(gate.max_disagreement_rate)} of rows"
@@ -224,6 +224,12 @@ def _agreement(row: ParityRow, gate: ParityGate) -> tuple[bool, str, str, str]:
             needed = rows_needed(limit, gate.confidence)
             reason = f"not enough evidence: {needed:,} rows without a disagreement would be"
     return passed, measured, required, reason
+
+
+def _ties(row: ParityRow) -> str:
+    """Said beside what differs: labels that differ where the source scores both the same."""
+    ties = max((output.label_ties for output in row.outputs), default=0)
+    return f" and {ties:,} are ties" if ties else ""
 
 
 def _why(row: ParityRow) -> str:

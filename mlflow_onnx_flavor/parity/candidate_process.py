@@ -26,6 +26,7 @@ from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.parity.known_causes import cause_and_remedy, fell_back, remedy_for
 from mlflow_onnx_flavor.parity.matching import compare_all, compare_answers, missing_outputs
 from mlflow_onnx_flavor.parity.stopwatch import Stopwatch
+from mlflow_onnx_flavor.parity.ties import tied_rows
 from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.worker import Worker
 
@@ -132,7 +133,10 @@ class CandidateProcess:
                 causes.append(expected.no_answer)
                 if expected.answer is not None:
                     differences, of_answers = compare_answers(
-                        expected.answer, self._answer(expected, rows), opened.graph_dtype
+                        expected.answer,
+                        self._answer(expected, rows),
+                        opened.graph_dtype,
+                        tied_rows(asked, outputs, opened.graph_dtype),
                     )
                     seen |= {
                         "form_differences": differences,

@@ -24,17 +24,23 @@ _ROUNDINGS = {"float64": 2**22, "float32": 2**10, "float16": 2**4}
 
 
 def compare_outputs(
-    name: str, source: np.ndarray, candidate: np.ndarray, graph_dtype: str = "float32"
+    name: str,
+    source: np.ndarray,
+    candidate: np.ndarray,
+    graph_dtype: str = "float32",
+    tied: np.ndarray | None = None,
 ) -> OutputParity:
     """``source`` and ``candidate``: arrays of shape (rows, ...), the same rows in the same order.
 
     ``graph_dtype``: the coarsest float dtype that the candidate's graph computes in, as
     `precision.coarsest_float` reads it.  Integers, booleans and text are labels and must be equal
-    by value; floats are scores.  Relative errors are those of elements whose source is not 0.
+    by value; floats are scores.  ``tied``: rows, of shape (rows,), whose two best classes the
+    source scores the same, as `ties.tied_rows` finds them.  Relative errors are those of elements
+    whose source is not 0.
     """
     source, candidate = np.asarray(source), np.asarray(candidate)
     if _is_label(source) or _is_label(candidate):
-        return _compare_labels(name, source, candidate)
+        return _compare_labels(name, source, candidate, tied)
     return _compare_scores(name, source, candidate, graph_dtype)
 
 
@@ -58,12 +64,19 @@ def _is_label(array: np.ndarray) -> bool:
     return array.dtype.kind in "OUSbiu"
 
 
-def _compare_labels(name: str, source: np.ndarray, candidate: np.ndarray) -> OutputParity:
+def _compare_labels(
+    name: str, source: np.ndarray, candidate: np.ndarray, tied: np.ndarray | None
+) -> OutputParity:
     common = _common(name, "labels", source, candidate)
     if source.shape != candidate.shape:
         return OutputParity(**common, label_disagreements=common["rows"])
     unequal = _unequal(source, candidate).reshape(_flat(source)).any(axis=1)
-    return OutputParity(**common, label_disagreements=int(unequal.sum()))
+    excused = unequal & tied if tied is not None and len(tied) == len(unequal) else unequal & False
+    return OutputParity(
+        **common,
+        label_disagreements=int((unequal & ~excused).sum()),
+        label_ties=int(excused.sum()),
+    )
 
 
 def _unequal(source: np.ndarray, candidate: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from mlflow_onnx_flavor.answers import Answer, compare_forms
 from mlflow_onnx_flavor.evidence import FormDifference, OutputParity
 from mlflow_onnx_flavor.parity.compare import compare_outputs
+from mlflow_onnx_flavor.parity.ties import tied_rows
 
 Outputs = Mapping[str, np.ndarray]
 
@@ -18,10 +19,11 @@ def compare_all(expected: Outputs, found: Outputs, graph_dtype: str) -> tuple[Ou
 
     An output that the candidate lacks agrees on no row.
     """
+    tied = tied_rows(expected, found, graph_dtype)
     paired = pairs(list(expected), list(found))
     absent = np.empty((0,), np.float32)
     return tuple(
-        compare_outputs(name, array, found.get(paired.get(name), absent), graph_dtype)
+        compare_outputs(name, array, found.get(paired.get(name), absent), graph_dtype, tied)
         for name, array in expected.items()
     )
 
@@ -44,9 +46,12 @@ def missing_outputs(expected: Outputs, found: Outputs) -> str:
 
 
 def compare_answers(
-    expected: Answer, found: Answer, graph_dtype: str
+    expected: Answer, found: Answer, graph_dtype: str, tied: np.ndarray | None = None
 ) -> tuple[tuple[FormDifference, ...], tuple[OutputParity, ...]]:
-    """What a consumer sees: differences of form, and the values where they can be held together."""
+    """What a consumer sees: differences of form, and the values where they can be held together.
+
+    ``tied``: as `ties.tied_rows` finds them in the outputs on the same rows.
+    """
     differences = tuple(compare_forms(expected, found))
     if len(expected["parts"]) != len(found["parts"]):
         return differences, ()
@@ -56,6 +61,7 @@ def compare_answers(
             left["values"],
             right["values"],
             graph_dtype,
+            tied,
         )
         for key, left, right in zip(
             expected["keys"], expected["parts"], found["parts"], strict=True

@@ -1,0 +1,59 @@
+"""Rows whose label is a coin toss: the source scores the two classes the same.
+
+Rounding then decides, in the source as in the candidate, and another label is no error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from mlflow_onnx_flavor.parity.compare import auto_tolerance
+
+LABELS, SCORES = "label", "probabilities"
+
+
+def tied_rows(
+    expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray], graph_dtype: str
+) -> np.ndarray | None:
+    """Where the candidate's best class is another than the source's, the source scores both the
+    same within twice the tolerance of the arithmetic, since each score may be off by it, and the
+    candidate's label is that class.
+
+    Shape (rows,); None where there are no scores of both sides to tell by.  The tolerance is that
+    of dtypes alone, never of the difference that is judged.
+    """
+    if SCORES not in expected or SCORES not in found:
+        return None
+    source, candidate = np.asarray(expected[SCORES]), np.asarray(found[SCORES])
+    if source.shape != candidate.shape or source.ndim != 2 or source.dtype.kind != "f":
+        return None
+    scores = source.astype(np.float64)
+    rows = np.arange(len(scores))
+    best, other = scores.argmax(axis=1), candidate.argmax(axis=1)
+    finite = scores[np.isfinite(scores)]
+    scale = float(np.sqrt(np.mean(finite**2))) if finite.size else 1.0
+    tolerance = auto_tolerance(source.dtype, candidate.dtype, graph_dtype)
+    reach = 2 * tolerance * np.maximum(np.abs(scores[rows, best]), scale)
+    tied = (best != other) & (scores[rows, best] - scores[rows, other] <= reach)
+    return tied & _labelled(expected, found, best, other)
+
+
+def _labelled(
+    expected: Mapping[str, np.ndarray],
+    found: Mapping[str, np.ndarray],
+    best: np.ndarray,
+    other: np.ndarray,
+) -> np.ndarray:
+    """Where the candidate's label is what the source calls the class ``other``, if it calls any row
+    so.
+    """
+    if LABELS not in expected or LABELS not in found or len(found[LABELS]) != len(best):
+        return np.ones(len(best), bool)
+    called = dict(zip(best.tolist(), np.asarray(expected[LABELS]).tolist(), strict=True))
+    labels = np.asarray(found[LABELS]).tolist()
+    return np.array(
+        [called.get(at, label) == label for at, label in zip(other.tolist(), labels, strict=True)],
+        bool,
+    )
