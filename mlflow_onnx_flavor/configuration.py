@@ -16,6 +16,9 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Confidence = Annotated[float, Field(gt=0.5, lt=1)]
 
 
+Tolerance = Literal["auto"] | Annotated[float, Field(gt=0)]
+
+
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,8 +41,10 @@ class ParityGate(Section):
         None,
         description="fail unless that bound is at most this; 0.001 needs 2,995 agreeing rows",
     )
-    tolerance: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
-        "auto", description="on |candidate - source| / max(|source|, rms); auto: from the dtypes"
+    tolerance: Tolerance | dict[str, Tolerance] = Field(
+        "auto",
+        description="on |candidate - source| / max(|source|, rms); auto: from the dtypes; or one"
+        " for each output by its name, such as {probabilities: 0.001}, the others auto",
     )
 
 

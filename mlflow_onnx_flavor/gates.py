@@ -11,6 +11,7 @@ from math import ceil, log, log1p, prod
 from typing import TypeVar
 
 from mlflow_onnx_flavor.configuration import Gates, LatencyGate, ParityGate
+from mlflow_onnx_flavor.errors import ConfigurationError
 from mlflow_onnx_flavor.evidence import (
     Evidence,
     ExecutionProvider,
@@ -30,6 +31,8 @@ from mlflow_onnx_flavor.reporting import figures
 _HOPELESS = 10.0
 # Over the time that would do on average.
 _MARGIN = 1.5
+
+PYFUNC = "pyfunc"  # the name of what the pyfunc answers, with its key where it has several
 
 Row = TypeVar("Row", ParityRow, LatencyRow)
 
@@ -78,7 +81,11 @@ class Verdict(Evidence):
 
 
 def judge(evidence: ReleaseEvidence, gates: Gates) -> Verdict:
-    """Hold every candidate against every gate on every required provider; choose the fastest."""
+    """Hold every candidate against every gate on every required provider; choose the fastest.
+
+    Raises ConfigurationError for a tolerance on an output that no model has.
+    """
+    _check_names(evidence.parity, gates.parity)
     findings = [
         finding
         for candidate in evidence.parity.candidates
@@ -102,6 +109,7 @@ def judge(evidence: ReleaseEvidence, gates: Gates) -> Verdict:
 
 def judge_parity(report: ParityReport, gate: ParityGate) -> tuple[Finding, ...]:
     """Every row of a report that stands alone against the parity gate."""
+    _check_names(report, gate)
     return tuple(
         finding
         for name, provider in _measured_on(report.rows)
@@ -120,6 +128,18 @@ def judge_latency(report: LatencyReport, gate: LatencyGate) -> tuple[Finding, ..
     )
 
 
+def _check_names(report: ParityReport, gate: ParityGate) -> None:
+    known = {output.name for row in report.rows for output in row.outputs}
+    if not isinstance(gate.tolerance, dict) or not known:
+        return
+    for name in gate.tolerance:
+        if name not in known:
+            raise ConfigurationError(
+                f"gates.parity.tolerance names the output {name!r}, but the models have"
+                f" {', '.join(sorted(known))}; correct the name"
+            )
+
+
 def upper_bound(disagreements: int, rows: int, confidence: float) -> float:
     """One-sided upper bound on the true disagreement rate (Clopper and Pearson, 1934)."""
     if rows == 0 or disagreements >= rows:
@@ -135,8 +155,18 @@ def rows_needed(bound: float, confidence: float) -> int:
 
 
 def tolerance_of(output: OutputParity, gate: ParityGate) -> float:
-    """The tolerance on the scaled error that ``gate`` sets for this output."""
-    return output.auto_tolerance if gate.tolerance == "auto" else gate.tolerance
+    """The tolerance on the scaled error that ``gate`` sets for this output.
+
+    What a consumer sees ("pyfunc ...") is made of outputs that are judged by their own names, so of
+    several tolerances the widest is its.
+    """
+    asked = gate.tolerance
+    if isinstance(asked, dict):
+        if output.name.split(" ")[0] == PYFUNC and output.name not in asked:
+            given = [output.auto_tolerance, *(each for each in asked.values() if each != "auto")]
+            return max(given)
+        asked = asked.get(output.name, "auto")
+    return output.auto_tolerance if asked == "auto" else asked
 
 
 def _judge_candidate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mlflow_onnx_flavor.configuration import Gates, LatencyGate, ParityGate, SizeGate
+from mlflow_onnx_flavor.errors import ConfigurationError
 from mlflow_onnx_flavor.evidence import (
     ERROR_THRESHOLDS,
     Environment,
@@ -138,6 +139,24 @@ def test_a_stricter_tolerance_needs_no_new_measurement():
     assert judge(measured, Gates()).passed
     assert not judge(measured, Gates(parity=ParityGate(tolerance=1e-6))).passed
     assert judge(measured, Gates(parity=ParityGate(tolerance=1e-5))).passed
+
+
+def test_each_output_may_have_a_tolerance_of_its_own():
+    loose, strict = scores(error=1e-2, name="embedding"), scores(error=1e-6)
+    seen = scores(error=1e-2, name="pyfunc 'embedding'")
+    measured = evidence([parity_row("converted", loose, strict, seen)])
+    assert not judge(measured, Gates()).passed
+    by_name = Gates(parity=ParityGate(tolerance={"embedding": 0.1}))
+    assert judge(measured, by_name).passed
+    stricter = Gates(parity=ParityGate(tolerance={"embedding": 0.1, "probabilities": 1e-7}))
+    (failed,) = judge(measured, stricter).failures()
+    assert "differ in probabilities" in failed.measured
+
+
+def test_a_tolerance_on_an_output_that_is_not_there_names_those_that_are():
+    gates = Gates(parity=ParityGate(tolerance={"probabilites": 0.1}))
+    with pytest.raises(ConfigurationError, match="'probabilites', but the models have probab"):
+        judge(evidence([parity_row()]), gates)
 
 
 def test_label_disagreements_ignore_the_tolerance():
