@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
 from mlflow_onnx_flavor import errors, frameworks
+from mlflow_onnx_flavor.artifact_downloads import download
 from mlflow_onnx_flavor.attestation import digest_of, size_of
 from mlflow_onnx_flavor.evidence import ModelIdentity
 from mlflow_onnx_flavor.source_environment import SourceEnv
@@ -93,7 +94,7 @@ def fetch(model_uri: str) -> Path:
         )
     check_server()
     try:
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri))
+        return download(model_uri)
     except (MlflowException, OSError) as error:
         raise errors.ModelNotFoundError(
             f"{model_uri!r} cannot be fetched from {mlflow.get_tracking_uri()}:"

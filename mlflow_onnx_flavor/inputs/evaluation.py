@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from mlflow_onnx_flavor.artifact_downloads import download
 from mlflow_onnx_flavor.errors import InvalidDataError
 from mlflow_onnx_flavor.inputs.batches import EVALUATION_DATA, Inputs
 from mlflow_onnx_flavor.inputs.files import UNNAMED, Table, read_table
@@ -47,11 +48,10 @@ def _local(location: str) -> Path:
     path = Path(location.removeprefix("file://"))
     if path.exists() or ":/" not in location:
         return path
-    import mlflow
     from mlflow.exceptions import MlflowException
 
     try:
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=location))
+        return download(location)
     except (MlflowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InvalidDataError(

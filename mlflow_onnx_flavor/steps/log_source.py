@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlflow_onnx_flavor.artifact_downloads import download
 from mlflow_onnx_flavor.errors import MissingSignatureError
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example, read_evaluation_data
 from mlflow_onnx_flavor.source_environment import SourceEnv
@@ -80,13 +81,11 @@ def log_source(prepared: PreparedSource, *, parent_run_id: str | None = None) ->
 
 def load_inputs(record: SourceRecord) -> tuple[Inputs | None, Inputs | None]:
     """Evaluation data and input example, as log_source kept them."""
-    import mlflow
 
     def load(kept: DataRecord | None) -> Inputs | None:
         if kept is None:
             return None
-        path = mlflow.artifacts.download_artifacts(f"runs:/{record.run_id}/{kept.artifact}")
-        return Inputs.load(Path(path), kept.origin)
+        return Inputs.load(download(f"runs:/{record.run_id}/{kept.artifact}"), kept.origin)
 
     return load(record.evaluation), load(record.example)
 
