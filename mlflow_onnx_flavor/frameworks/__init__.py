@@ -29,6 +29,22 @@ _FILES = {
 }
 
 
+# Of flavors that are not converted as they are, what to do instead.
+_REMEDIES = {
+    "transformers": (
+        "it takes text, and a tokenizer has no ONNX operator: log its encoder with"
+        " mlflow.pytorch.log_model(pipeline.model, serialization_format='pickle',"
+        " signature=<input_ids and attention_mask as int64 tensors of shape (-1, -1)>,"
+        " input_example=<tokens>), release that, and tokenize in front of it"
+    ),
+    "sentence_transformers": (
+        "it takes text, and a tokenizer has no ONNX operator: log the encoder inside,"
+        " model[0].auto_model, with mlflow.pytorch.log_model and a tensor signature, and release"
+        " that"
+    ),
+}
+
+
 def supported() -> tuple[str, ...]:
     """The names of the frameworks, as `get` takes them."""
     return tuple(dict.fromkeys(_FILES.values()))
@@ -47,6 +63,9 @@ def recognise(flavors: Mapping[str, Any]) -> str:
     for flavor, name in _FILES.items():
         if flavor in flavors:
             return name
+    for flavor, remedy in _REMEDIES.items():
+        if flavor in flavors:
+            raise UnsupportedModelError(f"the model's flavor is {flavor}; {remedy}")
     found = ", ".join(sorted(set(flavors) - {"python_function"})) or "python_function alone"
     raise UnsupportedModelError(
         f"the model's flavor is {found}; models of {', '.join(supported())} can be converted:"
