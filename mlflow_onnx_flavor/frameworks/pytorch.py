@@ -78,6 +78,15 @@ def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
             "torch",
         )
     ]
+    if _computes_in_float64(source.native, example):
+        found.append(
+            Strategy(
+                "dynamo_float32",
+                "computed in float32: onnxruntime has no float64 convolutions, for instance",
+                exporter.dynamo_in_float32,
+                "torch",
+            )
+        )
     if not isinstance(source.native, torch.fx.GraphModule):  # a pt2 program has no source code
         found.append(
             Strategy(
@@ -88,6 +97,15 @@ def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
             )
         )
     return found
+
+
+def _computes_in_float64(model: Any, example: Inputs) -> bool:
+    import torch
+
+    data = example.data.values() if isinstance(example.data, dict) else [example.data]
+    if any(getattr(each, "dtype", None) == np.float64 for each in data):
+        return True
+    return any(each.dtype == torch.float64 for each in model.state_dict().values())
 
 
 def _pyfunc(path: Path, metadata: Any) -> Any:

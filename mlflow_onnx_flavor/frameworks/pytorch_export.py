@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.base import Export
+from mlflow_onnx_flavor.frameworks.narrowing import compute_in_float32
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.pytorch_calls import (
     Call,
@@ -58,6 +59,24 @@ class Exporter:
         with self._explained():
             program = self._exported(self._model, call, outputs)
         return self._saved(program, path, call, outputs)
+
+    def dynamo_in_float32(self, path: Path) -> Export:
+        """As `dynamo`, with a float64 module's arithmetic in float32."""
+        import onnx
+
+        call, outputs = self._called()
+        with self._explained():
+            program = self._exported(self._model, call, outputs)
+        if _weight_bytes(program.model) > MAX_EMBEDDED_BYTES:
+            raise NotExportableError(
+                "the weights are too large to be narrowed here; log the module as module.float()"
+            )
+        _drop_traces(program.model)
+        program.save(str(path))
+        model = onnx.load(str(path))
+        compute_in_float32(model)
+        onnx.save_model(model, str(path))
+        return self._checked(path, (*PROBED_BATCH_SIZES, *_edges(program)), call, outputs)
 
     def script(self, path: Path) -> Export:
         """TorchScript's exporter, on the module's own script or on one compiled from it."""
