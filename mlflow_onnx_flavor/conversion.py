@@ -7,6 +7,7 @@ is a line of the record.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -123,6 +124,8 @@ def _convert(
             source, strategy, path, example_path, [example, evaluation], timeout_s, finishing
         )
         attempts.append(attempt)
+        if exported is None:
+            shutil.rmtree(path.parent)
         if exported is not None:
             attempts += [_not_tried(each) for each in planned[number + 1 :]]
             return Conversion(
@@ -238,6 +241,7 @@ def _moved(path: Path, out_dir: Path) -> Path:
     """``model.onnx`` and its external data directly below ``out_dir``."""
     for file in path.parent.iterdir():
         file.replace(out_dir / file.name)
+    path.parent.rmdir()
     return out_dir / MODEL_FILE
 
 

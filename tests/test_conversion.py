@@ -107,6 +107,7 @@ def test_an_exporter_that_dies_or_hangs_is_an_attempt(deed, outcome, tmp_path):
 def test_the_file_says_where_it_comes_from(tmp_path):
     folder = save(LinearRegression().fit(ROWS, [1.0, 2.0, 3.0]), tmp_path / "source")
     conversion = onnx_flavor.convert(str(folder), ROWS, output_dir=tmp_path / "out")
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["model.onnx"]
     told = {each.key: each.value for each in onnx.load(conversion.path).metadata_props}
     assert told["source_uri"].endswith("source") or told["source_uri"].startswith("models:/")
     assert told["source_digest"] and told["strategy"] == conversion.strategy
@@ -129,7 +130,10 @@ def test_versions_that_do_not_go_together_are_refused_with_the_remedy(tmp_path):
     folder = save(LinearRegression().fit(ROWS, [1.0, 2.0, 3.0]), tmp_path / "source")
     configuration = Configuration(conversion=ConversionOptions(ir_version=4))
     with pytest.raises(ConversionError, match="ask for a lower conversion.opset as well"):
-        onnx_flavor.convert(str(folder), ROWS, configuration=configuration)
+        onnx_flavor.convert(
+            str(folder), ROWS, output_dir=tmp_path / "out", configuration=configuration
+        )
+    assert list((tmp_path / "out").iterdir()) == []  # nothing is left of what failed
 
 
 def test_an_exporter_that_eats_memory_is_stopped_and_told_so(tmp_path):
