@@ -104,6 +104,13 @@ def add_flavors(
     )
 
 
+def requirements_of(graph: GraphSpec) -> list[str]:
+    """What feeding the graph needs beside the defaults: a tokenizer where it takes text."""
+    if all(feed.layout != "tokens" for feed in graph.feeds):
+        return []
+    return [f"tokenizers=={importlib.metadata.version('tokenizers')}"]
+
+
 def write_environment(
     folder: Path,
     conda_env: Any,

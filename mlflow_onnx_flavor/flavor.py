@@ -109,10 +109,11 @@ def save_model(
             mlflow_model.signature = signature
         if metadata is not None:
             mlflow_model.metadata = metadata
+        graph = graph or infer_graph(structure, signature)
         artifact.add_flavors(
             mlflow_model,
             loader_module=artifact.ship_scoring(Path(path)),
-            graph=graph or infer_graph(structure, signature),
+            graph=graph,
             providers=providers,
             session_options=dict(session_options or {}),
             extra_files=_copy_extra_files(extra_files, path),
@@ -122,7 +123,7 @@ def save_model(
         artifact.write_environment(
             Path(path),
             conda_env,
-            get_default_pip_requirements(providers),
+            get_default_pip_requirements(providers) + artifact.requirements_of(graph),
             pip_requirements,
             extra_pip_requirements,
         )

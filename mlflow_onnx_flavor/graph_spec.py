@@ -22,6 +22,8 @@ class FeedSpec(Spec):
 
     - "matrix": ``columns`` side by side, shape (rows, len(columns))
     - "column": ``columns[0]`` as shape (rows, 1)
+    - "tokens": the one column of text through the file's tokenizer, shape (rows, tokens); ``key``
+      is "input_ids", "attention_mask" or "token_type_ids"
     - "tensor": not from columns.  A dictionary gives it under ``key``; a bare array is it.
 
     A bare 2-D array also serves "matrix" (as it is) and "column" (its column at that position).
@@ -30,7 +32,7 @@ class FeedSpec(Spec):
     """
 
     name: str
-    layout: Literal["matrix", "column", "tensor"]
+    layout: Literal["matrix", "column", "tokens", "tensor"]
     dtype: str
     columns: tuple[str, ...] = ()
     key: str = ""

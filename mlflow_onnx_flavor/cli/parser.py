@@ -53,9 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     convert.add_argument("--data", metavar="FILE", help=FILE_HELP)
     _source_env(convert)
 
-    explain = verb(
-        "explain", "try a conversion: which strategy works, or what is in the way"
-    )
+    explain = verb("explain", "try a conversion: which strategy works, or what is in the way")
     _model_uri(explain)
     explain.add_argument("--data", metavar="FILE", help=FILE_HELP)
     _source_env(explain)

@@ -21,6 +21,7 @@ _FILES = {
     "lightgbm": "lightgbm",
     "catboost": "catboost",
     "pytorch": "pytorch",
+    "transformers": "transformers",
     "tensorflow": "tensorflow",
     "keras": "tensorflow",
     "sklearn": "sklearn",
@@ -29,14 +30,15 @@ _FILES = {
 }
 
 
+_TEXT_TASKS = ("text-classification", "sentiment-analysis")
+_LOG_THE_ENCODER = (
+    "log its encoder with mlflow.pytorch.log_model(pipeline.model, serialization_format='pickle',"
+    " signature=<input_ids and attention_mask as int64 tensors of shape (-1, -1)>,"
+    " input_example=<tokens>), release that, and tokenize in front of it"
+)
+
 # Of flavors that are not converted as they are, what to do instead.
 _REMEDIES = {
-    "transformers": (
-        "it takes text, and a tokenizer has no ONNX operator: log its encoder with"
-        " mlflow.pytorch.log_model(pipeline.model, serialization_format='pickle',"
-        " signature=<input_ids and attention_mask as int64 tensors of shape (-1, -1)>,"
-        " input_example=<tokens>), release that, and tokenize in front of it"
-    ),
     "sentence_transformers": (
         "it takes text, and a tokenizer has no ONNX operator: log the encoder inside,"
         " model[0].auto_model, with mlflow.pytorch.log_model and a tensor signature, and release"
@@ -62,6 +64,7 @@ def recognise(flavors: Mapping[str, Any]) -> str:
     """
     for flavor, name in _FILES.items():
         if flavor in flavors:
+            _check_task(flavor, flavors[flavor])
             return name
     for flavor, remedy in _REMEDIES.items():
         if flavor in flavors:
@@ -71,6 +74,16 @@ def recognise(flavors: Mapping[str, Any]) -> str:
         f"the model's flavor is {found}; models of {', '.join(supported())} can be converted:"
         " log it with one of these flavors, or export it to ONNX yourself and log that"
     )
+
+
+def _check_task(flavor: str, entry: Mapping[str, Any]) -> None:
+    """Of pipelines, those whose answer is a function of each text."""
+    task = entry.get("task")
+    if flavor == "transformers" and task not in _TEXT_TASKS:
+        raise UnsupportedModelError(
+            f"the model is a pipeline for {task or 'no known task'}; {' and '.join(_TEXT_TASKS)}"
+            f" can be converted whole: {_LOG_THE_ENCODER}"
+        )
 
 
 def flavor_of(flavors: Mapping[str, Any], name: str) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from .casts import as_dtype
 from .frame_columns import ColumnLocator, block_values, column_values
+from .tokens import TextTokenizer
 
 _OF_ONNX = {
     "tensor(float)": "float32",
@@ -47,10 +48,11 @@ class Feeder:
     """Makes the feeds of one graph.
 
     ``feeds``: the graph specification's entries, each ``{"name", "layout", "dtype", "columns",
-    "key"}``.  Thread-safe: nothing changes between calls.
+    "key"}``.  ``tokenizer``: what the file's metadata holds of one.  Thread-safe: nothing changes
+    between calls.
     """
 
-    def __init__(self, feeds: list[Mapping[str, Any]]):
+    def __init__(self, feeds: list[Mapping[str, Any]], tokenizer: str | None = None):
         inputs, columns = [], []
         for feed in feeds:
             names = tuple(feed.get("columns") or ())
@@ -70,7 +72,10 @@ class Feeder:
         self._locator = ColumnLocator(self._columns)
         self._of_frame: Callable[[pd.DataFrame], Feeds] = self._from_frame
         self._of_array: Callable[[np.ndarray], Feeds] = self._from_split_array
-        if len(inputs) == 1:
+        if any(each.layout == "tokens" for each in inputs):
+            self._tokenizer = TextTokenizer(tokenizer)
+            self._of_frame = self._of_array = self._from_text
+        elif len(inputs) == 1:
             (self._only,) = inputs
             self._of_array = self._from_whole_array
             if self._only.layout == "matrix":
@@ -112,8 +117,15 @@ class Feeder:
             feeds[each.name] = as_dtype(columns, each.dtype, each.name)
         return feeds
 
+    def _from_text(self, data: Any) -> Feeds:
+        key_of = {each.key: each.name for each in self._inputs}
+        tensors = self._tokenizer.tensors(data, tuple(key_of))
+        return {key_of[key]: tensor for key, tensor in tensors.items()}
+
     def _from_mapping(self, data: Mapping[str, Any]) -> Feeds:
         """Arrays by column, by the name that the source gave an input, or by the graph's own."""
+        if self._of_frame == self._from_text and not any(i.key in data for i in self._inputs):
+            return self._from_text(data)
         feeds = {}
         for each in self._inputs:
             if each.layout != "tensor" and all(column in data for column in each.columns):

@@ -14,6 +14,7 @@ from .feeds import Feeder, inferred_feeds
 from .opening import STRICT, open_session, placement_of
 from .predictions import every_output, prediction_maker
 from .providers import CPU
+from .tokens import TOKENIZER_KEY
 
 FLAVOR = "mlflow_onnx_flavor"
 
@@ -43,7 +44,10 @@ class ScoringSession:
         self.input_names = [each.name for each in session.get_inputs()]
         self.output_names = [each.name for each in session.get_outputs()]
         graph = graph or {}
-        self._feeder = Feeder(graph.get("feeds") or inferred_feeds(session.get_inputs()))
+        self._feeder = Feeder(
+            graph.get("feeds") or inferred_feeds(session.get_inputs()),
+            session.get_modelmeta().custom_metadata_map.get(TOKENIZER_KEY),
+        )
         self.predict = self._make_predict(
             graph.get("prediction") or every_output(self.output_names)
         )
