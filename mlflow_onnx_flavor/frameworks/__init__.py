@@ -9,6 +9,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mlflow_onnx_flavor.errors import MissingFrameworkError, UnsupportedModelError
@@ -89,6 +90,18 @@ def _check_task(flavor: str, entry: Mapping[str, Any]) -> None:
 def flavor_of(flavors: Mapping[str, Any], name: str) -> str:
     """The key in ``flavors`` by which the framework ``name`` was recognised."""
     return next(flavor for flavor, each in _FILES.items() if each == name and flavor in flavors)
+
+
+def served_by_mlflow(path: Path, flavors: Mapping[str, Any]) -> bool:
+    """Whether `mlflow.pyfunc.load_model` serves the model in folder ``path``, of these flavors.
+
+    It does not where MLflow gave it no pyfunc, nor where its loader is too new for the file.
+    """
+    if "python_function" not in flavors:
+        return False
+    name = recognise(flavors)
+    served = getattr(get(name), "served_by_mlflow", None)
+    return served is None or served(path, flavors[flavor_of(flavors, name)])
 
 
 def check_installed(name: str) -> None:

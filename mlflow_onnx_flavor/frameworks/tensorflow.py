@@ -15,6 +15,11 @@ import numpy as np
 from mlflow_onnx_flavor.frameworks.base import LoadedSource, Strategy
 from mlflow_onnx_flavor.frameworks.tensorflow_calls import call_of, is_keras
 from mlflow_onnx_flavor.frameworks.tensorflow_export import export_function, export_keras
+from mlflow_onnx_flavor.frameworks.tensorflow_keras2 import (
+    Keras2Model,
+    as_pyfunc,
+    saved_by_keras_2,
+)
 from mlflow_onnx_flavor.inputs import Inputs
 
 flavor = "tensorflow"
@@ -24,7 +29,7 @@ distributions = ("tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "nu
 
 
 def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
-    """Load what `mlflow.tensorflow` or `mlflow.keras` stored."""
+    """Load what `mlflow.tensorflow` or `mlflow.keras` stored, with Keras 2 too."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # A .keras file runs on any of Keras's backends; tf2onnx reads TensorFlow's graphs.
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -33,8 +38,16 @@ def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
 
     # Keras draws a progress bar for every predict, which is what MLflow's pyfunc calls.
     tf.keras.utils.disable_interactive_logging()
+    if folder := saved_by_keras_2(path, flavor):
+        model = Keras2Model(folder)
+        return LoadedSource(model, as_pyfunc(model, path), path, flavor)
     pyfunc = mlflow.pyfunc.load_model(str(path))
     return LoadedSource(pyfunc.get_raw_model(), pyfunc, path, flavor)
+
+
+def served_by_mlflow(path: Path, flavor: Mapping[str, Any]) -> bool:
+    """Whether MLflow's own loader reads the model."""
+    return saved_by_keras_2(path, flavor) is None
 
 
 def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:

@@ -75,6 +75,7 @@ def _as_frame(table: Table, schema: Schema, what: str) -> pd.DataFrame:
     """The columns of the signature, in its order and with its types."""
     from mlflow.exceptions import MlflowException
     from mlflow.models.utils import _enforce_schema  # what serving does to every request
+    from mlflow.types import DataType
 
     frame = _frame_of(table, what)
     if schema.has_input_names():
@@ -85,6 +86,8 @@ def _as_frame(table: Table, schema: Schema, what: str) -> pd.DataFrame:
         raise InvalidDataError(
             f"{what} has {len(frame.columns)} columns where the model takes {len(schema.inputs)}"
         )
+    elif schema.input_types() == [DataType.string]:
+        frame = frame.set_axis([0], axis=1)  # as MLflow hands on a list of texts
     for position, spec in enumerate(schema.inputs):
         if spec.name in frame.columns or spec.name is None:
             column = frame.iloc[:, position] if spec.name is None else frame[spec.name]

@@ -171,10 +171,10 @@ def _loader(path: Path) -> Callable[[str, dict[str, Any] | None], Callable[[Any]
     import mlflow.pyfunc
     from mlflow.models import Model
 
-    flavors = Model.load(str(path)).flavors
-    if "python_function" not in flavors:  # such as a transformer, which MLflow does not serve
-        from mlflow_onnx_flavor import frameworks
+    from mlflow_onnx_flavor import frameworks
 
+    flavors = Model.load(str(path)).flavors
+    if not frameworks.served_by_mlflow(path, flavors):
         name = frameworks.recognise(flavors)
         flavor = flavors[frameworks.flavor_of(flavors, name)]
         return lambda _folder, _config: frameworks.get(name).load(path, flavor).pyfunc.predict

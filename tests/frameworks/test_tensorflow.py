@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -19,9 +21,16 @@ from mlflow_onnx_flavor.errors import ConversionError
 from mlflow_onnx_flavor.frameworks import tensorflow, tensorflow_export
 from mlflow_onnx_flavor.frameworks.base import LoadedSource
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.latency import tasks
 from tests.frameworks.in_process import converted
 
 VECTORS = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+SAMPLES = Path(__file__).parents[1] / "samples"
+KERAS_2_ROWS = {
+    "numbers": np.arange(8, dtype=np.float32).reshape(2, 4) / 8,
+    "series": np.arange(20, dtype=np.float32).reshape(2, 5, 2) / 20,
+}
+KERAS_2_ANSWER = [[0.44177094, 0.27538842, 0.28284067], [0.68504775, 0.14258283, 0.17236948]]
 PAIRS = {"left": VECTORS, "right": VECTORS[:, :2]}
 
 
@@ -315,3 +324,35 @@ def test_each_strategy_is_right_by_itself(name, tmp_path):
     found = session.run(None, {feed.name: PAIRS[feed.key] for feed in export.feeds})
     expected = tensorflow.reference_outputs(source, example)
     np.testing.assert_allclose(found[0], expected["output"], atol=1e-5)
+
+
+def save_as_keras_2_did(folder):
+    """The sample as an MLflow of Keras 2's days logged it."""
+    shutil.copytree(SAMPLES / "keras2", folder / "data" / "model")
+    (folder / "data" / "keras_module.txt").write_text("keras")
+    (folder / "data" / "save_format.txt").write_text("tf")
+    metadata = Model(signature=mlflow.models.infer_signature(KERAS_2_ROWS))
+    metadata.add_flavor(
+        "tensorflow", data="data", model_type="keras", keras_version="2.15.0", save_format="tf"
+    )
+    metadata.add_flavor("python_function", loader_module="mlflow.tensorflow", data="data", env={})
+    metadata.save(str(folder / "MLmodel"))
+    return folder
+
+
+def test_a_saved_model_that_keras_2_wrote(tmp_path):
+    folder = save_as_keras_2_did(tmp_path / "source")
+    example = Inputs(KERAS_2_ROWS)
+    conversion, source = converted(folder, "tensorflow", example, None, tmp_path / "out")
+    session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    np.testing.assert_allclose(session.predict(KERAS_2_ROWS), KERAS_2_ANSWER, atol=1e-6)
+    answered = source.call("answer", inputs_path=str(source.path_of(example)))
+    np.testing.assert_allclose(answered["parts"][0]["values"], KERAS_2_ANSWER, atol=1e-6)
+
+
+def test_its_latency_is_that_of_the_functions_within(tmp_path):
+    folder = save_as_keras_2_did(tmp_path / "source")
+    rows = Inputs(KERAS_2_ROWS).save(tmp_path / "rows")
+    opened = tasks.open_model(str(folder), None, str(rows), [2])
+    assert opened["first_call_ms"] > 0
+    assert len(tasks.run_block(2, 1.0, 0.0) if tasks.meet_batch_size(2) else ())

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from mlflow.models import ModelSignature, infer_signature
-from mlflow.types import Schema, TensorSpec
+from mlflow.types import ColSpec, Schema, TensorSpec
 
 from mlflow_onnx_flavor.errors import InvalidDataError
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, read_evaluation_data
@@ -165,3 +165,9 @@ def test_batches_cover_every_row_once_and_wrap_when_asked():
     inputs = Inputs(np.arange(5))
     assert [each.data.tolist() for each in inputs.batches(2)] == [[0, 1], [2, 3], [4]]
     assert inputs.batch(7, start=3).data.tolist() == [3, 4, 0, 1, 2, 3, 4]
+
+
+def test_a_column_of_text_goes_unnamed_to_a_model_that_takes_unnamed_text():
+    signature = ModelSignature(Schema([ColSpec("string")]))
+    inputs = as_inputs(pd.DataFrame({"review": ["good", "bad"]}), signature)
+    assert list(inputs.data.columns) == [0] and inputs.data[0].tolist() == ["good", "bad"]
