@@ -65,7 +65,8 @@ def recognise(flavors: Mapping[str, Any]) -> str:
     """
     for flavor, name in _FILES.items():
         if flavor in flavors:
-            _check_task(flavor, flavors[flavor])
+            if flavor == "transformers":
+                _check_task(flavors[flavor] or {})
             return name
     for flavor, remedy in _REMEDIES.items():
         if flavor in flavors:
@@ -77,10 +78,10 @@ def recognise(flavors: Mapping[str, Any]) -> str:
     )
 
 
-def _check_task(flavor: str, entry: Mapping[str, Any]) -> None:
+def _check_task(entry: Mapping[str, Any]) -> None:
     """Of pipelines, those whose answer is a function of each text."""
     task = entry.get("task")
-    if flavor == "transformers" and task not in _TEXT_TASKS:
+    if task not in _TEXT_TASKS:
         raise UnsupportedModelError(
             f"the model is a pipeline for {task or 'no known task'}; {' and '.join(_TEXT_TASKS)}"
             f" can be converted whole: {_LOG_THE_ENCODER}"

@@ -10,10 +10,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mlflow_onnx_flavor import frameworks, scoring
+from mlflow_onnx_flavor.conversion import convert_model
 from mlflow_onnx_flavor.errors import UnsupportedModelError
 from mlflow_onnx_flavor.frameworks import onnx as source_framework
 from mlflow_onnx_flavor.inputs import Inputs
-from tests.frameworks.in_process import converted
+from tests.frameworks.in_process import InProcessSource, converted
 
 COLUMNS = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "b": [0.5, 0.25, 0.0, -1.0]})
 WEIGHT = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], np.float32)
@@ -145,3 +146,24 @@ def test_the_most_specific_flavor_decides(flavors, expected):
 def test_another_flavor_is_refused_with_those_that_are_known():
     with pytest.raises(UnsupportedModelError, match="flavor is spacy; models of xgboost, lightgbm"):
         frameworks.recognise({"python_function": 0, "spacy": 0})
+
+
+@pytest.mark.parametrize("versions", [{"opset": 21}, {"ir_version": 10}])
+def test_versions_are_upgraded_only_when_asked(versions, tmp_path):
+    onnx.save_model(product(), str(tmp_path / "model.onnx"))
+    rows = COLUMNS.to_numpy(np.float32)
+    source = InProcessSource(tmp_path / "model.onnx", "onnx", tmp_path / "inputs")
+    conversion = convert_model(
+        tmp_path / "model.onnx",
+        "onnx",
+        Inputs(rows),
+        None,
+        tmp_path / "out",
+        worker=source,
+        **versions,
+    )
+    written = onnx.load(str(conversion.path))
+    assert written.opset_import[0].version == versions.get("opset", 17)
+    assert written.ir_version >= versions.get("ir_version", 9)
+    found = scoring.load_session(str(conversion.path)).run(rows)["y"]
+    np.testing.assert_allclose(found, rows @ WEIGHT, rtol=1e-6)
