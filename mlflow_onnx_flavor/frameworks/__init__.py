@@ -100,9 +100,11 @@ def served_by_mlflow(path: Path, flavors: Mapping[str, Any]) -> bool:
     """
     if "python_function" not in flavors:
         return False
-    name = recognise(flavors)
-    served = getattr(get(name), "served_by_mlflow", None)
-    return served is None or served(path, flavors[flavor_of(flavors, name)])
+    for flavor, name in _FILES.items():
+        if flavor in flavors:
+            served = getattr(get(name), "served_by_mlflow", None)
+            return served is None or served(path, flavors[flavor])
+    return True
 
 
 def check_installed(name: str) -> None:

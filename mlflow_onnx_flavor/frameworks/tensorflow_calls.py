@@ -86,13 +86,31 @@ def _layers(model: Any) -> Iterator[str]:
 def _function(source: LoadedSource) -> Callable[[Tensors], dict[str, Any]]:
     model = source.native
     if is_keras(model):
-        return lambda tensors: _named(model(_positional(tensors), training=False), model)
+        return lambda tensors: _named(_inlined(model, _positional(tensors)), model)
     if source.flavor.get("save_exported_model"):  # mlflow.keras calls its exported models so
         return lambda tensors: _named(model.serve(_positional(tensors)), model)
     if _serves_signature(source):
         infer = model.signatures[source.flavor.get("signature_def_key") or "serving_default"]
         return lambda tensors: _named(infer(**tensors), model)
     return lambda tensors: _named(model(_positional(tensors)), model)
+
+
+def _inlined(model: Any, tensors: Any) -> Any:
+    """What the Keras model answers; while it is traced, without calls of functions within.
+
+    Keras compiles some convolutions with XLA, as a function that is never inlined and that
+    tf2onnx cannot read.
+    """
+    import tensorflow as tf
+
+    if tf.executing_eagerly():
+        return model(tensors, training=False)
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        return model(tensors, training=False)
+    finally:
+        tf.config.run_functions_eagerly(before)
 
 
 def _serves_signature(source: LoadedSource) -> bool:
