@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlflow_onnx_flavor import source_worker
+from mlflow_onnx_flavor import scoring, source_worker
 from mlflow_onnx_flavor.conversion import Conversion, convert_model
 from mlflow_onnx_flavor.errors import OnnxFlavorError, WorkerTaskError
 from mlflow_onnx_flavor.inputs import Inputs
@@ -36,3 +36,8 @@ def converted(
 ) -> tuple[Conversion, InProcessSource]:
     source = InProcessSource(folder, framework, out / "inputs")
     return convert_model(folder, framework, example, evaluation, out, worker=source), source
+
+
+def session_of(conversion: Conversion) -> scoring.ScoringSession:
+    """The converted model, scored as the flavor would."""
+    return scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))

@@ -9,9 +9,8 @@ import pandas as pd
 import pytest
 import xgboost
 
-from mlflow_onnx_flavor import scoring
 from mlflow_onnx_flavor.inputs import Inputs
-from tests.frameworks.in_process import converted
+from tests.frameworks.in_process import converted, session_of
 
 COLUMNS = ["Age [years]", "income", "a b", "d"]
 
@@ -48,7 +47,7 @@ def right(module, model, rows, tmp_path, **options):
     framework = module.__name__.rpartition(".")[2]
     conversion, _ = converted(folder, framework, Inputs(rows[:5]), Inputs(rows), tmp_path / "out")
     expected = mlflow.pyfunc.load_model(str(folder)).predict(rows)
-    session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    session = session_of(conversion)
     answer = session.predict(rows)
     assert answer.dtype == expected.dtype and answer.shape == expected.shape
     np.testing.assert_allclose(answer, expected, rtol=2e-4, atol=2e-4)

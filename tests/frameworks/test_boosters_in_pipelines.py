@@ -18,9 +18,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from mlflow_onnx_flavor import scoring
 from mlflow_onnx_flavor.inputs import Inputs
-from tests.frameworks.in_process import converted
+from tests.frameworks.in_process import converted, session_of
 
 SCALES, SHIFTS = np.array([1e5, 1e10, 1.0, 1e-3]), np.array([1.7e9, 1e12, 0.0, 0.0])
 NUMBERS = ["seen at", "id", "amount", "small"]
@@ -56,7 +55,7 @@ def right(model, rows, folder):
     conversion, _ = converted(
         folder / "source", "sklearn", Inputs(rows[:5]), Inputs(rows[:100]), folder / "out"
     )
-    session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    session = session_of(conversion)
     expected = mlflow.pyfunc.load_model(str(folder / "source")).predict(rows)
     answer = session.predict(rows)
     assert answer.dtype == expected.dtype and answer.shape == expected.shape

@@ -8,10 +8,9 @@ import pandas as pd
 import pytest
 import xgboost
 
-from mlflow_onnx_flavor import scoring
 from mlflow_onnx_flavor.errors import ConversionError
 from mlflow_onnx_flavor.inputs import Inputs
-from tests.frameworks.in_process import converted
+from tests.frameworks.in_process import converted, session_of
 
 # Seconds since 1970 with fractions, identifiers, ordinary numbers and tiny ones.
 SCALES, SHIFTS = np.array([1e5, 1e10, 1.0, 1e-9]), np.array([1.7e9, 1e12, 0.0, 0.0])
@@ -61,7 +60,7 @@ def right(model, rows, tested, folder, tolerance=2e-6):
     conversion, source = converted(
         folder / "source", "xgboost", Inputs(rows[:5]), Inputs(rows[:100]), folder / "out"
     )
-    session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    session = session_of(conversion)
     loaded = mlflow.pyfunc.load_model(str(folder / "source"))
     expected = loaded.predict(tested)
     answer = session.predict(tested)

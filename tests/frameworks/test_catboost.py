@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlflow_onnx_flavor import frameworks, scoring
+from mlflow_onnx_flavor import frameworks
 from mlflow_onnx_flavor.errors import ConversionError
 from mlflow_onnx_flavor.inputs import Inputs
-from tests.frameworks.in_process import converted
+from tests.frameworks.in_process import converted, session_of
 
 catboost = pytest.importorskip("catboost")
 
@@ -53,7 +53,7 @@ def right(model, rows, tested, folder):
     conversion, source = converted(
         folder / "source", "catboost", Inputs(rows[:5]), Inputs(rows[:100]), folder / "out"
     )
-    session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    session = session_of(conversion)
     loaded = mlflow.pyfunc.load_model(str(folder / "source"))
     expected = loaded.predict(tested)
     answer = session.predict(tested)

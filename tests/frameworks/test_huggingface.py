@@ -14,7 +14,7 @@ from mlflow_onnx_flavor.candidates import fused, int8_dynamic
 from mlflow_onnx_flavor.errors import UnsupportedModelError
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.sources import resolve_source
-from tests.frameworks.in_process import converted
+from tests.frameworks.in_process import converted, session_of
 
 transformers = pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
@@ -69,7 +69,7 @@ def test_an_encoder_is_right_at_every_length_and_batch_size(kind, tmp_path):
     conversion, _ = converted(
         tmp_path / "source", "pytorch", Inputs(example), None, tmp_path / "out"
     )
-    session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    session = session_of(conversion)
     for asked in (tokens(1, 1, 1), tokens(2, 7, 5), tokens(3, 40, 40)):
         with torch.no_grad():
             answer = model(**{name: torch.from_numpy(each) for name, each in asked.items()})[0]
@@ -157,7 +157,7 @@ def test_text_is_truncated_where_the_source_truncates(tmp_path):
     conversion, _ = converted(
         tmp_path / "source", "transformers", as_frame(TEXTS[:2]), None, tmp_path / "out"
     )
-    session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    session = session_of(conversion)
     long = ["good film . " * 40]
     expected = mlflow.pyfunc.load_model(str(tmp_path / "source")).predict(long)
     pd.testing.assert_frame_equal(session.predict(long), expected, rtol=1e-5)
@@ -171,7 +171,7 @@ def test_a_setting_that_changes_the_answer_is_refused(tmp_path):
 
 def test_what_is_no_text_is_said_by_its_row(classifier, tmp_path):
     conversion, _ = converted(classifier, "transformers", as_frame(TEXTS[:2]), None, tmp_path)
-    session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    session = session_of(conversion)
     with pytest.raises(ValueError, match="row 1 must be text, but is None"):
         session.predict(["good", None])
     with pytest.raises(ValueError, match="takes one column of text, got"):

@@ -11,9 +11,8 @@ import mlflow
 import numpy as np
 import pytest
 
-from mlflow_onnx_flavor import scoring
 from mlflow_onnx_flavor.inputs import Inputs
-from tests.frameworks.in_process import converted
+from tests.frameworks.in_process import converted, session_of
 
 NETS = {  # by the smallest picture that each takes
     "MobileNetV2": 32,
@@ -48,7 +47,7 @@ def test_a_net_of_keras_is_right(name, tmp_path):
     conversion, _ = converted(
         tmp_path / "source", "tensorflow", Inputs(pictures[:2]), Inputs(pictures), tmp_path / "out"
     )
-    session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    session = session_of(conversion)
     expected = net(pictures, training=False).numpy()
     scale = np.sqrt(np.mean(expected**2))
     np.testing.assert_allclose(session.predict(pictures), expected, atol=1.2e-4 * scale)

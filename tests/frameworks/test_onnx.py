@@ -14,7 +14,7 @@ from mlflow_onnx_flavor.conversion import convert_model
 from mlflow_onnx_flavor.errors import UnsupportedModelError
 from mlflow_onnx_flavor.frameworks import onnx as source_framework
 from mlflow_onnx_flavor.inputs import Inputs
-from tests.frameworks.in_process import InProcessSource, converted
+from tests.frameworks.in_process import InProcessSource, converted, session_of
 
 COLUMNS = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "b": [0.5, 0.25, 0.0, -1.0]})
 WEIGHT = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], np.float32)
@@ -60,7 +60,7 @@ def converted_from_built_in(model, rows, tmp_path):
     conversion, _ = converted(
         tmp_path / "source", "onnx", Inputs(rows[:2]), Inputs(rows), tmp_path / "out"
     )
-    session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    session = session_of(conversion)
     return session, mlflow.pyfunc.load_model(str(tmp_path / "source"))
 
 
@@ -78,7 +78,7 @@ def test_the_built_in_flavor_is_taken_as_it_is(classifier_onnx, frame, tmp_path)
     )
     assert conversion.strategy == "as_is"
     assert onnx.load(str(conversion.path)) == proto
-    session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    session = session_of(conversion)
     assert set(session.predict(rows)) == {"label", "probabilities"}
 
 

@@ -18,7 +18,7 @@ from mlflow_onnx_flavor import scoring
 from mlflow_onnx_flavor.errors import ConversionError
 from mlflow_onnx_flavor.frameworks import pytorch, pytorch_export
 from mlflow_onnx_flavor.inputs import Inputs
-from tests.frameworks.in_process import converted
+from tests.frameworks.in_process import converted, session_of
 
 IMAGES = np.random.default_rng(0).normal(size=(6, 1, 8, 8)).astype(np.float32)
 VECTORS = np.random.default_rng(1).normal(size=(6, 4)).astype(np.float32)
@@ -144,7 +144,7 @@ def right(model, rows, tmp_path, serialization_format="pickle", **options):
 
 
 def opened(conversion):
-    return scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    return session_of(conversion)
 
 
 def loaded(model, rows, tmp_path, **options):

@@ -8,12 +8,12 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from mlflow_onnx_flavor import scoring
 from mlflow_onnx_flavor.inputs import Inputs
-from tests.frameworks.in_process import converted
+from tests.frameworks.generated import generated
+from tests.frameworks.in_process import converted, session_of
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -107,7 +107,7 @@ def check(names: list[str], dtype, seed: int) -> None:
             pip_requirements=[],
         )
         conversion, _ = converted(source, "pytorch", Inputs(example), None, Path(folder) / "out")
-        session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+        session = session_of(conversion)
         module.eval()
         in_float32 = dtype is torch.float32 or conversion.strategy == "dynamo_float32"
         tolerance = 2e-5 if in_float32 else 1e-10
@@ -117,15 +117,6 @@ def check(names: list[str], dtype, seed: int) -> None:
                 expected = module(torch.from_numpy(asked)).numpy()
             (found,) = session.run(asked).values()
             np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
-
-
-def generated(examples: int):
-    return settings(
-        max_examples=examples,
-        deadline=None,
-        derandomize=True,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
 
 
 dtypes = st.sampled_from([torch.float32, torch.float64])

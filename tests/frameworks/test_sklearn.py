@@ -23,10 +23,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 
-from mlflow_onnx_flavor import api, scoring
+from mlflow_onnx_flavor import api
 from mlflow_onnx_flavor.errors import ConversionError, UnsupportedModelError
 from mlflow_onnx_flavor.inputs import Inputs
-from tests.frameworks.in_process import converted
+from tests.frameworks.in_process import converted, session_of
 
 NUMBERS = list("abcd")
 
@@ -67,7 +67,7 @@ def right(model, rows, tmp_path, **options):
     conversion, _ = converted(
         folder, "sklearn", Inputs(rows[:5]), Inputs(rows[:60]), tmp_path / "out"
     )
-    session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    session = session_of(conversion)
     expected = mlflow.pyfunc.load_model(str(folder)).predict(rows)
     answer = session.predict(rows)
     assert type(answer) is type(expected)
@@ -190,7 +190,7 @@ def test_a_transformer_alone_answers_with_its_transform(wide, tmp_path):
     scaler = StandardScaler().fit(rows)
     folder = save(scaler, rows, tmp_path / "source")
     conversion, _ = converted(folder, "sklearn", Inputs(rows[:5]), Inputs(rows), tmp_path / "out")
-    session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    session = session_of(conversion)
     np.testing.assert_allclose(session.predict(rows), scaler.transform(rows), atol=1e-5)
 
 

@@ -22,10 +22,9 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.semi_supervised import LabelPropagation
 
 from benchmarks.sklearn_catalogue import DTYPES, estimators, ours
-from mlflow_onnx_flavor import scoring
 from mlflow_onnx_flavor.errors import ConversionError
 from mlflow_onnx_flavor.inputs import Inputs
-from tests.frameworks.in_process import converted
+from tests.frameworks.in_process import converted, session_of
 
 FLOWERS, SPECIES = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"], object)[SPECIES]
@@ -71,7 +70,7 @@ def answers(model: BaseEstimator, rows: np.ndarray, folder, unseen: np.ndarray |
     conversion, _ = converted(
         folder / "source", "sklearn", Inputs(rows[:5]), Inputs(rows), folder / "out"
     )
-    session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    session = session_of(conversion)
     asked = rows if unseen is None else unseen
     expected = {"prediction": model.predict(asked)}
     if "probabilities" in conversion.output_names:

@@ -23,10 +23,9 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
-from mlflow_onnx_flavor import scoring
 from mlflow_onnx_flavor.errors import ConversionError
 from mlflow_onnx_flavor.inputs import Inputs
-from tests.frameworks.in_process import converted
+from tests.frameworks.in_process import converted, session_of
 
 NUMBERS = ["bill length (mm)", "bill depth (mm)", "body mass (g)"]
 TEXT = ["island", "sex"]
@@ -84,8 +83,7 @@ def score(tmp_path):
             Inputs(example[:60]),
             tmp_path / "out",
         )
-        graph = conversion.graph.model_dump(mode="json")
-        return scoring.open_graph(str(conversion.path), graph)
+        return session_of(conversion)
 
     return convert
 

@@ -36,10 +36,9 @@ from sklearn.tree import (
     ExtraTreeRegressor,
 )
 
-from mlflow_onnx_flavor import scoring
 from mlflow_onnx_flavor.frameworks import sklearn_converters
 from mlflow_onnx_flavor.inputs import Inputs
-from tests.frameworks.in_process import converted
+from tests.frameworks.in_process import converted, session_of
 
 # Seconds since 1970 with fractions, identifiers, ordinary numbers and tiny ones.
 SCALES, SHIFTS = np.array([1e5, 1e10, 1.0, 1e-9]), np.array([1.7e9, 1e12, 0.0, 0.0])
@@ -314,7 +313,7 @@ def test_histogram_boosting_converts_from_frames_of_large_numbers(tmp_path):
     tested = pd.DataFrame(hostile(model, table(), np.float64), columns=list("abcd"))
     folder = saved(model, rows, tmp_path / "source")
     conversion, _ = converted(folder, "sklearn", Inputs(rows[:5]), Inputs(rows), tmp_path / "out")
-    session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    session = session_of(conversion)
     np.testing.assert_array_equal(session.predict(tested), model.predict(tested))
 
 
@@ -338,7 +337,7 @@ def test_categories_given_as_text(columns, tmp_path):
     conversion, _ = converted(
         folder, "sklearn", Inputs(rows[columns][:5]), Inputs(rows[columns]), tmp_path / "out"
     )
-    session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    session = session_of(conversion)
     tested = rows[columns].copy()
     tested.loc[::5, "city"] = "Bern"  # seen by no tree
     np.testing.assert_allclose(session.predict(tested), model.predict(tested), rtol=1e-12)

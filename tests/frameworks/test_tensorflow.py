@@ -22,7 +22,7 @@ from mlflow_onnx_flavor.frameworks import tensorflow, tensorflow_export
 from mlflow_onnx_flavor.frameworks.base import LoadedSource
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency import tasks
-from tests.frameworks.in_process import converted
+from tests.frameworks.in_process import converted, session_of
 
 VECTORS = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -65,7 +65,7 @@ def right(model, rows, tmp_path, save=save):
         folder, "tensorflow", Inputs(first(rows, 3)), Inputs(rows), tmp_path / "out"
     )
     source = mlflow.pyfunc.load_model(str(folder))
-    session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    session = session_of(conversion)
     for size in (1, 5):
         expected = answers.describe(source.predict(first(rows, size)))
         answer = answers.describe(session.predict(first(rows, size)))
@@ -176,7 +176,7 @@ def test_layers_that_look_up_texts(tmp_path):
     conversion, source = converted(
         save(model, rows, tmp_path / "s"), "tensorflow", Inputs(rows), None, tmp_path / "out"
     )
-    session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    session = session_of(conversion)
     expected = model(tf.constant(rows)).numpy()
     np.testing.assert_allclose(session.predict(rows)["output"], expected, rtol=1e-6)
 
@@ -232,7 +232,7 @@ def test_a_saved_model_of_a_module(tmp_path):
 
 def test_a_branch_in_a_graph_keeps_both_arms(tmp_path):
     conversion = right(Branching(), np.abs(VECTORS), tmp_path)
-    session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    session = session_of(conversion)
     below = -np.abs(VECTORS)
     np.testing.assert_allclose(session.predict(below), below - 1.0)
 
@@ -344,7 +344,7 @@ def test_a_saved_model_that_keras_2_wrote(tmp_path):
     folder = save_as_keras_2_did(tmp_path / "source")
     example = Inputs(KERAS_2_ROWS)
     conversion, source = converted(folder, "tensorflow", example, None, tmp_path / "out")
-    session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+    session = session_of(conversion)
     np.testing.assert_allclose(session.predict(KERAS_2_ROWS), KERAS_2_ANSWER, atol=1e-6)
     answered = source.call("answer", inputs_path=str(source.path_of(example)))
     np.testing.assert_allclose(answered["parts"][0]["values"], KERAS_2_ANSWER, atol=1e-6)

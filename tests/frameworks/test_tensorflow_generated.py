@@ -8,12 +8,12 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from mlflow_onnx_flavor import scoring
 from mlflow_onnx_flavor.inputs import Inputs
-from tests.frameworks.in_process import converted
+from tests.frameworks.generated import generated
+from tests.frameworks.in_process import converted, session_of
 
 keras = pytest.importorskip("keras")
 layers = keras.layers
@@ -69,21 +69,12 @@ def check(names: list[str], residual: bool, seed: int) -> None:
             pip_requirements=[],
         )
         conversion, _ = converted(source, "tensorflow", Inputs(example), None, Path(folder) / "o")
-        session = scoring.open_graph(str(conversion.path), conversion.graph.model_dump(mode="json"))
+        session = session_of(conversion)
         for count in (1, 3, 33):
             asked = rows(count)
             (found,) = session.run(asked).values()
             expected = model.predict(asked, verbose=0)
             np.testing.assert_allclose(found, expected, rtol=5e-5, atol=5e-5)
-
-
-def generated(examples: int):
-    return settings(
-        max_examples=examples,
-        deadline=None,
-        derandomize=True,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
 
 
 @generated(4)
