@@ -43,8 +43,8 @@ class ParityGate(Section):
     )
     tolerance: Tolerance | dict[str, Tolerance] = Field(
         "auto",
-        description="on |candidate - source| / max(|source|, rms); auto: from the dtypes; or one"
-        " for each output by its name, such as {probabilities: 0.001}, the others auto",
+        description="on |candidate - source| / max(|source|, rms); auto: from the"
+        " source's own rounding; or one for each output, such as {probabilities: 0.001}",
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +26,7 @@ from mlflow_onnx_flavor.evidence import OutputParity
 from mlflow_onnx_flavor.graph_spec import GraphSpec
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.source_environment import SourceEnv, VersionDifference
-from mlflow_onnx_flavor.source_process import SourceModelWorker
+from mlflow_onnx_flavor.source_process import SourceModelWorker, roundings_by
 
 MODEL_FILE = "model.onnx"
 MORE_TIME = "allow more with conversion.timeout_seconds"
@@ -116,12 +116,14 @@ def _convert(
 ) -> Conversion:
     example_path = source.path_of(example)
     planned = source.call("plan", example_path=example_path)["strategies"]
+    inputs = [each for each in (example, evaluation) if each is not None]
+    roundings = roundings_by(source, inputs)
     attempts: list[Attempt] = []
     for number, strategy in enumerate(planned):
         path = out_dir / str(number) / MODEL_FILE
         path.parent.mkdir(parents=True, exist_ok=True)
         attempt, exported = _attempt(
-            source, strategy, path, example_path, [example, evaluation], timeout_s, finishing
+            source, strategy, path, example_path, inputs, roundings, timeout_s, finishing
         )
         attempts.append(attempt)
         if exported is None:
@@ -147,7 +149,8 @@ def _attempt(
     strategy: dict[str, str],
     path: Path,
     example_path: Path,
-    inputs: Iterable[Inputs | None],
+    inputs: Sequence[Inputs],
+    roundings: dict[str, dict[str, Any]],
     timeout_s: float,
     finishing: dict[str, Any],
 ) -> tuple[Attempt, dict[str, Any] | None]:
@@ -162,7 +165,7 @@ def _attempt(
             example_path=example_path,
             finishing=_told(finishing, source, strategy),
         )
-        cause = _disagreement(source, path, exported["graph"], inputs, timeout_s)
+        cause = _disagreement(source, path, exported["graph"], inputs, roundings, timeout_s)
         outcome = "wrong answers" if cause else "converted"
     except WorkerTimeoutError as error:
         outcome, cause, remedy = "timed out", str(error), MORE_TIME
@@ -201,11 +204,12 @@ def _disagreement(
     source: SourceModelWorker,
     path: Path,
     graph: dict[str, Any],
-    inputs: Iterable[Inputs | None],
+    inputs: Sequence[Inputs],
+    roundings: dict[str, dict[str, Any]],
     timeout_s: float,
 ) -> str:
     """What differs from the source, in one clause; "" where nothing does."""
-    for rows in filter(None, inputs):
+    for rows in inputs:
         for record in source.call(
             "check",
             timeout_s=timeout_s,
@@ -213,6 +217,7 @@ def _disagreement(
             graph=graph,
             inputs_path=source.path_of(rows),
             batch_sizes=list(CHECKED_BATCH_SIZES),
+            roundings=roundings,
         ):
             output = OutputParity.model_validate(record)
             wrong = output.disagreements(output.auto_tolerance)

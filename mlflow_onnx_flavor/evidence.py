@@ -58,6 +58,9 @@ class OutputParity(Evidence):
     the root mean square of the source's output, so that one number serves outputs of any size.
     ``rows_above`` gives for each of `ERROR_THRESHOLDS` the number of rows whose largest scaled
     error is above it; rows with a NaN or infinity in one of the two only count as above all.
+    ``tolerance_from``: what the automatic tolerance was taken from: the dtypes; the number of terms
+    that the graph adds up; the source's own rounding, seen when its inputs are moved by one
+    rounding ("perturbation") or against itself in float64.
     ``label_ties``: rows whose labels differ between classes that the source itself scores the same,
     within the tolerance of its arithmetic; they are no ``label_disagreements``.
     """
@@ -74,7 +77,9 @@ class OutputParity(Evidence):
     max_relative_error: float = 0.0
     p999_relative_error: float = 0.0
     scale: float = 1.0
-    auto_tolerance: float = 0.0  # on the scaled error, from dtypes alone, never from the difference
+    auto_tolerance: float = 0.0  # on the scaled error, never from the difference that is judged
+    tolerance_from: Literal["dtypes", "reductions", "perturbation", "float64"] = "dtypes"
+    source_rounding: float = 0.0  # the source's own, as a scaled error; 0: not known
     label_disagreements: int = 0
     label_ties: int = 0
     nonfinite_mismatches: int = 0  # rows whose NaN or infinity stands in one of the two only

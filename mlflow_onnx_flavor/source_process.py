@@ -15,7 +15,12 @@ from mlflow_onnx_flavor import frameworks
 from mlflow_onnx_flavor.answers import Answer
 from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.environment import memory_bytes
-from mlflow_onnx_flavor.errors import CorruptModelError, MissingFrameworkError, WorkerTaskError
+from mlflow_onnx_flavor.errors import (
+    CorruptModelError,
+    MissingFrameworkError,
+    WorkerError,
+    WorkerTaskError,
+)
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.source_environment import (
     SourceEnv,
@@ -133,6 +138,15 @@ class SourceModelWorker:
 
     def __exit__(self, *_exc) -> None:
         self.close()
+
+
+def roundings_by(source: Any, inputs: Sequence[Inputs]) -> dict[str, dict[str, Any]]:
+    """What `source_worker.rounding` says on ``inputs``; nothing where the source ends over it."""
+    try:
+        paths = [str(source.path_of(rows)) for rows in inputs]
+        return source.call("rounding", inputs_paths=paths)
+    except WorkerError:
+        return {}
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Tasks of a source worker: the only process that imports a source framework or loads its model.
 
-    load -> reference, answer            what the source says
+    load -> reference, answer, rounding  what the source says, and how sure of it it is
     load -> plan -> export -> check      a conversion, strategy by strategy
 
 The loaded model is the module's state: a worker holds one source.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from mlflow_onnx_flavor.frameworks.graph_versions import finish, opset_of
 from mlflow_onnx_flavor.graph_spec import GraphSpec, PredictionPart, PredictionSpec
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.parity.compare import compare_outputs
-from mlflow_onnx_flavor.parity.precision import coarsest_float
+from mlflow_onnx_flavor.parity.precision import arithmetic_of
+from mlflow_onnx_flavor.parity.rounding import merged, own_rounding
+from mlflow_onnx_flavor.parity.tolerance import roundings_of
 from mlflow_onnx_flavor.source_batches import answers_in_batches
 
 _loaded: dict[str, Any] = {}
@@ -78,6 +81,22 @@ def reference(inputs_path: str, batches: list[list[int]]) -> dict[str, Any]:
     }
 
 
+def rounding(inputs_paths: list[str]) -> dict[str, Any]:
+    """How far the source's own rounding moves each output of floats: `parity.rounding`'s estimate.
+
+    ``{name: {"error": scaled error, "basis": "float64" or "perturbation"}}``, the largest of those
+    on each of the inputs.
+    """
+    module = _loaded["framework"]
+    exactly = module.in_float64(_source()) if hasattr(module, "in_float64") else None
+
+    def ask(some: Inputs) -> dict[str, np.ndarray]:
+        return module.reference_outputs(_source(), some)
+
+    found = [own_rounding(ask, exactly, Inputs.load(Path(path))) for path in inputs_paths]
+    return {name: asdict(each) for name, each in merged(found).items()}
+
+
 def answer(inputs_path: str) -> dict[str, Any]:
     """What the source's pyfunc answers on all rows, as `answers.describe` gives it."""
     return answers.describe(_source().pyfunc.predict(Inputs.load(Path(inputs_path)).data))
@@ -125,10 +144,17 @@ def export(
     }
 
 
-def check(path: str, graph: dict[str, Any], inputs_path: str, batch_sizes: list[int]) -> list[dict]:
+def check(
+    path: str,
+    graph: dict[str, Any],
+    inputs_path: str,
+    batch_sizes: list[int],
+    roundings: dict[str, dict[str, Any]],
+) -> list[dict]:
     """Run the exported file on the CPU provider and compare with the source, output by output.
 
-    Both answer batch by batch: a model may branch on how many rows it is given.  Returns
+    ``roundings``: as `rounding` gave them.  Both answer batch by batch: a model may branch on how
+    many rows it is given.  Returns
     `OutputParity` records (JSON), those of every batch size.  Raises whatever the checker or ONNX
     Runtime raises on the file.
     """
@@ -139,7 +165,8 @@ def check(path: str, graph: dict[str, Any], inputs_path: str, batch_sizes: list[
     onnx.checker.check_model(path)
     session = open_graph(path, graph)
     inputs = Inputs.load(Path(inputs_path))
-    reference_outputs, graph_dtype = _loaded["framework"].reference_outputs, coarsest_float(path)
+    reference_outputs, arithmetic = _loaded["framework"].reference_outputs, arithmetic_of(path)
+    known = roundings_of(roundings)
     found = []
     for batch_size in batch_sizes:
         rows = inputs.take(slice(0, min(inputs.rows, 8 * batch_size)))
@@ -151,7 +178,8 @@ def check(path: str, graph: dict[str, Any], inputs_path: str, batch_sizes: list[
                 pair = [
                     np.concatenate([part[name] for part in each]) for each in (expected, answered)
                 ]
-                found.append(compare_outputs(name, *pair, graph_dtype).model_dump(mode="json"))
+                parity = compare_outputs(name, *pair, arithmetic, known.get(name))
+                found.append(parity.model_dump(mode="json"))
     return found
 
 

@@ -57,7 +57,11 @@ class Strategy:
 
 
 class Framework(Protocol):
-    """One source framework.  A module in this package may itself be the Framework."""
+    """One source framework.  A module in this package may itself be the Framework.
+
+    It may also have ``in_float64(source)``: a function like `reference_outputs` of the inputs, of
+    the same model computed in float64; None where this model cannot be.
+    """
 
     flavor: str  # MLflow's flavor name, such as "sklearn"
     extra: str  # the extra of this distribution that installs the framework

@@ -9,7 +9,7 @@ branch and says nothing.  The dynamo exporter refuses such a branch; scripting k
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from mlflow_onnx_flavor.frameworks.base import LoadedSource, Strategy
 from mlflow_onnx_flavor.frameworks.pytorch_calls import named_outputs
 from mlflow_onnx_flavor.frameworks.pytorch_export import Exporter
+from mlflow_onnx_flavor.frameworks.pytorch_float64 import float64_answers
 from mlflow_onnx_flavor.inputs import Inputs
 
 flavor = "pytorch"
@@ -48,6 +49,11 @@ def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
 def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
     """Every tensor that the module returns, by name; bfloat16, which numpy lacks, as float32."""
     return named_outputs(source.native, inputs)
+
+
+def in_float64(source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]] | None:
+    """`reference_outputs` of the same model in float64; None where it cannot be had."""
+    return float64_answers(source)
 
 
 def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:

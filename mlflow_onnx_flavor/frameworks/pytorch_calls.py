@@ -52,7 +52,11 @@ def call_of(model: Any, inputs: Inputs) -> Call:
 
 def named_outputs(model: Any, inputs: Inputs) -> dict[str, np.ndarray]:
     """The tensors that ``model`` returns, by name, as arrays of shape (rows, ...)."""
-    call = call_of(model, inputs)
+    return answers_of(model, call_of(model, inputs))
+
+
+def answers_of(model: Any, call: Call) -> dict[str, np.ndarray]:
+    """What ``model`` answers to ``call``, by name."""
     return {name: _array(tensor) for name, tensor in _named(run(model, call)).items()}
 
 

@@ -6,7 +6,7 @@ Outputs: "output" of a model with one, the names of a model with several.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from mlflow_onnx_flavor.frameworks.base import LoadedSource, Strategy
 from mlflow_onnx_flavor.frameworks.tensorflow_calls import call_of, is_keras
 from mlflow_onnx_flavor.frameworks.tensorflow_export import export_function, export_keras
+from mlflow_onnx_flavor.frameworks.tensorflow_float64 import float64_answers
 from mlflow_onnx_flavor.frameworks.tensorflow_keras2 import (
     Keras2Model,
     as_pyfunc,
@@ -53,6 +54,11 @@ def served_by_mlflow(path: Path, flavor: Mapping[str, Any]) -> bool:
 def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
     """Every output by name, of shape (rows, ...)."""
     return call_of(source, inputs).answers()
+
+
+def in_float64(source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]] | None:
+    """`reference_outputs` of the same model in float64; None where it cannot be had."""
+    return float64_answers(source)
 
 
 def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:

@@ -6,7 +6,7 @@ What fails, crashes, hangs or falls back to the CPU is a row of the report, neve
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.parity.known_causes import cause_and_remedy, fell_back, remedy_for
 from mlflow_onnx_flavor.parity.matching import compare_all, compare_answers, missing_outputs
 from mlflow_onnx_flavor.parity.stopwatch import Stopwatch
-from mlflow_onnx_flavor.parity.ties import tied_rows
+from mlflow_onnx_flavor.parity.ties import SCORES, tied_rows
+from mlflow_onnx_flavor.parity.tolerance import Arithmetic, Roundings, widest
 from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.worker import Worker
 
@@ -52,12 +53,13 @@ class Expected:
     outputs: Mapping[int, Mapping[str, np.ndarray]]
     answer: Answer | None  # None where the source has no pyfunc, or one that does not answer
     no_answer: str = ""  # why it does not
+    roundings: Roundings = field(default_factory=dict)  # its own, by output
 
 
 @dataclass(frozen=True)
 class _Opened:
     placement: dict[str, int]
-    graph_dtype: str
+    arithmetic: Arithmetic
 
 
 def rows_compared(inputs: Inputs, batch_size: int) -> int:
@@ -126,7 +128,7 @@ class CandidateProcess:
             outputs = self._run(expected, batch_size, rows)
             seen |= {
                 "rows": rows,
-                "outputs": compare_all(asked, outputs, opened.graph_dtype),
+                "outputs": compare_all(asked, outputs, opened.arithmetic, expected.roundings),
             }
             causes = [missing_outputs(asked, outputs)]
             if with_form and candidate.folder.is_dir():
@@ -135,8 +137,11 @@ class CandidateProcess:
                     differences, of_answers = compare_answers(
                         expected.answer,
                         self._answer(expected, rows),
-                        opened.graph_dtype,
-                        tied_rows(asked, outputs, opened.graph_dtype),
+                        opened.arithmetic,
+                        widest(expected.roundings),
+                        tied_rows(
+                            asked, outputs, opened.arithmetic, expected.roundings.get(SCORES)
+                        ),
                     )
                     seen |= {
                         "form_differences": differences,
@@ -174,7 +179,8 @@ class CandidateProcess:
     def _open(self, candidate: CandidateFolder) -> _Opened:
         self.start()
         arguments = {"path": candidate.folder, "provider": self._provider.model_dump()}
-        return _Opened(**self._call("open_candidate", arguments))
+        opened = self._call("open_candidate", arguments)
+        return _Opened(opened["placement"], Arithmetic(**opened["arithmetic"]))
 
     def _run(self, expected: Expected, batch_size: int, rows: int) -> dict[str, np.ndarray]:
         arguments = {"inputs_path": expected.path, "batch_size": batch_size, "rows": rows}

@@ -2,62 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 import pandas as pd
 
 from mlflow_onnx_flavor.evidence import ERROR_THRESHOLDS, OutputParity
+from mlflow_onnx_flavor.parity.tolerance import Arithmetic, AutoTolerance, Rounding, auto_tolerance
+
+FLOAT32 = Arithmetic()
 
 _THRESHOLDS = np.array(ERROR_THRESHOLDS)
 _TINY = np.finfo(np.float64).tiny
 # Integers beyond this are not all float64 numbers.
 _EXACT_INTEGERS = 2**53
 
-# Faithful arithmetic is off by a rounding at every step, and steps add up.  As many roundings of a
-# dtype as two faithful implementations may be apart:
-# - float32: a thousand, 1.2e-4, what the project calls right.
-# - float64: 9.3e-10.  Kernels differ by more roundings here, since cancellation shows first: of 60
-#   scikit-learn estimators converted to pure float64 graphs the farthest faithful one is at 7e-10.
-# - float16: 1.6e-2.  Kernels add up in float32 and round what they store.
-_ROUNDINGS = {"float64": 2**22, "float32": 2**10, "float16": 2**4}
-
 
 def compare_outputs(
     name: str,
     source: np.ndarray,
     candidate: np.ndarray,
-    graph_dtype: str = "float32",
+    arithmetic: Arithmetic = FLOAT32,
+    rounding: Rounding | None = None,
     tied: np.ndarray | None = None,
 ) -> OutputParity:
     """``source`` and ``candidate``: arrays of shape (rows, ...), the same rows in the same order.
 
-    ``graph_dtype``: the coarsest float dtype that the candidate's graph computes in, as
-    `precision.coarsest_float` reads it.  Integers, booleans and text are labels and must be equal
-    by value; floats are scores.  ``tied``: rows, of shape (rows,), whose two best classes the
-    source scores the same, as `ties.tied_rows` finds them.  Relative errors are those of elements
-    whose source is not 0.
+    ``arithmetic``: what the candidate's graph computes with; ``rounding``: the source's own, where
+    it is known.  Integers, booleans and text are labels and must be equal by value; floats are
+    scores.  ``tied``: rows, of shape (rows,), whose two best classes the source scores the same, as
+    `ties.tied_rows` finds them.  Relative errors are those of elements whose source is not 0.
     """
     source, candidate = np.asarray(source), np.asarray(candidate)
     if _is_label(source) or _is_label(candidate):
         return _compare_labels(name, source, candidate, tied)
-    return _compare_scores(name, source, candidate, graph_dtype)
+    tolerance = auto_tolerance(source.dtype, candidate.dtype, arithmetic, rounding)
+    return _compare_scores(name, source, candidate, tolerance, rounding)
 
 
-def auto_tolerance(source: np.dtype, candidate: np.dtype, graph_dtype: str = "float32") -> float:
-    """The tolerance on the scaled error, from dtypes alone.
+def scaled_errors(source: np.ndarray, candidate: np.ndarray) -> np.ndarray:
+    """`OutputParity`'s scaled error of every element, shape (rows, elements of a row).
 
-    It is that of the coarsest arithmetic in the chain, but a half-precision candidate is excused
-    only where the source is half precision too: otherwise a candidate could widen its own
-    tolerance by computing worse.
+    0 where one of the two is not finite.  Both have the same shape.
     """
-    floats = [each for each in (source, candidate, np.dtype(graph_dtype)) if each.kind == "f"]
-    coarsest = max(floats, key=lambda each: np.finfo(each).eps).name
-    if coarsest == "float16" and source.name != "float16":
-        coarsest = "float32"
-    # numpy's longdouble has no counterpart in ONNX.
-    dtype = coarsest if coarsest in _ROUNDINGS else "float64"
-    return float(np.finfo(dtype).eps) * _ROUNDINGS[dtype]
+    return _errors(np.asarray(source), np.asarray(candidate)).scaled
 
 
 def _is_label(array: np.ndarray) -> bool:
@@ -120,38 +109,61 @@ def _objects(array: np.ndarray) -> np.ndarray:
 
 
 def _compare_scores(
-    name: str, source: np.ndarray, candidate: np.ndarray, graph_dtype: str
+    name: str,
+    source: np.ndarray,
+    candidate: np.ndarray,
+    tolerance: AutoTolerance,
+    rounding: Rounding | None,
 ) -> OutputParity:
-    common = _common(name, "scores", source, candidate)
-    tolerance = auto_tolerance(source.dtype, candidate.dtype, graph_dtype)
+    common = _common(name, "scores", source, candidate) | {
+        "auto_tolerance": tolerance.value,
+        "tolerance_from": tolerance.basis,
+        "source_rounding": rounding.error if rounding else 0.0,
+    }
     if source.shape != candidate.shape:
-        every = (common["rows"],) * len(ERROR_THRESHOLDS)
-        return OutputParity(**common, auto_tolerance=tolerance, rows_above=every)
+        return OutputParity(**common, rows_above=(common["rows"],) * len(ERROR_THRESHOLDS))
+    errors = _errors(source, candidate)
+    per_row = errors.scaled.max(axis=1, initial=0.0)
+    per_row[errors.mismatched_rows] = np.inf
+    return OutputParity(
+        **common,
+        max_absolute_error=_largest(errors.absolute),
+        p999_absolute_error=_p999(errors.absolute),
+        max_relative_error=_largest(errors.relative),
+        p999_relative_error=_p999(errors.relative),
+        scale=errors.scale,
+        nonfinite_mismatches=int(errors.mismatched_rows.sum()),
+        rows_above=_rows_above(per_row),
+    )
+
+
+@dataclass(frozen=True)
+class _Errors:
+    """Of every element, shape (rows, elements of a row); 0 where one of the two is not finite.
+
+    ``mismatched_rows``, shape (rows,): a NaN or infinity stands in one of the two only.
+    """
+
+    absolute: np.ndarray
+    relative: np.ndarray
+    scaled: np.ndarray
+    scale: float
+    mismatched_rows: np.ndarray
+
+
+def _errors(source: np.ndarray, candidate: np.ndarray) -> _Errors:
     expected = source.astype(np.float64).reshape(_flat(source))
     found = candidate.astype(np.float64).reshape(_flat(source))
     both_finite = np.isfinite(expected) & np.isfinite(found)
     same_nonfinite = (np.isnan(expected) & np.isnan(found)) | (expected == found)
-    mismatched_rows = (~both_finite & ~same_nonfinite).any(axis=1)
-
     scale = _scale(expected)
     magnitude = np.abs(np.where(both_finite, expected, 1.0))
     with np.errstate(all="ignore"):
         absolute = np.where(both_finite, np.abs(found - expected), 0.0)
         relative = np.where(magnitude > 0, absolute / np.maximum(magnitude, _TINY), 0.0)
         scaled = absolute / np.maximum(magnitude, scale)
-    per_row = scaled.max(axis=1, initial=0.0)
-    per_row[mismatched_rows] = np.inf
-    return OutputParity(
-        **common,
-        max_absolute_error=_largest(absolute),
-        p999_absolute_error=_p999(absolute),
-        max_relative_error=_largest(relative),
-        p999_relative_error=_p999(relative),
-        scale=scale,
-        auto_tolerance=tolerance,
-        nonfinite_mismatches=int(mismatched_rows.sum()),
-        rows_above=_rows_above(per_row),
-    )
+    mismatched_rows = (~both_finite & ~same_nonfinite).any(axis=1)
+    return _Errors(absolute, relative, scaled, scale, mismatched_rows)
 
 
 def _rows_above(per_row: np.ndarray) -> tuple[int, ...]:

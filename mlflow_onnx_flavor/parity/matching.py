@@ -9,21 +9,37 @@ import numpy as np
 from mlflow_onnx_flavor.answers import Answer, compare_forms
 from mlflow_onnx_flavor.evidence import FormDifference, OutputParity
 from mlflow_onnx_flavor.parity.compare import compare_outputs
-from mlflow_onnx_flavor.parity.ties import tied_rows
+from mlflow_onnx_flavor.parity.ties import SCORES, tied_rows
+from mlflow_onnx_flavor.parity.tolerance import Arithmetic, Rounding, Roundings
 
 Outputs = Mapping[str, np.ndarray]
 
+NOT_KNOWN: Roundings = {}
 
-def compare_all(expected: Outputs, found: Outputs, graph_dtype: str) -> tuple[OutputParity, ...]:
+
+def compare_all(
+    expected: Outputs,
+    found: Outputs,
+    arithmetic: Arithmetic,
+    roundings: Roundings = NOT_KNOWN,
+) -> tuple[OutputParity, ...]:
     """Every output of the source against the candidate's, on the same rows.
 
-    An output that the candidate lacks agrees on no row.
+    An output that the candidate lacks agrees on no row.  ``roundings``: the source's own, by
+    output.
     """
-    tied = tied_rows(expected, found, graph_dtype)
+    tied = tied_rows(expected, found, arithmetic, roundings.get(SCORES))
     paired = pairs(list(expected), list(found))
     absent = np.empty((0,), np.float32)
     return tuple(
-        compare_outputs(name, array, found.get(paired.get(name), absent), graph_dtype, tied)
+        compare_outputs(
+            name,
+            array,
+            found.get(paired.get(name), absent),
+            arithmetic,
+            roundings.get(name),
+            tied,
+        )
         for name, array in expected.items()
     )
 
@@ -46,11 +62,16 @@ def missing_outputs(expected: Outputs, found: Outputs) -> str:
 
 
 def compare_answers(
-    expected: Answer, found: Answer, graph_dtype: str, tied: np.ndarray | None = None
+    expected: Answer,
+    found: Answer,
+    arithmetic: Arithmetic,
+    rounding: Rounding | None = None,
+    tied: np.ndarray | None = None,
 ) -> tuple[tuple[FormDifference, ...], tuple[OutputParity, ...]]:
     """What a consumer sees: differences of form, and the values where they can be held together.
 
-    ``tied``: as `ties.tied_rows` finds them in the outputs on the same rows.
+    ``rounding``: the source's own, of what is moved most; ``tied``: as `ties.tied_rows`
+    finds them in the outputs on the same rows.
     """
     differences = tuple(compare_forms(expected, found))
     if len(expected["parts"]) != len(found["parts"]):
@@ -60,7 +81,8 @@ def compare_answers(
             f"pyfunc {key!r}" if key != "" else "pyfunc",
             left["values"],
             right["values"],
-            graph_dtype,
+            arithmetic,
+            rounding,
             tied,
         )
         for key, left, right in zip(

@@ -29,7 +29,8 @@ from mlflow_onnx_flavor.parity.candidate_process import (
 )
 from mlflow_onnx_flavor.parity.known_causes import share_that_differs
 from mlflow_onnx_flavor.parity.stopwatch import Stopwatch
-from mlflow_onnx_flavor.source_process import SourceModelWorker
+from mlflow_onnx_flavor.parity.tolerance import Roundings, roundings_of
+from mlflow_onnx_flavor.source_process import SourceModelWorker, roundings_by
 from mlflow_onnx_flavor.spare_workers import SpareWorkers
 
 
@@ -76,7 +77,8 @@ def measure(
         processes[order[0]].start()
         loaded_before = source.load_seconds
         with stopwatch.running():
-            expected = [_ask(source, rows, batch_sizes) for rows in given]
+            roundings = roundings_of(roundings_by(source, given))
+            expected = [_ask(source, rows, batch_sizes, roundings) for rows in given]
         stopwatch.seconds -= source.load_seconds - loaded_before
         rows_on: dict[int, list[ParityRow]] = {}
         for position, following in zip_longest(order, order[1:]):
@@ -112,10 +114,12 @@ def _check(given: Sequence[Inputs]) -> None:
             raise InvalidDataError(f"the {rows.origin} has no rows; give at least one")
 
 
-def _ask(source: SourceModelWorker, inputs: Inputs, batch_sizes: Sequence[int]) -> Expected:
+def _ask(
+    source: SourceModelWorker, inputs: Inputs, batch_sizes: Sequence[int], roundings: Roundings
+) -> Expected:
     batches = [(size, rows_compared(inputs, size)) for size in batch_sizes]
     answered = dict(zip(batch_sizes, source.reference(inputs, batches), strict=True))
-    expected = Expected(inputs, source.path_of(inputs), answered, None)
+    expected = Expected(inputs, source.path_of(inputs), answered, None, roundings=roundings)
     if not source.has_pyfunc:
         return expected
     try:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_onnx_flavor.onnx_structure import read_structure
+from mlflow_onnx_flavor.parity.terms import terms
+from mlflow_onnx_flavor.parity.tolerance import Arithmetic
 
 # ONNX's numbers of the float dtypes (onnx.TensorProto.DataType); narrower ones than float16 and
 # bfloat16 are stored forms that kernels widen at least to half precision.
@@ -32,13 +34,25 @@ _FLOAT32_BY_STANDARD = frozenset(
 )
 
 
+def arithmetic_of(path: str | Path) -> Arithmetic:
+    """What the graph in ``path`` computes with; weights are not read.
+
+    Raises CorruptModelError where the file is no ONNX.
+    """
+    model = read_structure(Path(path))
+    return Arithmetic(_coarsest_float(model), terms(model.graph))
+
+
 def coarsest_float(path: str | Path) -> str:
     """ "float64", "float32" or "float16": the coarsest float that any value of the graph has.
 
-    "float64" also where the graph has no floats at all, since nothing is then rounded.  Weights are
-    not read.  Raises CorruptModelError where the file is no ONNX.
+    "float64" also where the graph has no floats at all, since nothing is then rounded.  Raises as
+    `arithmetic_of` does.
     """
-    model = read_structure(Path(path))
+    return arithmetic_of(path).dtype
+
+
+def _coarsest_float(model: Any) -> str:
     seen = set(_float_types(model.graph))
     for function in model.functions:
         seen |= {each for node in function.node for each in _node_types(node)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from mlflow_onnx_flavor import answers
 from mlflow_onnx_flavor.errors import ExecutionProviderError, UnsupportedModelError
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.parity.precision import coarsest_float
+from mlflow_onnx_flavor.parity.precision import arithmetic_of
 
 _open: dict[str, Any] = {}
 
@@ -19,9 +20,9 @@ _open: dict[str, Any] = {}
 def open_candidate(path: str, provider: dict[str, Any]) -> dict[str, Any]:
     """Open a model folder or an ``.onnx`` file on ``provider`` ({"name", "options"}).
 
-    Returns where its nodes were placed and the coarsest float that the graph computes in:
-    ``{"placement": {provider: nodes}, "graph_dtype": "float32"}``.  Raises ExecutionProviderError
-    where the provider does not start.
+    Returns where its nodes were placed and what the graph computes with:
+    ``{"placement": {provider: nodes}, "arithmetic": {"dtype": "float32", "terms": 40}}``.
+    Raises ExecutionProviderError where the provider does not start.
     """
     from mlflow_onnx_flavor.scoring import ExecutionProviderUnavailable, load_session
 
@@ -32,7 +33,8 @@ def open_candidate(path: str, provider: dict[str, Any]) -> dict[str, Any]:
     except ExecutionProviderUnavailable as error:
         raise ExecutionProviderError(str(error)) from error
     _open.update(session=session, path=Path(path), provider=provider)
-    return {"placement": session.placement(), "graph_dtype": coarsest_float(_graph_file(path))}
+    arithmetic = asdict(arithmetic_of(_graph_file(path)))
+    return {"placement": session.placement(), "arithmetic": arithmetic}
 
 
 def run(inputs_path: str, batch_size: int, rows: int) -> dict[str, Any]:

@@ -9,20 +9,23 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mlflow_onnx_flavor.parity.compare import auto_tolerance
+from mlflow_onnx_flavor.parity.tolerance import Arithmetic, Rounding, auto_tolerance
 
 LABELS, SCORES = "label", "probabilities"
 
 
 def tied_rows(
-    expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray], graph_dtype: str
+    expected: Mapping[str, np.ndarray],
+    found: Mapping[str, np.ndarray],
+    arithmetic: Arithmetic,
+    rounding: Rounding | None = None,
 ) -> np.ndarray | None:
     """Where the candidate's best class is another than the source's, the source scores both the
     same within twice the tolerance of the arithmetic, since each score may be off by it, and the
     candidate's label is that class.
 
-    Shape (rows,); None where there are no scores of both sides to tell by.  The tolerance is that
-    of dtypes alone, never of the difference that is judged.
+    Shape (rows,); None where there are no scores of both sides to tell by.  The tolerance is
+    that of the arithmetic, never of the difference that is judged; ``rounding``: of the scores.
     """
     if SCORES not in expected or SCORES not in found:
         return None
@@ -34,7 +37,7 @@ def tied_rows(
     best, other = scores.argmax(axis=1), candidate.argmax(axis=1)
     finite = scores[np.isfinite(scores)]
     scale = float(np.sqrt(np.mean(finite**2))) if finite.size else 1.0
-    tolerance = auto_tolerance(source.dtype, candidate.dtype, graph_dtype)
+    tolerance = auto_tolerance(source.dtype, candidate.dtype, arithmetic, rounding).value
     reach = 2 * tolerance * np.maximum(np.abs(scores[rows, best]), scale)
     tied = (best != other) & (scores[rows, best] - scores[rows, other] <= reach)
     return tied & _labelled(expected, found, best, other)

@@ -308,6 +308,13 @@ def _tolerance(output: OutputParity, summary: ReleaseSummary) -> float:
     return tolerance_of(output, summary.verdict.gates.parity)
 
 
+def _tolerance_in_words(output: OutputParity, summary: ReleaseSummary) -> str:
+    """The tolerance, with what it was taken from where it is the automatic one."""
+    tolerance = _tolerance(output, summary)
+    number = figures.scientific(tolerance)
+    return f"{number} ({output.tolerance_from})" if tolerance == output.auto_tolerance else number
+
+
 def _output_cells(output: OutputParity, summary: ReleaseSummary) -> tuple[Cell | str, ...]:
     dtype = _arrow(output.source_dtype, output.candidate_dtype)
     shape = _arrow(_shape(output.source_shape), _shape(output.candidate_shape))
@@ -323,7 +330,7 @@ def _output_cells(output: OutputParity, summary: ReleaseSummary) -> tuple[Cell |
                 output.p999_relative_error,
             )
         )
-        tolerance = Cell(figures.scientific(_tolerance(output, summary)))
+        tolerance = Cell(_tolerance_in_words(output, summary))
     differing = differing_cell(rows_that_differ(output, summary))
     if output.nonfinite_mismatches:
         number = figures.count(output.nonfinite_mismatches)

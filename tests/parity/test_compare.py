@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlflow_onnx_flavor.parity.compare import auto_tolerance, compare_outputs
+from mlflow_onnx_flavor.parity.compare import compare_outputs
+from mlflow_onnx_flavor.parity.tolerance import Arithmetic, auto_tolerance
 
 
 def test_equal_outputs_agree_at_any_tolerance():
@@ -45,7 +46,7 @@ def test_the_automatic_tolerance_depends_on_dtypes_alone():
     exact = compare_outputs("y", np.zeros(3), np.zeros(3, np.float32))
     wrong = compare_outputs("y", np.zeros(3), np.ones(3, np.float32))
     assert exact.auto_tolerance == wrong.auto_tolerance
-    assert exact.auto_tolerance == auto_tolerance(np.dtype("float32"), np.dtype("float32"))
+    assert exact.auto_tolerance == auto_tolerance(np.dtype("float32"), np.dtype("float32")).value
 
 
 @pytest.mark.parametrize(
@@ -60,8 +61,8 @@ def test_the_automatic_tolerance_depends_on_dtypes_alone():
     ],
 )
 def test_the_coarsest_arithmetic_in_the_chain_sets_the_tolerance(source, candidate, graph, like):
-    found = auto_tolerance(np.dtype(source), np.dtype(candidate), graph)
-    assert found == auto_tolerance(np.dtype(like), np.dtype(like), like)
+    found = auto_tolerance(np.dtype(source), np.dtype(candidate), Arithmetic(graph)).value
+    assert found == auto_tolerance(np.dtype(like), np.dtype(like), Arithmetic(like)).value
     expected = {"float64": 1e-9, "float32": 1.2e-4, "float16": 1.6e-2}[like]
     assert found == pytest.approx(expected, rel=0.1)
 
@@ -69,17 +70,19 @@ def test_the_coarsest_arithmetic_in_the_chain_sets_the_tolerance(source, candida
 @pytest.mark.parametrize(("candidate", "graph"), [("float16", "float16"), ("float32", "float16")])
 def test_a_half_precision_candidate_does_not_widen_its_own_tolerance(candidate, graph):
     source = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
-    found = compare_outputs("y", source, source.astype(np.float16).astype(candidate), graph)
+    found = compare_outputs(
+        "y", source, source.astype(np.float16).astype(candidate), Arithmetic(graph)
+    )
     assert found.auto_tolerance == pytest.approx(1.2e-4, rel=0.1)
-    wrong = compare_outputs("y", source, (source * 1.01).astype(candidate), graph)
+    wrong = compare_outputs("y", source, (source * 1.01).astype(candidate), Arithmetic(graph))
     assert wrong.disagreements(wrong.auto_tolerance) == 100
 
 
 def test_float64_is_held_to_more_than_float32():
     source = np.random.default_rng(0).normal(size=(100, 3))
-    parity = compare_outputs("y", source, source * (1 + 1e-7), "float64")
+    parity = compare_outputs("y", source, source * (1 + 1e-7), Arithmetic("float64"))
     assert parity.disagreements(parity.auto_tolerance) == 100
-    faithful = compare_outputs("y", source, source * (1 + 1e-13), "float64")
+    faithful = compare_outputs("y", source, source * (1 + 1e-13), Arithmetic("float64"))
     assert faithful.disagreements(faithful.auto_tolerance) == 0
 
 

@@ -1,0 +1,61 @@
+"""A PyTorch module computed in float64: the truth that its own rounding is measured against."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mlflow_onnx_flavor.frameworks.base import LoadedSource
+from mlflow_onnx_flavor.frameworks.pytorch_calls import answers_of, call_of
+from mlflow_onnx_flavor.inputs import Inputs
+
+log = logging.getLogger(__name__)
+
+# Beyond so many bytes of parameters a second, wider copy is not worth its memory.
+_MOST_BYTES = 500_000_000
+
+
+def float64_answers(source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]] | None:
+    """The module's outputs in float64; None where it is too large, or bound to its dtypes."""
+    size = sum(each.numel() * each.element_size() for each in source.native.state_dict().values())
+    if size > _MOST_BYTES:
+        return None
+    try:
+        model = copy.deepcopy(source.native).double()
+    except Exception:  # whatever a module raises that cannot be copied or cast
+        log.info("the module has no copy in float64", exc_info=True)
+        return None
+
+    def answers(inputs: Inputs) -> dict[str, np.ndarray]:
+        call = call_of(model, inputs)
+        kwargs = {name: _widened(value) for name, value in call.kwargs.items()}
+        wide = replace(call, args=tuple(map(_widened, call.args)), kwargs=kwargs)
+        with _float64_by_default():
+            return answers_of(model, wide)
+
+    return answers
+
+
+def _widened(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _widened(each) for name, each in value.items()}
+    return value.double() if value.is_floating_point() else value
+
+
+@contextmanager
+def _float64_by_default() -> Iterator[None]:
+    """For tensors that a module makes while it runs."""
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

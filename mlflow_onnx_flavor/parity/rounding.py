@@ -1,0 +1,157 @@
+"""How far a source model is from itself for rounding's sake: measured on the source alone.
+
+Where it runs in float64, that is the truth that its answers are held against.  Beside it, its
+inputs are moved by one rounding of float32 up or down at random and it is asked again, as in
+stochastic arithmetic (Vignes, A Stochastic Arithmetic for Reliable Scientific Computation,
+Mathematics and Computers in Simulation 35, 1993): what a model makes of a rounding in its inputs
+tells what it makes of those on the way.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.parity.compare import scaled_errors
+from mlflow_onnx_flavor.parity.tolerance import Rounding
+
+log = logging.getLogger(__name__)
+
+Outputs = Mapping[str, np.ndarray]
+Ask = Callable[[Inputs], Outputs]
+
+_MOST_ROWS = 32
+_DRAWS = 3
+
+# An answer that one rounding of the inputs moves by more has jumped: its row stands on the
+# threshold of a tree.  Where all of them jump, float32 cannot hold the model.
+_JUMP = 1e-3
+
+
+def own_rounding(ask: Ask, ask_in_float64: Ask | None, inputs: Inputs) -> dict[str, Rounding]:
+    """The rounding of every output of floats, on some rows of ``inputs``.
+
+    ``ask``: the source; ``ask_in_float64``: the same in float64, where that can be.  Outputs that
+    are float64 already are measured by perturbation only.  What nothing is known of is left out.
+    """
+    rows = inputs.take(_spread(inputs.rows))
+    try:
+        answers = ask(rows)
+    except Exception:  # the comparison itself says why
+        log.info("the source does not answer", exc_info=True)
+        return {}
+    exact, moved = _in_float64(ask_in_float64, rows), _answers_moved(ask, rows)
+    estimates = {
+        name: _rounding(name, answer, moved, exact)
+        for name, answer in answers.items()
+        if np.asarray(answer).dtype.kind == "f"
+    }
+    return {name: each for name, each in estimates.items() if each is not None}
+
+
+def merged(estimates: Sequence[Mapping[str, Rounding]]) -> dict[str, Rounding]:
+    """For each output the largest of several estimates."""
+    found: dict[str, Rounding] = {}
+    for name, each in (item for estimate in estimates for item in estimate.items()):
+        if name not in found or each.error > found[name].error:
+            found[name] = each
+    return found
+
+
+def _rounding(
+    name: str, answer: np.ndarray, moved: Sequence[Outputs], exact: Outputs
+) -> Rounding | None:
+    by_inputs = [_largest_but_jumps(answer, each[name]) for each in moved]
+    if name in exact and np.asarray(answer).dtype != np.float64:
+        against_exact = float(scaled_errors(exact[name], answer).max(initial=0.0))
+        return Rounding(max(against_exact, *filter(np.isfinite, by_inputs), 0.0), "float64")
+    return Rounding(max(by_inputs), "perturbation") if by_inputs else None
+
+
+def _answers_moved(ask: Ask, rows: Inputs) -> list[Outputs]:
+    """What the source answers when its inputs are moved, integers of a frame too where it takes
+    them; nothing where there is nothing to move.
+    """
+    for kinds in ("fiu", "f"):
+        if not _can_move(rows, kinds):
+            continue
+        try:
+            return [ask(_moved(rows, kinds, np.random.default_rng(n))) for n in range(_DRAWS)]
+        except Exception:  # such as a category that is none once it is moved
+            log.info("the source does not take inputs that were moved", exc_info=True)
+    return []
+
+
+def _largest_but_jumps(answer: np.ndarray, moved: np.ndarray) -> float:
+    """The largest scaled error that is no jump; infinity where all are."""
+    if np.shape(answer) != np.shape(moved):
+        return float("inf")
+    errors = scaled_errors(answer, moved)
+    finite = np.isfinite(np.reshape(answer, errors.shape)) & np.isfinite(
+        np.reshape(moved, errors.shape)
+    )
+    smooth = errors[finite & (errors <= _JUMP)]
+    return float(smooth.max()) if smooth.size else float("inf")
+
+
+def _in_float64(ask: Ask | None, rows: Inputs) -> Outputs:
+    if ask is None:
+        return {}
+    try:
+        return ask(rows)
+    except Exception:  # whatever a framework raises where a layer is bound to its dtype
+        log.info("the source does not run in float64", exc_info=True)
+        return {}
+
+
+def _spread(rows: int) -> np.ndarray:
+    return np.unique(np.linspace(0, rows - 1, min(rows, _MOST_ROWS), dtype=int))
+
+
+def _can_move(inputs: Inputs, kinds: str) -> bool:
+    if isinstance(inputs.data, pd.DataFrame):
+        return any(_kind(dtype) in kinds for dtype in inputs.data.dtypes)
+    arrays = inputs.data.values() if isinstance(inputs.data, dict) else [inputs.data]
+    return any(each.dtype.kind == "f" for each in arrays)
+
+
+def _moved(inputs: Inputs, kinds: str, rng: np.random.Generator) -> Inputs:
+    """The rows with every float moved by one rounding of float32, up or down.
+
+    ``kinds``: of the columns of a frame that are moved; arrays of integers stay.
+    """
+    data = inputs.data
+    if isinstance(data, pd.DataFrame):
+        changed = data.copy()
+        for position, dtype in enumerate(data.dtypes):
+            if _kind(dtype) in kinds:
+                values = data.iloc[:, position].to_numpy(_float_of(dtype), na_value=np.nan)
+                changed.isetitem(position, _by_one_rounding(values, rng))
+        return Inputs(changed, inputs.origin)
+    if isinstance(data, dict):
+        moved = {key: _by_one_rounding(each, rng) for key, each in data.items()}
+        return Inputs(moved, inputs.origin)
+    return Inputs(_by_one_rounding(data, rng), inputs.origin)
+
+
+def _kind(dtype: Any) -> str:
+    """numpy's letter, of pandas' nullable dtypes too."""
+    return getattr(dtype, "kind", "O")
+
+
+def _float_of(dtype: Any) -> np.dtype:
+    narrow = _kind(dtype) == "f" and getattr(dtype, "itemsize", 8) <= 4
+    return np.dtype(np.float32 if narrow else np.float64)
+
+
+def _by_one_rounding(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    if array.dtype.kind != "f":
+        return array
+    eps = max(np.finfo(np.float32).eps, np.finfo(array.dtype).eps)
+    signs = rng.choice([-eps, eps], array.shape).astype(array.dtype)
+    return array * (1 + signs)
