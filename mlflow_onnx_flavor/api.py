@@ -76,13 +76,15 @@ def check_parity(
     execution_providers: Sequence[ProviderRequest] | None = None,
     *,
     configuration: Configuration | None = None,
+    worst_inputs: str | Path | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> ParityReport:
     """Do source and candidate give the same answers, on every provider and batch size?
 
     ``source`` and ``inputs``: as in `convert`.  ``candidate``: a model URI, a folder with an
     MLmodel file, or an ``.onnx`` file.  ``execution_providers``: names, or dictionaries with name
-    and options; every provider present where None.
+    and options; every provider present where None.  ``worst_inputs``: a folder for the rows that
+    disagree most, as a file that can be given as ``inputs``.
     """
     from mlflow_onnx_flavor import parity
 
@@ -103,6 +105,8 @@ def check_parity(
             batch_sizes=configuration.gates.latency.batch_sizes,
             source_identity=model.identity,
             source_worker=worker,
+            probe_seed=configuration.probes.seed if configuration.probes.enabled else None,
+            worst_inputs=Path(worst_inputs) if worst_inputs is not None else None,
             on_progress=on_progress,
         )
 

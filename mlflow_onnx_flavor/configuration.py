@@ -46,6 +46,9 @@ class ParityGate(Section):
         description="on |candidate - source| / max(|source|, rms); auto: from the"
         " source's own rounding; or one for each output, such as {probabilities: 0.001}",
     )
+    extreme_probes: bool = Field(
+        False, description="whether probes of huge, tiny and infinite numbers must agree as well"
+    )
 
 
 class LatencyGate(Section):
@@ -81,6 +84,11 @@ class Promotion(Section):
     previous_alias: str = Field(
         "previous", min_length=1, description="keeps the version that the alias pointed to before"
     )
+
+
+class ProbeOptions(Section):
+    enabled: bool = Field(True, description="also compare inputs that are made to look for trouble")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="another one makes other probes")
 
 
 class Budget(Section):
@@ -121,5 +129,6 @@ class Configuration(Section):
         description="where the source model runs: current, or recorded (its own, built with uv)",
     )
     conversion: ConversionOptions = ConversionOptions()
+    probes: ProbeOptions = ProbeOptions()
     promotion: Promotion = Promotion()
     budget: Budget = Budget()

@@ -26,7 +26,7 @@ from mlflow.models.evaluation.base import EvaluationResult, ModelEvaluator
 from mlflow_onnx_flavor.configuration import Configuration, ParityGate
 from mlflow_onnx_flavor.errors import ConfigurationError
 from mlflow_onnx_flavor.evidence import OutputParity, ParityReport
-from mlflow_onnx_flavor.gates import judge_parity, tolerance_of, upper_bound
+from mlflow_onnx_flavor.gates import judge_parity, judged, tolerance_of, upper_bound
 
 NAME = "onnx_parity"
 SOURCE, CANDIDATE, CONFIGURATION = "source_model_uri", "candidate_model_uri", "configuration"
@@ -87,20 +87,21 @@ def parity_metrics(report: ParityReport, gate: ParityGate) -> dict[str, float]:
 
     ``disagreement_bound`` is the one-sided upper bound on the true rate at the gate's confidence.
     """
-    outputs = [output for row in report.rows for output in row.outputs]
+    rows = judged(report.rows, gate)
+    outputs = [output for row in rows for output in row.outputs]
     rates = [_disagreements(each, gate) / each.rows for each in outputs]
     bounds = [
         upper_bound(_disagreements(each, gate), each.rows, gate.confidence) for each in outputs
     ]
     errors = [each.max_absolute_error for each in outputs if each.kind == "scores"]
-    unmeasured = sum(row.status != "measured" for row in report.rows)
+    unmeasured = sum(row.status != "measured" for row in rows)
     passed = all(finding.passed for finding in judge_parity(report, gate))
     found = {
         "passed": float(passed),
         "disagreement_rate": max(rates, default=1.0),
         "disagreement_bound": max(bounds, default=1.0),
         "max_absolute_error": max(errors, default=0.0),
-        "form_differences": float(sum(len(row.form_differences) for row in report.rows)),
+        "form_differences": float(sum(len(row.form_differences) for row in rows)),
         "rows_not_measured": float(unmeasured),
     }
     return {f"{NAME}/{name}": float(value) for name, value in found.items()}

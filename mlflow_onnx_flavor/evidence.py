@@ -109,6 +109,30 @@ class FormDifference(Evidence):
     candidate: str
 
 
+class WorstRow(Evidence):
+    """A row that disagrees: its position among the inputs, and where it differs most.
+
+    ``kind``: of the probe; "" of other inputs.  ``error``: scaled; infinite where a label differs,
+    or a NaN or infinity stands on one side only.
+    """
+
+    row: int
+    kind: str
+    output: str
+    error: float
+
+
+class ProbeRecord(Evidence):
+    """The probes that were made: how many rows of each kind the source takes.
+
+    ``seed`` makes them again.  ``cause``: why there are none.
+    """
+
+    seed: int
+    rows: dict[str, int] = {}
+    cause: str = ""
+
+
 Status = Literal["measured", "failed", "crashed", "timed out", "fell back", "skipped"]
 
 
@@ -117,7 +141,7 @@ class ParityRow(Evidence):
 
     candidate: str
     execution_provider: ExecutionProvider
-    inputs: str  # "evaluation data" or "input example"
+    inputs: str  # "evaluation data", "input example", "probes" or "extreme probes"
     batch_size: int
     rows: int
     status: Status
@@ -126,6 +150,7 @@ class ParityRow(Evidence):
     outputs: tuple[OutputParity, ...] = ()
     form_differences: tuple[FormDifference, ...] = ()  # source pyfunc against candidate pyfunc
     placement: dict[str, int] = {}  # execution provider -> nodes that ran there
+    worst: tuple[WorstRow, ...] = ()  # of the rows that disagree, those that differ most
 
 
 class ParityReport(Evidence):
@@ -136,6 +161,7 @@ class ParityReport(Evidence):
     candidates: tuple[ModelIdentity, ...]
     inputs_digest: str
     rows: tuple[ParityRow, ...]
+    probes: ProbeRecord | None = None  # None where none were asked for
     seconds: float
     measuring_seconds: float = 0.0  # of these, in the models' own answers
     environment: Environment

@@ -23,7 +23,7 @@ from mlflow_onnx_flavor.evidence import (
     ParityReport,
     ParityRow,
 )
-from mlflow_onnx_flavor.inputs.batches import EVALUATION_DATA
+from mlflow_onnx_flavor.inputs.batches import EVALUATION_DATA, EXTREME_PROBES, INPUT_EXAMPLE
 from mlflow_onnx_flavor.reporting import figures
 
 # An interval so many times as wide as its distance to the threshold would take the square of that
@@ -140,6 +140,11 @@ def _check_names(report: ParityReport, gate: ParityGate) -> None:
             )
 
 
+def judged(rows: Iterable[ParityRow], gate: ParityGate) -> list[ParityRow]:
+    """Those that the gate speaks of: extreme probes only where it is said so."""
+    return [row for row in rows if gate.extreme_probes or row.inputs != EXTREME_PROBES]
+
+
 def upper_bound(disagreements: int, rows: int, confidence: float) -> float:
     """One-sided upper bound on the true disagreement rate (Clopper and Pearson, 1934)."""
     if rows == 0 or disagreements >= rows:
@@ -215,7 +220,7 @@ def _judge_parity(
 
     if not rows:
         yield finding("parity", None, False, "not measured", "a measurement")
-    for row in rows:
+    for row in judged(rows, gate):
         if row.status != "measured":
             yield finding("parity", row, False, row.status, "a measurement", _why(row))
             continue
@@ -239,7 +244,8 @@ def _agreement(row: ParityRow, gate: ParityGate) -> tuple[bool, str, str, str]:
     limit = gate.max_disagreement_bound
     true_rate, most = figures.apart(bound, bound if limit is None else limit, figures.percent)
     measured = (
-        f"{disagreements:,} of {worst.rows:,} rows differ in {worst.name}{_ties(row)}"
+        f"{disagreements:,} of {worst.rows:,} {_rows_in_words(row)} differ in"
+        f" {worst.name}{_ties(row)}"
         f" (true rate at most {true_rate}, {figures.percent(gate.confidence)} confidence)"
     )
     required = f"at most {figures.percent(gate.max_disagreement_rate)} of rows"
@@ -254,6 +260,11 @@ def _agreement(row: ParityRow, gate: ParityGate) -> tuple[bool, str, str, str]:
             needed = rows_needed(limit, gate.confidence)
             reason = f"not enough evidence: {needed:,} rows without a disagreement would be"
     return passed, measured, required, reason
+
+
+def _rows_in_words(row: ParityRow) -> str:
+    words = {EVALUATION_DATA: "rows", INPUT_EXAMPLE: "example rows"}
+    return words.get(row.inputs, row.inputs)
 
 
 def _ties(row: ParityRow) -> str:

@@ -86,6 +86,20 @@ class SourceModelWorker:
         """What the source's pyfunc answers."""
         return self.call("answer", inputs_path=self.path_of(inputs))
 
+    def probes(self, inputs: Inputs, candidate: Path, seed: int) -> list[tuple[Inputs, list[str]]]:
+        """Inputs that look for trouble in the graph of ``candidate``, and the kind of each row.
+
+        ``candidate``: a model folder or an ``.onnx`` file.
+        """
+        made = self.call(
+            "probe",
+            inputs_path=self.path_of(inputs),
+            candidate_path=candidate,
+            out_path=Path(self._scratch.name) / f"probes-{seed}",
+            seed=seed,
+        )["probes"]
+        return [(Inputs.load(Path(each["path"]), each["origin"]), each["kinds"]) for each in made]
+
     def path_of(self, inputs: Inputs) -> Path:
         """Where the worker finds ``inputs``; written once."""
         digest = inputs.digest()

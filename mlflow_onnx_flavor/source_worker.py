@@ -1,6 +1,7 @@
 """Tasks of a source worker: the only process that imports a source framework or loads its model.
 
     load -> reference, answer, rounding  what the source says, and how sure of it it is
+    load -> probe                        inputs that look for trouble
     load -> plan -> export -> check      a conversion, strategy by strategy
 
 The loaded model is the module's state: a worker holds one source.
@@ -28,6 +29,7 @@ from mlflow_onnx_flavor.parity.precision import arithmetic_of
 from mlflow_onnx_flavor.parity.rounding import merged, own_rounding
 from mlflow_onnx_flavor.parity.tolerance import roundings_of
 from mlflow_onnx_flavor.source_batches import answers_in_batches
+from mlflow_onnx_flavor.source_probes import probes_of
 
 _loaded: dict[str, Any] = {}
 
@@ -95,6 +97,32 @@ def rounding(inputs_paths: list[str]) -> dict[str, Any]:
 
     found = [own_rounding(ask, exactly, Inputs.load(Path(path))) for path in inputs_paths]
     return {name: asdict(each) for name, each in merged(found).items()}
+
+
+def probe(inputs_path: str, candidate_path: str, out_path: str, seed: int) -> dict[str, Any]:
+    """Write the probes that the source takes below ``out_path``.
+
+    ``{"probes": [{"path": file, "origin": "probes" or "extreme probes", "kinds": [of each row]}]}``
+    """
+
+    def ask(some: Inputs) -> dict[str, np.ndarray]:
+        if _source().pyfunc is not None:
+            _source().pyfunc.predict(some.data)
+        return _loaded["framework"].reference_outputs(_source(), some)
+
+    taken = probes_of(Inputs.load(Path(inputs_path)), Path(candidate_path), ask, seed)
+    return {
+        "probes": [
+            {
+                "path": str(
+                    each.inputs.save(Path(out_path) / each.inputs.origin.replace(" ", "_"))
+                ),
+                "origin": each.inputs.origin,
+                "kinds": list(each.kinds),
+            }
+            for each in taken
+        ]
+    }
 
 
 def answer(inputs_path: str) -> dict[str, Any]:

@@ -66,6 +66,12 @@ def build_parser() -> argparse.ArgumentParser:
         compare.add_argument("source", metavar="SOURCE", help="model URI, folder or .onnx file")
         compare.add_argument("candidate", metavar="CANDIDATE", help="as SOURCE")
         _measuring(compare)
+        if name == "parity":
+            compare.add_argument(
+                "--worst-inputs",
+                metavar="DIR",
+                help="write the rows that disagree most there, as a file to give as --data",
+            )
         if name == "latency":
             compare.add_argument("--batch-size", metavar="N", type=int, action="append")
 

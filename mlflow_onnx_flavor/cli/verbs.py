@@ -82,6 +82,7 @@ def parity(arguments: argparse.Namespace) -> int:
             arguments.data,
             arguments.execution_provider and configuration.execution_providers,
             configuration=configuration,
+            worst_inputs=arguments.worst_inputs,
             on_progress=progress.note,
         )
     findings = judge_parity(report, configuration.gates.parity)

@@ -6,13 +6,21 @@ evaluation = read_evaluation_data("eval.parquet", source.signature)
 example = input_example(source)
 """
 
-from mlflow_onnx_flavor.inputs.batches import EVALUATION_DATA, INPUT_EXAMPLE, Inputs
+from mlflow_onnx_flavor.inputs.batches import (
+    EVALUATION_DATA,
+    EXTREME_PROBES,
+    INPUT_EXAMPLE,
+    PROBES,
+    Inputs,
+)
 from mlflow_onnx_flavor.inputs.evaluation import as_inputs, read_evaluation_data
 from mlflow_onnx_flavor.inputs.example import input_example
 
 __all__ = [
     "EVALUATION_DATA",
+    "EXTREME_PROBES",
     "INPUT_EXAMPLE",
+    "PROBES",
     "Inputs",
     "as_inputs",
     "input_example",

@@ -7,6 +7,7 @@ dictionary of numpy arrays; in each the first axis is the batch.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ InputData = pd.DataFrame | np.ndarray | dict[str, np.ndarray]
 
 EVALUATION_DATA = "evaluation data"
 INPUT_EXAMPLE = "input example"
+PROBES = "probes"
+EXTREME_PROBES = "extreme probes"  # such as no service should be asked
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Inputs:
     """Rows to feed a model.
 
     ``data`` is a DataFrame, an array of shape (rows, ...) or a dictionary of such arrays.
-    ``origin`` says where the rows come from: "evaluation data" or "input example".
+    ``origin`` says where the rows come from: "evaluation data", "input example", or "probes".
     """
 
     data: InputData
@@ -52,6 +55,18 @@ class Inputs:
         """All rows once, in consecutive batches of ``size``; the last may be shorter."""
         for start in range(0, self.rows, size):
             yield self.take(slice(start, min(start + size, self.rows)))
+
+    @staticmethod
+    def joined(parts: Sequence[Inputs], origin: str) -> Inputs:
+        """All rows of several, which have the same columns, names and dtypes."""
+        first = parts[0].data
+        if isinstance(first, pd.DataFrame):
+            whole = pd.concat([part.data for part in parts], ignore_index=True)
+            return Inputs(whole.astype(first.dtypes.to_dict()), origin)
+        if isinstance(first, dict):
+            names = {name: np.concatenate([part.data[name] for part in parts]) for name in first}
+            return Inputs(names, origin)
+        return Inputs(np.concatenate([part.data for part in parts]), origin)
 
     def digest(self) -> str:
         """SHA-256 (hex) of names, dtypes, shapes and values."""

@@ -24,7 +24,12 @@ from mlflow_onnx_flavor.errors import (
 from mlflow_onnx_flavor.evidence import ExecutionProvider, ParityRow, Status
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.parity.known_causes import cause_and_remedy, fell_back, remedy_for
-from mlflow_onnx_flavor.parity.matching import compare_all, compare_answers, missing_outputs
+from mlflow_onnx_flavor.parity.matching import (
+    compare_all,
+    compare_answers,
+    missing_outputs,
+    worst_rows,
+)
 from mlflow_onnx_flavor.parity.stopwatch import Stopwatch
 from mlflow_onnx_flavor.parity.ties import SCORES, tied_rows
 from mlflow_onnx_flavor.parity.tolerance import Arithmetic, Roundings, widest
@@ -54,6 +59,7 @@ class Expected:
     answer: Answer | None  # None where the source has no pyfunc, or one that does not answer
     no_answer: str = ""  # why it does not
     roundings: Roundings = field(default_factory=dict)  # its own, by output
+    kinds: tuple[str, ...] = ()  # of each row, where they are probes
 
 
 @dataclass(frozen=True)
@@ -126,10 +132,11 @@ class CandidateProcess:
             if not self._alive():
                 self._open(candidate)  # the one before crashed on other inputs
             outputs = self._run(expected, batch_size, rows)
-            seen |= {
-                "rows": rows,
-                "outputs": compare_all(asked, outputs, opened.arithmetic, expected.roundings),
-            }
+            arithmetic, roundings = opened.arithmetic, expected.roundings
+            tied = tied_rows(asked, outputs, arithmetic, roundings.get(SCORES))
+            parities = compare_all(asked, outputs, arithmetic, roundings)
+            worst = worst_rows(asked, outputs, parities, tied, expected.kinds)
+            seen |= {"rows": rows, "outputs": parities, "worst": worst}
             causes = [missing_outputs(asked, outputs)]
             if with_form and candidate.folder.is_dir():
                 causes.append(expected.no_answer)
@@ -137,16 +144,11 @@ class CandidateProcess:
                     differences, of_answers = compare_answers(
                         expected.answer,
                         self._answer(expected, rows),
-                        opened.arithmetic,
-                        widest(expected.roundings),
-                        tied_rows(
-                            asked, outputs, opened.arithmetic, expected.roundings.get(SCORES)
-                        ),
+                        arithmetic,
+                        widest(roundings),
+                        tied,
                     )
-                    seen |= {
-                        "form_differences": differences,
-                        "outputs": seen["outputs"] + of_answers,
-                    }
+                    seen |= {"form_differences": differences, "outputs": parities + of_answers}
         except OnnxFlavorError as error:
             return self._unmeasured(candidate, expected, batch_size, error, **seen)
         status, cause, remedy = self._explained(candidate, expected, batch_size, seen)

@@ -41,6 +41,21 @@ def compare_outputs(
     return _compare_scores(name, source, candidate, tolerance, rounding)
 
 
+def error_by_row(source: np.ndarray, candidate: np.ndarray) -> np.ndarray:
+    """The largest scaled error of each row, shape (rows,).
+
+    Infinite where a label differs, a NaN or infinity stands in one of the two only, or the shapes
+    differ; 0 for labels that are equal.
+    """
+    source, candidate = np.asarray(source), np.asarray(candidate)
+    if source.shape != candidate.shape:
+        return np.full(_rows(source), np.inf)
+    if _is_label(source) or _is_label(candidate):
+        unequal = _unequal(source, candidate).reshape(_flat(source)).any(axis=1)
+        return np.where(unequal, np.inf, 0.0)
+    return _errors(source, candidate).by_row
+
+
 def scaled_errors(source: np.ndarray, candidate: np.ndarray) -> np.ndarray:
     """`OutputParity`'s scaled error of every element, shape (rows, elements of a row).
 
@@ -123,8 +138,6 @@ def _compare_scores(
     if source.shape != candidate.shape:
         return OutputParity(**common, rows_above=(common["rows"],) * len(ERROR_THRESHOLDS))
     errors = _errors(source, candidate)
-    per_row = errors.scaled.max(axis=1, initial=0.0)
-    per_row[errors.mismatched_rows] = np.inf
     return OutputParity(
         **common,
         max_absolute_error=_largest(errors.absolute),
@@ -133,7 +146,7 @@ def _compare_scores(
         p999_relative_error=_p999(errors.relative),
         scale=errors.scale,
         nonfinite_mismatches=int(errors.mismatched_rows.sum()),
-        rows_above=_rows_above(per_row),
+        rows_above=_rows_above(errors.by_row),
     )
 
 
@@ -149,6 +162,11 @@ class _Errors:
     scaled: np.ndarray
     scale: float
     mismatched_rows: np.ndarray
+
+    @property
+    def by_row(self) -> np.ndarray:
+        largest = self.scaled.max(axis=1, initial=0.0)
+        return np.where(self.mismatched_rows, np.inf, largest)
 
 
 def _errors(source: np.ndarray, candidate: np.ndarray) -> _Errors:

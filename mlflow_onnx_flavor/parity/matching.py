@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from mlflow_onnx_flavor.answers import Answer, compare_forms
-from mlflow_onnx_flavor.evidence import FormDifference, OutputParity
-from mlflow_onnx_flavor.parity.compare import compare_outputs
+from mlflow_onnx_flavor.evidence import FormDifference, OutputParity, WorstRow
+from mlflow_onnx_flavor.parity.compare import compare_outputs, error_by_row
 from mlflow_onnx_flavor.parity.ties import SCORES, tied_rows
 from mlflow_onnx_flavor.parity.tolerance import Arithmetic, Rounding, Roundings
 
 Outputs = Mapping[str, np.ndarray]
 
 NOT_KNOWN: Roundings = {}
+
+# So many rows of each comparison are kept to be looked at.
+_MOST_WORST = 8
 
 
 def compare_all(
@@ -42,6 +45,37 @@ def compare_all(
         )
         for name, array in expected.items()
     )
+
+
+def worst_rows(
+    expected: Outputs,
+    found: Outputs,
+    parities: Sequence[OutputParity],
+    tied: np.ndarray | None,
+    kinds: Sequence[str] = (),
+) -> tuple[WorstRow, ...]:
+    """Of the rows that disagree beyond the automatic tolerance, those that differ most.
+
+    ``parities``: what `compare_all` found.  ``kinds``: of each row, where it is a probe.
+    """
+    paired = pairs(list(expected), list(found))
+    apart: dict[int, WorstRow] = {}
+    for parity in parities:
+        if not parity.disagreements(parity.auto_tolerance) or parity.name not in paired:
+            continue
+        errors = error_by_row(expected[parity.name], found[paired[parity.name]])
+        if parity.kind == "labels" and tied is not None and len(tied) == len(errors):
+            errors = np.where(tied, 0.0, errors)
+        for row in np.flatnonzero(errors > parity.auto_tolerance):
+            known = apart.get(int(row))
+            if known is None or errors[row] > known.error:
+                apart[int(row)] = WorstRow(
+                    row=int(row),
+                    kind=kinds[row] if kinds else "",
+                    output=parity.name,
+                    error=float(errors[row]),
+                )
+    return tuple(sorted(apart.values(), key=lambda each: -each.error)[:_MOST_WORST])
 
 
 def pairs(expected: list[str], found: list[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
@@ -11,14 +12,15 @@ from pathlib import Path
 
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
 from mlflow_onnx_flavor.environment import environment
-from mlflow_onnx_flavor.errors import InvalidDataError, WorkerTaskError
+from mlflow_onnx_flavor.errors import InvalidDataError, OnnxFlavorError, WorkerTaskError
 from mlflow_onnx_flavor.evidence import (
     ExecutionProvider,
     ModelIdentity,
     ParityReport,
     ParityRow,
+    ProbeRecord,
 )
-from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.inputs import EVALUATION_DATA, Inputs
 from mlflow_onnx_flavor.parity.candidate_process import (
     CPU,
     CandidateProcess,
@@ -47,6 +49,8 @@ def measure(
     source_worker: SourceModelWorker | None = None,
     spares: SpareWorkers | None = None,
     timeout_s: float = 600.0,
+    probe_seed: int | None = None,
+    worst_inputs: Path | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> ParityReport:
     """Compare every candidate with the source, on the evaluation data and the example.
@@ -54,7 +58,9 @@ def measure(
     Each output is compared at each of ``batch_sizes``; at the largest, so is what a consumer of
     the pyfunc sees, on the same rows.  ``source_worker``: the source, where it is loaded already;
     it stays open.  ``spares``: processes that are ready already.  ``timeout_s`` is the limit for
-    one candidate's answer to one kind of inputs.
+    one candidate's answer to one kind of inputs.  ``probe_seed``: of probes to compare on as well;
+    none where None.  ``worst_inputs``: a folder to write the rows to that disagree most, as a file
+    that can be given as evaluation data; nothing is written where all agree.
     Raises InvalidDataError where there is no row to compare, and whatever stops the source.
     """
     begun_ns = time.perf_counter_ns()
@@ -75,10 +81,16 @@ def measure(
             for position in order
         }
         processes[order[0]].start()
+        probed, record = _probes(source, given[0], candidates[0], probe_seed)
+        given += [rows for rows, _ in probed]
+        kinds = [()] * (len(given) - len(probed)) + [tuple(each) for _, each in probed]
         loaded_before = source.load_seconds
         with stopwatch.running():
             roundings = roundings_of(roundings_by(source, given))
-            expected = [_ask(source, rows, batch_sizes, roundings) for rows in given]
+            expected = [
+                replace(_ask(source, rows, batch_sizes, roundings), kinds=of_rows)
+                for rows, of_rows in zip(given, kinds, strict=True)
+            ]
         stopwatch.seconds -= source.load_seconds - loaded_before
         rows_on: dict[int, list[ParityRow]] = {}
         for position, following in zip_longest(order, order[1:]):
@@ -92,11 +104,15 @@ def measure(
             processes[position].close()
             if provider.name == CPU:
                 differ_on_cpu |= _differing(rows_on[position])
+        rows = tuple(row for position in sorted(rows_on) for row in rows_on[position])
+        if worst_inputs is not None:
+            _save_worst(rows, given, worst_inputs)
         return ParityReport(
             source=source_identity,
             candidates=tuple(each.identity for each in candidates),
             inputs_digest=given[0].digest(),
-            rows=tuple(row for position in sorted(rows_on) for row in rows_on[position]),
+            rows=rows,
+            probes=record,
             seconds=(time.perf_counter_ns() - begun_ns) / 1e9,
             measuring_seconds=max(stopwatch.seconds, 0.0),
             environment=environment(tuple(source.versions)),
@@ -112,6 +128,31 @@ def _check(given: Sequence[Inputs]) -> None:
     for rows in given:
         if not rows.rows:
             raise InvalidDataError(f"the {rows.origin} has no rows; give at least one")
+
+
+def _probes(
+    source: SourceModelWorker, rows: Inputs, candidate: CandidateFolder, seed: int | None
+) -> tuple[list[tuple[Inputs, list[str]]], ProbeRecord | None]:
+    """Probes with the kind of each row, and the record of them."""
+    if seed is None:
+        return [], None
+    try:
+        probed = source.probes(rows, candidate.folder, seed)
+    except OnnxFlavorError as error:
+        return [], ProbeRecord(seed=seed, cause=one_line(error))
+    counts = Counter(kind for _, kinds in probed for kind in kinds)
+    return probed, ProbeRecord(seed=seed, rows=dict(counts))
+
+
+def _save_worst(rows: Sequence[ParityRow], given: Sequence[Inputs], folder: Path) -> None:
+    """The rows that disagree most, each once, as one file of inputs."""
+    parts = []
+    for inputs in given:
+        found = {each.row for row in rows if row.inputs == inputs.origin for each in row.worst}
+        if found:
+            parts.append(inputs.take(sorted(found)))
+    if parts:
+        Inputs.joined(parts, EVALUATION_DATA).save(folder)
 
 
 def _ask(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor import answers
+from mlflow_onnx_flavor.candidates.folder import graph_file
 from mlflow_onnx_flavor.errors import ExecutionProviderError, UnsupportedModelError
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.parity.precision import arithmetic_of
@@ -33,7 +34,7 @@ def open_candidate(path: str, provider: dict[str, Any]) -> dict[str, Any]:
     except ExecutionProviderUnavailable as error:
         raise ExecutionProviderError(str(error)) from error
     _open.update(session=session, path=Path(path), provider=provider)
-    arithmetic = asdict(arithmetic_of(_graph_file(path)))
+    arithmetic = asdict(arithmetic_of(graph_file(path)))
     return {"placement": session.placement(), "arithmetic": arithmetic}
 
 
@@ -63,19 +64,6 @@ def answer(inputs_path: str, rows: int) -> dict[str, Any]:
     model = mlflow.pyfunc.load_model(str(_open["path"]), model_config=config)
     data = Inputs.load(Path(inputs_path)).take(slice(0, rows)).data
     return answers.describe(model.predict(data))
-
-
-def _graph_file(path: str) -> Path:
-    """The ONNX file of a model folder, as its flavor names it; a bare file is itself."""
-    if Path(path).is_file():
-        return Path(path)
-    from mlflow.models import Model
-
-    from mlflow_onnx_flavor.scoring.model import FLAVOR
-
-    flavors = Model.load(path).flavors
-    entry = flavors.get(FLAVOR) or flavors["onnx"]
-    return Path(path) / entry["data"]
 
 
 def _array(name: str, value: Any) -> np.ndarray:

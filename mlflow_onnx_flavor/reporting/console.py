@@ -10,7 +10,7 @@ from typing import TextIO
 
 from mlflow_onnx_flavor.evidence import LatencyReport, ParityReport
 from mlflow_onnx_flavor.gates import Finding
-from mlflow_onnx_flavor.reporting import figures, headline, tables
+from mlflow_onnx_flavor.reporting import figures, headline, probe_tables, tables
 from mlflow_onnx_flavor.reporting.progress import Progress
 from mlflow_onnx_flavor.reporting.provider_names import ProviderNames, short
 from mlflow_onnx_flavor.reporting.summary import ReleaseSummary, SourceSummary
@@ -40,6 +40,7 @@ def print_summary(
     blocks = (
         Block("Conversion", None, tuple(_conversion_lines(summary))),
         Block(f"Parity with the source{of_candidate}", _parity_table(summary)),
+        Block("Rows that differ most", probe_tables.worst_table(summary, shown)),
         Block("Causes and remedies", None, tuple(_problem_lines(summary))),
         Block(f"Latency{of_candidate}{_interval_title(summary)}", _latency_table(summary)),
         Block(f"Gates{of_candidate}", _gates_table(findings, summary)),
@@ -59,6 +60,7 @@ def print_parity(
         Block(f"Parity with {report.source.uri}", _without_gate(summary)),
         Block("Where the nodes ran", tables.placement_table(summary)),
         Block("Answers of another form", tables.form_table(summary)),
+        Block("Rows that differ most", probe_tables.worst_table(summary, {"candidate"})),
         Block("Causes and remedies", None, tuple(_problem_lines(summary))),
         Block("Gates", _gates_table(findings, summary)),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
-from mlflow_onnx_flavor.reporting import figures, headline, plots, tables
+from mlflow_onnx_flavor.reporting import figures, headline, plots, probe_tables, tables
 from mlflow_onnx_flavor.reporting.plain_text import printable
 from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
 
@@ -63,6 +63,7 @@ def render_html(summary: ReleaseSummary) -> str:
         configuration=_configuration(summary),
         is_link=_is_link,
         tables=tables,
+        probe_tables=probe_tables,
         figures=figures,
     )
 

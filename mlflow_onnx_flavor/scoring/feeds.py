@@ -183,11 +183,19 @@ class Feeder:
 
 
 def inferred_feeds(inputs: list[Any]) -> list[dict[str, Any]]:
-    """Feed entries for a bare ``.onnx`` file, from onnxruntime's description of its inputs."""
-    return [
-        {"name": each.name, "layout": "tensor", "dtype": _OF_ONNX.get(each.type, "float32")}
-        for each in inputs
-    ]
+    """Feed entries for a bare ``.onnx`` file, from onnxruntime's description of its inputs.
+
+    Of several, those of shape (rows, 1) are the columns of a frame.
+    """
+    entries = []
+    for each in inputs:
+        entry = {"name": each.name, "dtype": _OF_ONNX.get(each.type, "float32")}
+        is_column = len(inputs) > 1 and len(each.shape) == 2 and each.shape[1] == 1
+        if is_column:
+            entries.append({**entry, "layout": "column", "columns": [each.name]})
+        else:
+            entries.append({**entry, "layout": "tensor"})
+    return entries
 
 
 def _matrix(frame: pd.DataFrame, each: _Input, positions: Any) -> np.ndarray:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 from mlflow_onnx_flavor import execution_providers, parity
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
 from mlflow_onnx_flavor.configuration import Configuration
@@ -20,6 +23,8 @@ from mlflow_onnx_flavor.steps.records import (
     SourceRecord,
 )
 from mlflow_onnx_flavor.steps.runs import log_record, read_record, step_run
+
+WORST_INPUTS = "worst_inputs"  # the artifact folder of the rows that disagree most
 
 
 def check_parity(
@@ -44,6 +49,7 @@ def check_parity(
     with (
         opened(source.folder, source.framework, configuration, source_worker) as worker,
         step_run("check_parity", parent_run_id) as run,
+        tempfile.TemporaryDirectory(prefix="mlflow-onnx-parity-") as scratch,
     ):
         mlflow.log_params({"optimize_run_id": optimize_run_id})
         report = parity.measure(
@@ -57,8 +63,12 @@ def check_parity(
             source_identity=source.identity,
             source_worker=worker,
             spares=spares,
+            probe_seed=configuration.probes.seed if configuration.probes.enabled else None,
+            worst_inputs=Path(scratch) / WORST_INPUTS,
             on_progress=on_progress,
         )
+        if (Path(scratch) / WORST_INPUTS).is_dir():
+            mlflow.log_artifacts(str(Path(scratch) / WORST_INPUTS), WORST_INPUTS)
         log_record(report, PARITY)
         return run.info.run_id, report
 

@@ -1,0 +1,162 @@
+"""Probes of columns: numbers at the ends of their range and around splits, text never seen."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+# Thresholds by column, in the precision that the graph is given the column in.
+Splits = Mapping[Hashable, np.ndarray]
+
+UNSEEN_TEXTS = ("", " ", "never seen before", "naïve café 東京 🙂", "x" * 300, "0")
+
+_MOST_SPLITS = 200
+_BASES = 3
+
+Made = Iterator[tuple[str, pd.DataFrame, bool]]
+
+
+def frame_probes(frame: pd.DataFrame, splits: Splits, rng: np.random.Generator) -> Made:
+    """Kind, rows and whether they are extreme; every row has the columns and dtypes of ``frame``.
+
+    Where a probe changes one column, the others are those of rows that were given.
+    """
+    given = frame.iloc[rng.permutation(len(frame))[:_BASES]].reset_index(drop=True)
+    for kind, changes, extreme in _changes(frame, splits, rng):
+        rows = [_changed(given, column, values) for column, values in changes]
+        rows = [each for each in rows if each is not None]
+        if rows:
+            yield kind, pd.concat(rows, ignore_index=True).astype(frame.dtypes.to_dict()), extreme
+    yield "columns of different rows", _recombined(frame, rng), False
+    mixed = _between(frame, rng)
+    if mixed is not None:
+        yield "between two rows", mixed, False
+
+
+def _changes(
+    frame: pd.DataFrame, splits: Splits, rng: np.random.Generator
+) -> Iterator[tuple[str, list[tuple[int, Sequence[Any]]], bool]]:
+    """For each kind of probe, the values to put into each column (by position)."""
+    numbers = [at for at in range(frame.shape[1]) if _is_number(frame.dtypes.iloc[at])]
+    texts = [at for at in range(frame.shape[1]) if _is_text(frame.iloc[:, at])]
+    ranges = {at: _range(frame.iloc[:, at]) for at in numbers}
+    around = [
+        (at, _around(splits[frame.columns[at]], rng))
+        for at in numbers
+        if frame.columns[at] in splits
+    ]
+    yield "at a split of a tree", around, False
+    yield "ends of the range", [(at, _ends(*ranges[at])) for at in numbers], False
+    yield "beyond the range", [(at, _beyond(*ranges[at])) for at in numbers], False
+    yield "missing", [(at, [None]) for at in range(frame.shape[1])], False
+    yield "text never seen", [(at, UNSEEN_TEXTS) for at in texts], False
+    yield "every text", [(at, _seen(frame.iloc[:, at])) for at in texts], False
+    yield "extreme numbers", [(at, _extreme(*ranges[at])) for at in numbers], True
+    yield "infinite", [(at, [np.inf, -np.inf]) for at in numbers], True
+
+
+def _changed(given: pd.DataFrame, column: int, values: Sequence[Any]) -> pd.DataFrame | None:
+    """A row for each of ``values`` that the column can hold, the rest of it from ``given``."""
+    dtype = given.dtypes.iloc[column]
+    held = [each for each in (_held(value, dtype) for value in values) if len(each)]
+    if not held:
+        return None
+    rows = given.iloc[np.arange(len(held)) % len(given)].reset_index(drop=True)
+    rows.isetitem(column, pd.concat(held, ignore_index=True))
+    return rows
+
+
+def _held(value: Any, dtype: Any) -> pd.Series:
+    """``value`` as a column of ``dtype``; empty where it cannot be held without a change."""
+    empty = pd.Series([], dtype=dtype)
+    kind = getattr(dtype, "kind", "O")
+    if value is None and (kind in "iub" and isinstance(dtype, np.dtype)):
+        return empty
+    if kind in "iu" and value is not None:
+        if not np.isfinite(value) or value != round(value):
+            return empty
+        value = int(value)
+    try:
+        with np.errstate(over="ignore"):
+            found = pd.Series([value]).astype(dtype)
+    except (TypeError, ValueError, OverflowError):
+        return empty
+    if isinstance(dtype, pd.CategoricalDtype) and value is not None and found.isna().any():
+        return empty
+    return found
+
+
+def _is_number(dtype: Any) -> bool:
+    return pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)
+
+
+def _is_text(column: pd.Series) -> bool:
+    present = column.dropna()
+    return len(present) > 0 and all(isinstance(each, str) for each in present.iloc[:100])
+
+
+def _range(column: pd.Series) -> tuple[float, float]:
+    """The smallest and largest finite number; (0, 1) where there is none."""
+    numbers = column.to_numpy(np.float64, na_value=np.nan)
+    numbers = numbers[np.isfinite(numbers)]
+    return (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 1.0)
+
+
+def _around(splits: np.ndarray, rng: np.random.Generator) -> list[float]:
+    """Each threshold, and the numbers next to it in its own precision."""
+    if len(splits) > _MOST_SPLITS:
+        splits = np.sort(rng.choice(splits, _MOST_SPLITS, replace=False))
+    below, above = np.nextafter(splits, splits.dtype.type(-np.inf)), np.nextafter(splits, np.inf)
+    at_and_next = np.concatenate([splits, below, above.astype(splits.dtype)])
+    # Of a column of whole numbers, those on both sides.
+    whole = np.concatenate([np.floor(splits), np.ceil(splits)])
+    return np.concatenate([at_and_next, whole]).astype(np.float64).tolist()
+
+
+def _ends(low: float, high: float) -> list[float]:
+    return [low, high, *([0.0] if low <= 0 <= high else []), (low + high) / 2]
+
+
+def _beyond(low: float, high: float) -> list[float]:
+    """As far outside as the range is wide, and zero."""
+    width = (high - low) or max(abs(high), 1.0)
+    return [low - width, high + width, 0.0, round(low - width), round(high + width)]
+
+
+def _extreme(low: float, high: float) -> list[float]:
+    """Huge, and smaller than any normal float32."""
+    largest = max(abs(low), abs(high), 1.0)
+    return [1e6 * largest, -1e6 * largest, 1e30, -1e30, 1e-40, -1e-40, 2.0**31, -(2.0**31)]
+
+
+def _seen(column: pd.Series, most: int = 50) -> list[str]:
+    return list(dict.fromkeys(column.dropna()))[:most]
+
+
+def _recombined(frame: pd.DataFrame, rng: np.random.Generator, rows: int = 64) -> pd.DataFrame:
+    """Every column from another row: combinations that were not given."""
+    columns = [
+        frame.iloc[rng.integers(0, len(frame), rows), at].reset_index(drop=True)
+        for at in range(frame.shape[1])
+    ]
+    return pd.concat(columns, axis=1, keys=frame.columns) if columns else frame.iloc[:0]
+
+
+def _between(frame: pd.DataFrame, rng: np.random.Generator, rows: int = 64) -> pd.DataFrame | None:
+    """Somewhere on the line between two rows, in all columns of floats at once."""
+    floats = [
+        at for at in range(frame.shape[1]) if getattr(frame.dtypes.iloc[at], "kind", "") == "f"
+    ]
+    if not floats or len(frame) < 2:
+        return None
+    first, second = (rng.integers(0, len(frame), rows) for _ in range(2))
+    mixed = frame.iloc[first].reset_index(drop=True)
+    share = rng.uniform(0, 1, rows)
+    for at in floats:
+        column = frame.iloc[:, at].to_numpy(np.float64, na_value=np.nan)
+        values = column[first] * (1 - share) + column[second] * share
+        mixed.isetitem(at, pd.Series(values).astype(frame.dtypes.iloc[at]))
+    return mixed

@@ -1,0 +1,53 @@
+"""Tables of the probes that were made, and of the rows that differ most."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from math import isinf
+
+from mlflow_onnx_flavor.reporting import figures
+from mlflow_onnx_flavor.reporting.provider_names import ProviderNames
+from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
+from mlflow_onnx_flavor.reporting.tables import NOTHING, Cell, Table, table
+
+_MOST_OF_A_COMPARISON = 3
+
+
+def probes_table(summary: ReleaseSummary) -> Table:
+    """How many rows of each kind of probe the source takes."""
+    record = summary.parity.probes if summary.parity else None
+    rows = list(record.rows.items()) if record else []
+    return table(["Probes", ">Rows"], ((kind, figures.count(number)) for kind, number in rows))
+
+
+def probes_note(summary: ReleaseSummary) -> str:
+    """Why there are no probes where some were asked for."""
+    record = summary.parity.probes if summary.parity else None
+    return f"no probes were made: {record.cause}" if record and record.cause else ""
+
+
+def worst_table(summary: ReleaseSummary, candidates: Collection[str] | None = None) -> Table:
+    """The rows that differ most, at the largest batch size of each comparison.
+
+    ``candidates``: those to speak of; all where None.
+    """
+    names = ProviderNames(summary)
+    reported = summary.parity.rows if summary.parity else ()
+    largest = max((row.batch_size for row in reported), default=0)
+    return table(
+        ["Candidate", "Execution provider", "Inputs", ">Row", "Kind", "Output", ">Scaled error"],
+        (
+            (
+                row.candidate,
+                names.full(row.execution_provider),
+                row.inputs,
+                figures.count(each.row),
+                each.kind or NOTHING,
+                each.output,
+                Cell("differs" if isinf(each.error) else figures.scientific(each.error), "bad"),
+            )
+            for row in reported
+            if row.batch_size == largest and (candidates is None or row.candidate in candidates)
+            for each in row.worst[:_MOST_OF_A_COMPARISON]
+        ),
+    )

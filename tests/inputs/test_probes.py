@@ -1,0 +1,130 @@
+"""Probes: of every kind, in the form of the rows that were given, the same for the same seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlflow_onnx_flavor.inputs import EXTREME_PROBES, PROBES, Inputs
+from mlflow_onnx_flavor.inputs.probes import make_probes
+
+RNG = np.random.default_rng(0)
+FRAME = pd.DataFrame(
+    {
+        "amount": RNG.normal(100, 10, 40),
+        "small": RNG.normal(size=40).astype(np.float32),
+        "count": RNG.integers(1, 9, 40),
+        "maybe": pd.array([*RNG.integers(1, 9, 39), None], "Int64"),
+        "city": RNG.choice(["Oslo", "Rome"], 40),
+        "grade": pd.Categorical(RNG.choice(["a", "b"], 40)),
+        "open": RNG.choice([True, False], 40),
+    }
+)
+
+
+def by_kind(data, **options):
+    return {probe.kind: probe.inputs for probe in make_probes(Inputs(data), **options)}
+
+
+def test_probes_have_the_columns_and_dtypes_of_the_rows():
+    for kind, probe in by_kind(FRAME).items():
+        assert probe.rows and probe.data.dtypes.to_dict() == FRAME.dtypes.to_dict(), kind
+
+
+def test_the_same_seed_makes_the_same_probes():
+    first, second = (by_kind(FRAME, seed=3) for _ in range(2))
+    assert {k: p.digest() for k, p in first.items()} == {k: p.digest() for k, p in second.items()}
+    other = by_kind(FRAME, seed=4)
+    assert other["between two rows"].digest() != first["between two rows"].digest()
+
+
+def test_numbers_go_to_the_ends_of_their_range_and_beyond():
+    kinds = by_kind(FRAME)
+    ends = kinds["ends of the range"].data
+    assert {FRAME["amount"].min(), FRAME["amount"].max()} <= set(ends["amount"])
+    beyond = kinds["beyond the range"].data
+    assert beyond["amount"].max() > FRAME["amount"].max() and 0.0 in set(beyond["amount"])
+    assert beyond["count"].min() < 1 and beyond["count"].dtype == FRAME["count"].dtype
+
+
+def test_splits_are_met_exactly_and_one_rounding_apart():
+    split = np.array([101.3], np.float32)
+    around = by_kind(FRAME, splits={"amount": split})["at a split of a tree"].data["amount"]
+    wanted = [
+        split,
+        np.nextafter(split, np.float32(-np.inf)),
+        np.nextafter(split, np.float32(np.inf)),
+    ]
+    assert {float(each[0]) for each in wanted} <= set(around)
+    assert "at a split of a tree" not in by_kind(FRAME)
+
+
+def test_text_that_was_never_seen_and_all_that_was():
+    kinds = by_kind(FRAME)
+    cities = set(kinds["text never seen"].data["city"])
+    assert "" in cities and any(not text.isascii() for text in cities)
+    assert {"Oslo", "Rome"} <= set(kinds["every text"].data["city"])
+    assert set(kinds["every text"].data["grade"]) == {"a", "b"}
+
+
+def test_what_may_be_missing_is():
+    missing = by_kind(FRAME)["missing"].data
+    assert missing["amount"].isna().any() and missing["maybe"].isna().any()
+    assert missing["city"].isna().any() and not missing["count"].isna().any()
+
+
+def test_extreme_probes_are_said_to_be():
+    kinds = by_kind(FRAME)
+    assert kinds["infinite"].origin == kinds["extreme numbers"].origin == EXTREME_PROBES
+    assert kinds["beyond the range"].origin == PROBES
+    assert np.isinf(kinds["infinite"].data["amount"]).any()
+
+
+def test_rows_between_two_rows_lie_within_the_range():
+    between = by_kind(FRAME)["between two rows"].data["amount"]
+    assert between.between(FRAME["amount"].min(), FRAME["amount"].max()).all()
+    assert not set(between) <= set(FRAME["amount"])
+
+
+def test_a_matrix_is_probed_column_by_column():
+    matrix = FRAME[["amount", "small"]].to_numpy(np.float32)
+    kinds = by_kind(matrix, splits={0: np.array([99.5], np.float32)})
+    assert 99.5 in kinds["at a split of a tree"].data[:, 0]
+    assert all(probe.data.dtype == np.float32 for probe in kinds.values())
+    assert all(probe.data.shape[1:] == (2,) for probe in kinds.values())
+
+
+def test_tokens_at_the_ends_of_the_vocabulary_and_masks():
+    ids = RNG.integers(5, 90, (6, 12))
+    mask = np.ones((6, 12), np.int64)
+    kinds = by_kind({"input_ids": ids, "attention_mask": mask}, vocabularies={"input_ids": 99})
+    same = kinds["tokens of one kind"].data
+    assert {0, 98} <= set(same["input_ids"].ravel()) and same["attention_mask"].shape[1] == 12
+    masks = kinds["masks all on and almost all off"].data["attention_mask"]
+    assert set(masks.sum(axis=1)) == {1, 12}
+    assert kinds["tokens at random"].data["input_ids"].max() < 99
+
+
+def test_tensors_of_one_value_and_with_holes():
+    images = RNG.uniform(0, 1, (5, 3, 8, 8)).astype(np.float32)
+    kinds = by_kind(images)
+    assert {float(each.min()) for each in kinds["all of one value"].data} >= {0.0}
+    assert np.isnan(kinds["missing and infinite"].data).any()
+    assert kinds["missing and infinite"].origin == EXTREME_PROBES
+    assert all(probe.data.dtype == np.float32 for probe in kinds.values())
+
+
+def test_texts_alone_are_probed():
+    kinds = by_kind(np.array(["a film", "a play"], object))
+    assert "" in kinds["text never seen"].data.tolist()
+
+
+def test_one_row_is_enough():
+    assert by_kind(FRAME[:1])["ends of the range"].rows
+    assert by_kind(np.ones((1, 4, 4), np.float32))["noise"].rows
+
+
+@pytest.mark.parametrize("data", [FRAME, FRAME[["amount"]].to_numpy()])
+def test_each_kind_is_kept_short(data):
+    assert all(probe.rows <= 5 for probe in by_kind(data, rows_per_kind=5).values())

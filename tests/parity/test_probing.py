@@ -1,0 +1,113 @@
+"""Probes find what evaluation data does not; what the source refuses is no probe."""
+
+from __future__ import annotations
+
+import mlflow
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.tree import DecisionTreeRegressor
+
+import mlflow_onnx_flavor
+from mlflow_onnx_flavor import source_worker
+from mlflow_onnx_flavor.configuration import Configuration
+from mlflow_onnx_flavor.gates import judge_parity
+from mlflow_onnx_flavor.inputs import EXTREME_PROBES, PROBES, Inputs
+from tests.frameworks.in_process import converted
+
+RNG = np.random.default_rng(0)
+ROWS = pd.DataFrame({"a": RNG.normal(size=300), "b": RNG.normal(size=300)})
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A saved tree, and the file that it was converted to."""
+    folder = tmp_path_factory.mktemp("tree")
+    model = DecisionTreeRegressor(max_depth=5, random_state=0).fit(ROWS, ROWS["a"] * ROWS["b"])
+    save(model, folder / "source")
+    conversion, _ = converted(
+        folder / "source", "sklearn", Inputs(ROWS[:5]), Inputs(ROWS), folder / "out"
+    )
+    return folder / "source", conversion.path
+
+
+def save(model, folder):
+    mlflow.sklearn.save_model(
+        model,
+        str(folder),
+        signature=mlflow.models.infer_signature(ROWS),
+        input_example=ROWS[:5],
+        serialization_format="cloudpickle",
+        pip_requirements=[],
+    )
+
+
+def with_a_moved_split(file, folder):
+    """The same trees, but for one threshold that is a few roundings off."""
+    proto = onnx.load(str(file))
+    (node,) = (each for each in proto.graph.node if each.op_type.startswith("TreeEnsemble"))
+    (splits,) = (each for each in node.attribute if each.name == "nodes_splits")
+    values = onnx.numpy_helper.to_array(splits.t).copy()
+    values[0] = np.nextafter(np.nextafter(np.float32(values[0]), np.inf), np.inf)
+    splits.t.CopyFrom(onnx.numpy_helper.from_array(values, splits.t.name))
+    onnx.save(proto, str(folder / "moved.onnx"))
+    return folder / "moved.onnx"
+
+
+def test_a_faithful_candidate_agrees_on_every_probe(tree):
+    report = mlflow_onnx_flavor.check_parity(*tree, ROWS, ["CPUExecutionProvider"])
+    assert all(finding.passed for finding in judge_parity(report, Configuration().gates.parity))
+    assert report.probes.rows["at a split of a tree"] > 20
+    assert {row.inputs for row in report.rows} >= {PROBES, EXTREME_PROBES}
+
+
+def test_a_split_that_is_a_rounding_off_is_found_and_replayed(tree, tmp_path):
+    source, faithful = tree
+    moved = with_a_moved_split(faithful, tmp_path)
+    report = mlflow_onnx_flavor.check_parity(
+        source, moved, ROWS, ["CPUExecutionProvider"], worst_inputs=tmp_path / "worst"
+    )
+    on = {row.inputs: row for row in report.rows if row.batch_size == 32}
+    assert on["evaluation data"].outputs[0].disagreements(1e-6) == 0
+    worst = on[PROBES].worst
+    assert worst and {each.kind for each in worst} == {"at a split of a tree"}
+    failed = [
+        each for each in judge_parity(report, Configuration().gates.parity) if not each.passed
+    ]
+    assert failed and all("probes differ" in finding.measured for finding in failed)
+
+    again = mlflow_onnx_flavor.check_parity(
+        source, moved, str(tmp_path / "worst" / "inputs.parquet"), ["CPUExecutionProvider"]
+    )
+    replayed = next(row for row in again.rows if row.inputs == "evaluation data")
+    assert replayed.outputs[0].disagreements(1e-6) == replayed.outputs[0].rows == len(worst)
+
+
+def test_probes_can_be_left_out(tree):
+    configuration = Configuration.model_validate({"probes": {"enabled": False}})
+    report = mlflow_onnx_flavor.check_parity(
+        *tree, ROWS, ["CPUExecutionProvider"], configuration=configuration
+    )
+    assert report.probes is None and PROBES not in {row.inputs for row in report.rows}
+
+
+def test_what_the_source_refuses_is_no_probe(tmp_path):
+    save(LogisticRegression().fit(ROWS, ROWS["a"] > 0), tmp_path / "source")
+    conversion, _ = converted(
+        tmp_path / "source", "sklearn", Inputs(ROWS[:5]), Inputs(ROWS), tmp_path / "out"
+    )
+    rows = str(Inputs(ROWS).save(tmp_path / "rows"))
+    source_worker.load(str(tmp_path / "source"), "sklearn")
+    made = source_worker.probe(rows, str(conversion.path), str(tmp_path / "probes"), 0)["probes"]
+    kinds = {kind for each in made for kind in each["kinds"]}
+    assert "ends of the range" in kinds and not kinds & {"missing", "infinite"}
+
+
+def test_extreme_probes_are_judged_only_where_it_is_asked(tree, tmp_path):
+    source, faithful = tree
+    report = mlflow_onnx_flavor.check_parity(source, faithful, ROWS, ["CPUExecutionProvider"])
+    gate = Configuration().gates.parity
+    judged = judge_parity(report, gate.model_copy(update={"extreme_probes": True}))
+    assert len(judged) == len(judge_parity(report, gate)) + 2
