@@ -122,6 +122,31 @@ class WorstRow(Evidence):
     error: float
 
 
+class Divergence(Evidence):
+    """The first node whose output leaves the tolerance, what it is given being right.
+
+    ``layer``: the source's own name of it, such as "encoder.layers.0.norm1".  Errors are scaled;
+    ``error_before`` is that of what the node is given.  ``reference``: what it was held against.
+    """
+
+    node: str
+    operator: str
+    layer: str
+    output: str
+    error: float
+    error_before: float
+    reference: str
+
+    def __str__(self) -> str:
+        layer = f" of layer {self.layer!r}" if self.layer else ""
+        apart = "differs" if math.isinf(self.error) else f"is {self.error:.1e} off"
+        where = f"{self.operator} node {self.node!r}{layer}"
+        return (
+            f"answers leave the tolerance at {where}, which {apart} where what it is given is"
+            f" {self.error_before:.1e} off, against {self.reference}"
+        )
+
+
 class ProbeRecord(Evidence):
     """The probes that were made: how many rows of each kind the source takes.
 
@@ -151,6 +176,7 @@ class ParityRow(Evidence):
     form_differences: tuple[FormDifference, ...] = ()  # source pyfunc against candidate pyfunc
     placement: dict[str, int] = {}  # execution provider -> nodes that ran there
     worst: tuple[WorstRow, ...] = ()  # of the rows that disagree, those that differ most
+    divergence: Divergence | None = None  # where they begin to, where that could be found
 
 
 class ParityReport(Evidence):

@@ -100,6 +100,15 @@ class SourceModelWorker:
         )["probes"]
         return [(Inputs.load(Path(each["path"]), each["origin"]), each["kinds"]) for each in made]
 
+    def layers(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """What the layers inside the source give on ``inputs``, by its own names for them; nothing
+        where its framework does not tell.
+        """
+        try:
+            return self.call("layers", inputs_path=self.path_of(inputs))["layers"]
+        except WorkerError:
+            return {}
+
     def path_of(self, inputs: Inputs) -> Path:
         """Where the worker finds ``inputs``; written once."""
         digest = inputs.digest()

@@ -125,6 +125,14 @@ def probe(inputs_path: str, candidate_path: str, out_path: str, seed: int) -> di
     }
 
 
+def layers(inputs_path: str) -> dict[str, Any]:
+    """``{"layers": {name: array}}``: what the layers inside the source give, where it tells."""
+    module = _loaded["framework"]
+    if not hasattr(module, "layer_outputs"):
+        return {"layers": {}}
+    return {"layers": module.layer_outputs(_source(), Inputs.load(Path(inputs_path)))}
+
+
 def answer(inputs_path: str) -> dict[str, Any]:
     """What the source's pyfunc answers on all rows, as `answers.describe` gives it."""
     return answers.describe(_source().pyfunc.predict(Inputs.load(Path(inputs_path)).data))

@@ -60,7 +60,8 @@ class Framework(Protocol):
     """One source framework.  A module in this package may itself be the Framework.
 
     It may also have ``in_float64(source)``: a function like `reference_outputs` of the inputs, of
-    the same model computed in float64; None where this model cannot be.
+    the same model computed in float64; None where this model cannot be.  And
+    ``layer_outputs(source, inputs)``: the answers of the layers inside it, by qualified name.
     """
 
     flavor: str  # MLflow's flavor name, such as "sklearn"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.base import LoadedSource, Strategy
-from mlflow_onnx_flavor.frameworks.pytorch_calls import named_outputs
+from mlflow_onnx_flavor.frameworks.pytorch_calls import answers_within, named_outputs
 from mlflow_onnx_flavor.frameworks.pytorch_export import Exporter
 from mlflow_onnx_flavor.frameworks.pytorch_float64 import float64_answers
 from mlflow_onnx_flavor.inputs import Inputs
@@ -54,6 +54,11 @@ def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndar
 def in_float64(source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]] | None:
     """`reference_outputs` of the same model in float64; None where it cannot be had."""
     return float64_answers(source)
+
+
+def layer_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
+    """What each module inside gives, by qualified name, where that is one tensor."""
+    return answers_within(source.native, inputs)
 
 
 def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:

@@ -60,6 +60,30 @@ def answers_of(model: Any, call: Call) -> dict[str, np.ndarray]:
     return {name: _array(tensor) for name, tensor in _named(run(model, call)).items()}
 
 
+def answers_within(model: Any, inputs: Inputs) -> dict[str, np.ndarray]:
+    """What the modules inside ``model`` give, by qualified name; those that give one tensor, and of
+    a module that is called several times the last answer.
+    """
+    import torch
+
+    found: dict[str, np.ndarray] = {}
+
+    def keep(name: str) -> Any:
+        def hook(_module: Any, _given: Any, answer: Any) -> None:
+            if isinstance(answer, torch.Tensor):
+                found[name] = _array(answer)
+
+        return hook
+
+    hooks = [part.register_forward_hook(keep(name)) for name, part in model.named_modules() if name]
+    try:
+        run(model, call_of(model, inputs))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
 def run(model: Any, call: Call) -> Any:
     """What the module returns."""
     import torch

@@ -5,6 +5,7 @@ What fails, crashes, hangs or falls back to the CPU is a row of the report, neve
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from mlflow_onnx_flavor.errors import (
     WorkerTaskError,
     WorkerTimeoutError,
 )
-from mlflow_onnx_flavor.evidence import ExecutionProvider, ParityRow, Status
+from mlflow_onnx_flavor.evidence import Divergence, ExecutionProvider, ParityRow, Status
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.parity.known_causes import cause_and_remedy, fell_back, remedy_for
 from mlflow_onnx_flavor.parity.matching import (
@@ -36,11 +37,16 @@ from mlflow_onnx_flavor.parity.tolerance import Arithmetic, Roundings, widest
 from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.worker import Worker
 
+log = logging.getLogger(__name__)
+
 TASKS = "mlflow_onnx_flavor.parity.tasks"
 CPU = "CPUExecutionProvider"
 
 # One row at a time is for what depends on the batch size; it need not see every row.
 MAX_SINGLE_ROWS = 256
+
+# Where only labels differ: what the values before them may be apart.
+_TOLERANCE_OF_LABELS = 1e-5
 
 # Candidate, kind of inputs and batch size: what rows on different providers have in common.
 RowKey = tuple[str, str, int]
@@ -116,6 +122,37 @@ class CandidateProcess:
             for each in expected
             for size in batch_sizes
         ]
+
+    def locate(
+        self,
+        candidate: CandidateFolder,
+        expected: Expected,
+        row: ParityRow,
+        reference: Mapping[str, Any],
+    ) -> ParityRow:
+        """``row`` with the node where its rows that differ most leave ``reference``, if one is
+        found; as it is where the search fails.
+
+        ``reference``: as `tasks.locate` takes it.
+        """
+        output = next(each for each in row.outputs if each.name == row.worst[0].output)
+        arguments = {
+            "inputs_path": expected.path,
+            "rows": [each.row for each in row.worst],
+            "tolerance": output.auto_tolerance or _TOLERANCE_OF_LABELS,
+            "reference": dict(reference),
+        }
+        try:
+            self._open(candidate)
+            found = self._call("locate", arguments)
+        except OnnxFlavorError:
+            log.info("the node where answers diverge is not found", exc_info=True)
+            return row
+        if found is None:
+            return row
+        divergence = Divergence.model_validate(found)
+        cause = "; ".join(filter(None, [row.cause, str(divergence)]))
+        return row.model_copy(update={"divergence": divergence, "cause": cause})
 
     def _compare(
         self,

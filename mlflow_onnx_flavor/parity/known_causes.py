@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from mlflow_onnx_flavor.evidence import ExecutionProvider, OutputParity, Status
+from mlflow_onnx_flavor.evidence import ExecutionProvider, OutputParity, ParityRow, Status
 
 _CPU = "CPUExecutionProvider"
 _OPENVINO = "OpenVINOExecutionProvider"
@@ -36,6 +36,11 @@ def cause_and_remedy(
 def share_that_differs(outputs: Sequence[OutputParity]) -> float:
     """Of the output that differs most: its rows beyond the automatic tolerance / all its rows."""
     return max((_beyond(output) / max(output.rows, 1) for output in outputs), default=0.0)
+
+
+def share_of(row: ParityRow) -> float:
+    """As `share_that_differs`; 1 where the row was not measured."""
+    return share_that_differs(row.outputs) if row.status == "measured" else 1.0
 
 
 def fell_back(provider: ExecutionProvider) -> tuple[str, str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
+
+import numpy as np
 
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
 from mlflow_onnx_flavor.environment import environment
@@ -29,7 +31,8 @@ from mlflow_onnx_flavor.parity.candidate_process import (
     one_line,
     rows_compared,
 )
-from mlflow_onnx_flavor.parity.known_causes import share_that_differs
+from mlflow_onnx_flavor.parity.known_causes import share_of
+from mlflow_onnx_flavor.parity.locating import reference_for, worth_locating
 from mlflow_onnx_flavor.parity.stopwatch import Stopwatch
 from mlflow_onnx_flavor.parity.tolerance import Roundings, roundings_of
 from mlflow_onnx_flavor.source_process import SourceModelWorker, roundings_by
@@ -93,6 +96,7 @@ def measure(
             ]
         stopwatch.seconds -= source.load_seconds - loaded_before
         rows_on: dict[int, list[ParityRow]] = {}
+        agreeing: CandidateFolder | None = None
         for position, following in zip_longest(order, order[1:]):
             provider = execution_providers[position]
             rows_on[position] = []
@@ -100,7 +104,11 @@ def measure(
                 processes[following].start()
             for candidate in candidates:
                 note(f"comparing {candidate.identity.name} on {provider}")
-                rows_on[position] += processes[position].compare(candidate, expected, batch_sizes)
+                found = processes[position].compare(candidate, expected, batch_sizes)
+                if agreeing is None and all(share_of(row) == 0 for row in found):
+                    agreeing = candidate
+                search = _Search(candidate, agreeing, expected, source, differ_on_cpu)
+                rows_on[position] += search.located(processes[position], found)
             processes[position].close()
             if provider.name == CPU:
                 differ_on_cpu |= _differing(rows_on[position])
@@ -117,6 +125,37 @@ def measure(
             measuring_seconds=max(stopwatch.seconds, 0.0),
             environment=environment(tuple(source.versions)),
         )
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Finds the node where a candidate begins to differ.
+
+    ``agreeing``: a candidate that does not, where there is one.
+    """
+
+    candidate: CandidateFolder
+    agreeing: CandidateFolder | None
+    expected: Sequence[Expected]
+    source: SourceModelWorker
+    differ_on_cpu: Mapping[RowKey, float]
+
+    def located(self, process: CandidateProcess, rows: list[ParityRow]) -> list[ParityRow]:
+        """``rows``, one of them with its divergence where the candidate differs."""
+        row = worth_locating(rows)
+        if row is None:
+            return rows
+        expected = next(each for each in self.expected if each.inputs.origin == row.inputs)
+        on_cpu = self.differ_on_cpu.get((row.candidate, row.inputs, row.batch_size))
+
+        def layers() -> Mapping[str, np.ndarray]:
+            return self.source.layers(expected.inputs.take([each.row for each in row.worst]))
+
+        reference = reference_for(row, self.candidate, self.agreeing, on_cpu == 0, layers)
+        if reference is None:
+            return rows
+        located = process.locate(self.candidate, expected, row, reference)
+        return [located if each is row else each for each in rows]
 
 
 def _check(given: Sequence[Inputs]) -> None:
@@ -180,7 +219,7 @@ def _cpu_first(providers: Sequence[ExecutionProvider]) -> list[int]:
 def _differing(rows: Sequence[ParityRow]) -> dict[RowKey, float]:
     """The share of rows that differ, of what was measured."""
     return {
-        (row.candidate, row.inputs, row.batch_size): share_that_differs(row.outputs)
+        (row.candidate, row.inputs, row.batch_size): share_of(row)
         for row in rows
         if row.status == "measured"
     }

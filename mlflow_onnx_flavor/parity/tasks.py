@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,14 @@ from mlflow_onnx_flavor import answers
 from mlflow_onnx_flavor.candidates.folder import graph_file
 from mlflow_onnx_flavor.errors import ExecutionProviderError, UnsupportedModelError
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.parity.divergence import (
+    ExposedGraph,
+    first_divergence,
+    known_of_layers,
+)
 from mlflow_onnx_flavor.parity.precision import arithmetic_of
+
+_CPU = "CPUExecutionProvider"
 
 _open: dict[str, Any] = {}
 
@@ -54,6 +61,33 @@ def run(inputs_path: str, batch_size: int, rows: int) -> dict[str, Any]:
             # An output without a row per input row stays as it is.
             parts.setdefault(name, []).append(array[:wanted] if len(array) == batch_size else array)
     return {"outputs": {name: _joined(name, arrays) for name, arrays in parts.items()}}
+
+
+def locate(
+    inputs_path: str, rows: list[int], tolerance: float, reference: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Where the open candidate leaves ``reference`` on some rows: a `Divergence` (JSON), or None.
+
+    ``reference``: ``{"what": words}`` with "path", a file with values of the same names, run on the
+    CPU; or with "layers", what the source's layers gave on these rows, by name.
+    """
+    inputs = Inputs.load(Path(inputs_path)).take(rows)
+    feeds = _open["session"].feeds(inputs.data)
+    file = graph_file(_open["path"])
+    graph = ExposedGraph(file, _opener(_open["provider"]), feeds)
+    if "layers" in reference:
+        known: Any = known_of_layers(graph, reference["layers"], reference["what"])
+    else:
+        other = graph_file(reference["path"])
+        known = ExposedGraph(other, _opener({"name": _CPU}), feeds, reference["what"])
+    found = first_divergence(graph, known, tolerance)
+    return None if found is None else found.model_dump(mode="json")
+
+
+def _opener(provider: dict[str, Any]) -> Callable[[str], Any]:
+    from mlflow_onnx_flavor.scoring.opening import open_session
+
+    return lambda file: open_session(file, [provider], {})
 
 
 def answer(inputs_path: str, rows: int) -> dict[str, Any]:

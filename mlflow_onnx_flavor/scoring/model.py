@@ -60,6 +60,10 @@ class ScoringSession:
             raise ValueError(f"no output {unknown[0]!r}; the model has {self.output_names}")
         return dict(zip(names, self.session.run(names, self._feeder.feeds(data)), strict=True))
 
+    def feeds(self, data: Any) -> dict[str, np.ndarray]:
+        """The graph's inputs by name, as ``data`` gives them."""
+        return self._feeder.feeds(data)
+
     def placement(self) -> dict[str, int]:
         """Nodes by the provider that runs them; for a session opened with ``record_placement``."""
         return placement_of(self.session)

@@ -1,0 +1,199 @@
+"""The first node of a graph whose answer leaves the tolerance, found by narrowing down.
+
+The values between the inputs and the outputs are exposed a few at a time and held against a
+reference: the same file on another provider, another file with values of the same names, or the
+source's own layers.  So few sessions are made, and no more than a few values are held at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from mlflow_onnx_flavor.evidence import Divergence
+from mlflow_onnx_flavor.parity.compare import error_by_row
+
+# So many values are looked at in one session.
+_AT_ONCE = 16
+
+Values = Mapping[str, np.ndarray]
+
+
+class Reference(Protocol):
+    """Knows what some values of the graph should be."""
+
+    what: str  # in words, for the report
+    names: Sequence[str]  # of the values that it knows
+
+    def values(self, names: Sequence[str]) -> Values: ...
+
+
+@dataclass(frozen=True)
+class Known:
+    """Values that were computed already."""
+
+    what: str
+    arrays: Values
+
+    @property
+    def names(self) -> Sequence[str]:
+        return list(self.arrays)
+
+    def values(self, names: Sequence[str]) -> Values:
+        return {name: self.arrays[name] for name in names}
+
+
+def known_of_layers(graph: ExposedGraph, layers: Values, what: str) -> Known:
+    """What the source's layers gave, under the names of the values that they became.
+
+    ``layers``: by the source's own names.  The last value of a layer's nodes is its answer, where
+    it has the shape of it; others are left out.
+    """
+    last: dict[str, str] = {}
+    for node in graph.model.graph.node:
+        for layer in _scopes(node):
+            last[layer] = node.output[0]
+    named = {layer: value for layer, value in last.items() if layer in layers}
+    shapes = {name: np.shape(array) for name, array in graph.values(list(named.values())).items()}
+    return Known(
+        what,
+        {
+            value: layers[layer]
+            for layer, value in named.items()
+            if shapes[value] == np.shape(layers[layer])
+        },
+    )
+
+
+class ExposedGraph:
+    """A graph whose inner values can be asked for, on one provider.
+
+    ``open_session``: from a file to an onnxruntime session.  ``feeds``: what it runs on.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        open_session: Callable[[str], Any],
+        feeds: Values,
+        what: str = "",
+    ):
+        import onnx
+
+        self.model = onnx.load(str(file))
+        self.what, self._open, self._feeds = what, open_session, feeds
+        self.names = [name for node in self.model.graph.node for name in node.output if name]
+
+    def values(self, names: Sequence[str]) -> Values:
+        """The arrays of the values ``names``."""
+        import onnx
+
+        exposed = onnx.ModelProto()
+        exposed.CopyFrom(self.model)
+        already = {each.name for each in exposed.graph.output}
+        wanted = [onnx.ValueInfoProto(name=name) for name in names if name not in already]
+        exposed.graph.output.extend(wanted)
+        with tempfile.TemporaryDirectory(prefix="mlflow-onnx-exposed-") as folder:
+            file = f"{folder}/exposed.onnx"
+            onnx.save(exposed, file)
+            session = self._open(file)
+            found = session.run(list(names), dict(self._feeds))
+        return dict(zip(names, found, strict=True))
+
+
+def first_divergence(
+    graph: ExposedGraph, reference: Reference, tolerance: float
+) -> Divergence | None:
+    """The node where ``graph`` leaves ``reference`` by more than ``tolerance`` (a scaled error).
+
+    None where no value that both know does, or none but the graph's inputs is known to both.
+    """
+    known = set(reference.names)
+    shared = [name for name in graph.names if name in known]
+    errors = _Errors(graph, reference)
+    low, high = 0, len(shared)  # what lies before `low` agrees; the first that does not is sought
+    found: str | None = None
+    while low < high:
+        places = sorted({int(at) for at in np.linspace(low, high - 1, _AT_ONCE)})
+        seen = errors.of([shared[at] for at in places])
+        wrong = next((at for at in places if seen[shared[at]] > tolerance), None)
+        if wrong is None:
+            break
+        found = shared[wrong]
+        agreeing = [at for at in places if at < wrong]
+        low, high = (agreeing[-1] + 1 if agreeing else low), wrong
+    if found is None:
+        return None
+    found = _origin(graph, errors, found, known, tolerance)
+    node = next(node for node in graph.model.graph.node if found in node.output)
+    return Divergence(
+        node=node.name or found,
+        operator=node.op_type,
+        layer=layer_of(node),
+        output=found,
+        error=errors.of([found])[found],
+        error_before=max(errors.of(_inputs(node, known)).values(), default=0.0),
+        reference=reference.what,
+    )
+
+
+def _origin(
+    graph: ExposedGraph, errors: _Errors, found: str, known: set[str], tolerance: float
+) -> str:
+    """Follow ``found`` back while a value that it is made of is wrong already."""
+    makers = {name: node for node in graph.model.graph.node for name in node.output}
+    while True:
+        before = _inputs(makers[found], known & set(makers))
+        wrong = [name for name, error in errors.of(before).items() if error > tolerance]
+        if not wrong:
+            return found
+        found = wrong[0]
+
+
+def _inputs(node: Any, known: set[str]) -> list[str]:
+    return [name for name in node.input if name in known]
+
+
+class _Errors:
+    """The largest scaled error of values, each computed once."""
+
+    def __init__(self, graph: ExposedGraph, reference: Reference):
+        self._graph, self._reference = graph, reference
+        self._seen: dict[str, float] = {}
+
+    def of(self, names: Sequence[str]) -> dict[str, float]:
+        new = [name for name in names if name not in self._seen]
+        if new:
+            found, wanted = self._graph.values(new), self._reference.values(new)
+            for name in new:
+                self._seen[name] = _error(wanted[name], found[name])
+        return {name: self._seen[name] for name in names}
+
+
+def _error(wanted: Any, found: Any) -> float:
+    wanted, found = np.asarray(wanted), np.asarray(found)
+    if wanted.size == 0 or wanted.shape != found.shape:
+        return float("inf") if wanted.shape != found.shape else 0.0
+    return float(error_by_row(np.atleast_1d(wanted), np.atleast_1d(found)).max())
+
+
+def layer_of(node: Any) -> str:
+    """The source's own name of the layer that a node was made from; "" where nothing says it.
+
+    PyTorch's exporter keeps it in the node's metadata, tf2onnx in the node's name.
+    """
+    scopes = _scopes(node)
+    return scopes[-1] if scopes else node.name.rpartition("/")[0]
+
+
+def _scopes(node: Any) -> list[str]:
+    """The qualified names of the PyTorch modules that a node belongs to, the innermost last."""
+    metadata = {each.key: each.value for each in node.metadata_props}
+    scopes = ast.literal_eval(metadata.get("pkg.torch.onnx.name_scopes", "[]"))
+    return [name for name in scopes[:-1] if name]

@@ -1,0 +1,55 @@
+"""Which rows of a report to look into, and what to hold the candidate against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlflow_onnx_flavor.candidates.folder import CandidateFolder, graph_file
+from mlflow_onnx_flavor.evidence import ParityRow
+from mlflow_onnx_flavor.inputs import EXTREME_PROBES
+from mlflow_onnx_flavor.onnx_structure import read_structure
+
+# Beyond so many bytes a file is not read again to expose its inner values.
+_MOST_BYTES = 500_000_000
+
+Layers = Callable[[], Mapping[str, Any]]
+
+
+def worth_locating(rows: Sequence[ParityRow]) -> ParityRow | None:
+    """The first row of one candidate on one provider whose answers differ."""
+    for row in sorted(rows, key=lambda row: -row.batch_size):
+        if row.status == "measured" and row.worst and row.inputs != EXTREME_PROBES:
+            return row
+    return None
+
+
+def reference_for(
+    row: ParityRow,
+    candidate: CandidateFolder,
+    agreeing: CandidateFolder | None,
+    agrees_on_cpu: bool,
+    layers: Layers,
+) -> dict[str, Any] | None:
+    """What `tasks.locate` can hold ``candidate`` against; None where there is nothing.
+
+    ``agreeing``: a candidate that agrees with the source.  ``agrees_on_cpu``: whether this one does
+    there.  ``layers``: asks the source for the answers of its layers on the rows that differ.
+    """
+    file = graph_file(candidate.folder)
+    if file.stat().st_size > _MOST_BYTES or _is_quantized(file):
+        return None
+    if agrees_on_cpu:
+        return {"what": "the same file on the CPU", "path": str(candidate.folder)}
+    if agreeing is not None and agreeing.identity.name != candidate.identity.name:
+        what = f"candidate {agreeing.identity.name}"
+        return {"what": what, "path": str(agreeing.folder)}
+    found = layers()
+    return {"what": "the source's layers", "layers": found} if found else None
+
+
+def _is_quantized(file: Path) -> bool:
+    """Whether the graph computes in integers by design: then every such node differs."""
+    kinds = {node.op_type for node in read_structure(file).graph.node}
+    return bool(kinds & {"DynamicQuantizeLinear", "MatMulInteger", "QuantizeLinear", "QLinearConv"})
