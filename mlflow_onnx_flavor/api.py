@@ -25,6 +25,7 @@ from mlflow_onnx_flavor.evidence import (
     ParityReport,
 )
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example, read_evaluation_data
+from mlflow_onnx_flavor.inputs.streams import large_data
 from mlflow_onnx_flavor.live_models import save_live_model
 from mlflow_onnx_flavor.source_environment import SourceEnv, interpreter
 from mlflow_onnx_flavor.source_process import started
@@ -77,6 +78,7 @@ def check_parity(
     *,
     configuration: Configuration | None = None,
     worst_inputs: str | Path | None = None,
+    resume: str | Path | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> ParityReport:
     """Do source and candidate give the same answers, on every provider and batch size?
@@ -84,7 +86,9 @@ def check_parity(
     ``source`` and ``inputs``: as in `convert`.  ``candidate``: a model URI, a folder with an
     MLmodel file, or an ``.onnx`` file.  ``execution_providers``: names, or dictionaries with name
     and options; every provider present where None.  ``worst_inputs``: a folder for the rows that
-    disagree most, as a file that can be given as ``inputs``.
+    disagree most, as a file that can be given as ``inputs``.  A Parquet, Arrow or CSV file of more
+    than 200,000 rows is read and compared in batches; ``resume``: a file that keeps how far that
+    came, so that the same call goes on there after it was stopped.
     """
     from mlflow_onnx_flavor import parity
 
@@ -94,7 +98,8 @@ def check_parity(
         _resolved(source, inputs, configuration.source_env) as model,
         started(model.folder, model.framework, configuration) as worker,
     ):
-        evaluation, example = _rows(model, inputs)
+        more = large_data(inputs, model.signature)
+        evaluation, example = _rows(model, next(more.batches()) if more else inputs)
         return parity.measure(
             model.folder,
             model.framework,
@@ -107,6 +112,8 @@ def check_parity(
             source_worker=worker,
             probe_seed=configuration.probes.seed if configuration.probes.enabled else None,
             worst_inputs=Path(worst_inputs) if worst_inputs is not None else None,
+            more=more,
+            resume=Path(resume) if resume is not None else None,
             on_progress=on_progress,
         )
 

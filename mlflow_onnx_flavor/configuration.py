@@ -34,6 +34,9 @@ class ParityGate(Section):
     max_disagreement_rate: Fraction = Field(
         0.001, description="share of evaluation rows that may disagree with the source"
     )
+    max_probe_disagreement_rate: Fraction = Field(
+        0.0, description="the same of probes, each of which stands for a part of the model"
+    )
     confidence: Confidence = Field(
         0.95, description="confidence of the upper bound on the true disagreement rate"
     )

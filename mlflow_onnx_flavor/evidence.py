@@ -80,6 +80,9 @@ class OutputParity(Evidence):
     auto_tolerance: float = 0.0  # on the scaled error, never from the difference that is judged
     tolerance_from: Literal["dtypes", "reductions", "perturbation", "float64"] = "dtypes"
     source_rounding: float = 0.0  # the source's own, as a scaled error; 0: not known
+    max_divergence: float | None = None  # of probabilities: Jensen-Shannon, nats
+    max_confidence_shift: float | None = None  # of the probability of the class the source chose
+    min_cosine: float | None = None  # of embeddings
     label_disagreements: int = 0
     label_ties: int = 0
     nonfinite_mismatches: int = 0  # rows whose NaN or infinity stands in one of the two only

@@ -23,7 +23,12 @@ from mlflow_onnx_flavor.evidence import (
     ParityReport,
     ParityRow,
 )
-from mlflow_onnx_flavor.inputs.batches import EVALUATION_DATA, EXTREME_PROBES, INPUT_EXAMPLE
+from mlflow_onnx_flavor.inputs.batches import (
+    EVALUATION_DATA,
+    EXTREME_PROBES,
+    INPUT_EXAMPLE,
+    is_probe,
+)
 from mlflow_onnx_flavor.reporting import figures
 
 # An interval so many times as wide as its distance to the threshold would take the square of that
@@ -248,10 +253,12 @@ def _agreement(row: ParityRow, gate: ParityGate) -> tuple[bool, str, str, str]:
         f" {worst.name}{_ties(row)}"
         f" (true rate at most {true_rate}, {figures.percent(gate.confidence)} confidence)"
     )
-    required = f"at most {figures.percent(gate.max_disagreement_rate)} of rows"
+    probes = is_probe(row.inputs)
+    rate = gate.max_probe_disagreement_rate if probes else gate.max_disagreement_rate
+    required = f"at most {figures.percent(rate)} of {'probes' if probes else 'rows'}"
     if worst.kind == "scores":
         required += f" beyond {figures.scientific(tolerance)}"
-    passed = disagreements <= gate.max_disagreement_rate * worst.rows
+    passed = disagreements <= rate * worst.rows
     reason = "" if passed else _why_different(row, worst)
     if limit is not None and row.inputs == EVALUATION_DATA:
         required += f", true rate at most {most}"

@@ -1,8 +1,13 @@
-"""Probes that the source takes: what it refuses is none, what it gives no number for is extreme."""
+"""Probes that the source takes.
+
+What it refuses is no probe.  What it gives no number for, or another answer when the inputs are
+moved by one rounding, is an extreme one: no candidate can be held to that.
+"""
 
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +18,12 @@ import pandas as pd
 
 from mlflow_onnx_flavor.candidates.folder import feeds_of, graph_file
 from mlflow_onnx_flavor.inputs import EXTREME_PROBES, PROBES, Inputs
-from mlflow_onnx_flavor.inputs.probes import Probe, make_probes
-from mlflow_onnx_flavor.parity.graph_facts import GraphFacts, graph_facts
+from mlflow_onnx_flavor.inputs.probes import AT_A_SPLIT, Probe, jump_probes, make_probes
+from mlflow_onnx_flavor.inputs.size_probes import Axis, size_probes
+from mlflow_onnx_flavor.inputs.split_probes import ColumnSplit
+from mlflow_onnx_flavor.parity.compare import error_by_row
+from mlflow_onnx_flavor.parity.graph_facts import GraphColumn, GraphFacts, graph_facts
+from mlflow_onnx_flavor.parity.rounding import JUMP, moved
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +50,12 @@ def probes_of(inputs: Inputs, candidate: Path, ask: Ask, seed: int) -> list[Take
         vocabularies=_vocabularies(facts, feeds),
         seed=seed,
     )
+    made += _beside_jumps(inputs, ask, seed)
     parts: dict[str, list[tuple[str, Inputs]]] = {PROBES: [], EXTREME_PROBES: []}
     for probe in made:
         for origin, rows in _taken(probe, ask):
             parts[origin].append((probe.kind, rows))
-    return [
+    joined = [
         Taken(
             Inputs.joined([rows for _, rows in some], origin),
             tuple(kind for kind, rows in some for _ in range(rows.rows)),
@@ -53,6 +63,32 @@ def probes_of(inputs: Inputs, candidate: Path, ask: Ask, seed: int) -> list[Take
         for origin, some in parts.items()
         if some
     ]
+    return joined + [
+        Taken(rows, (rows.origin,) * rows.rows)
+        for rows in size_probes(inputs.data, _axes(facts, feeds))
+        if _all_answered(rows, ask)
+    ]
+
+
+def _beside_jumps(inputs: Inputs, ask: Ask, seed: int) -> list[Probe]:
+    """Found on the source alone: by its outputs of floats, by its labels where it has no other."""
+
+    def scores(some: Inputs) -> np.ndarray:
+        outputs = [np.asarray(each).reshape(some.rows, -1) for each in ask(some).values()]
+        floats = [each for each in outputs if each.dtype.kind == "f"]
+        numbers = floats or [_numbered(each) for each in outputs]
+        return np.nan_to_num(np.concatenate(numbers, axis=1).astype(np.float64))
+
+    try:
+        return jump_probes(inputs, scores, seed)
+    except Exception:  # a source that does not take a value between those that were given
+        log.info("no search for jumps", exc_info=True)
+        return []
+
+
+def _numbered(labels: np.ndarray) -> np.ndarray:
+    """Labels as numbers that tell equal from unequal, the same ones in every call."""
+    return np.vectorize(lambda label: zlib.crc32(str(label).encode()) % 1_000_003)(labels)
 
 
 def _taken(probe: Probe, ask: Ask) -> list[tuple[str, Inputs]]:
@@ -61,10 +97,12 @@ def _taken(probe: Probe, ask: Ask) -> list[tuple[str, Inputs]]:
     if not answered:
         return []
     rows = Inputs.joined([part for part, _ in answered], probe.inputs.origin)
-    finite = np.concatenate([_finite(answer, part.rows) for part, answer in answered])
     if probe.inputs.origin == EXTREME_PROBES:
         return [(EXTREME_PROBES, rows)]
-    split = [(PROBES, rows.take(finite)), (EXTREME_PROBES, rows.take(~finite))]
+    sure = np.concatenate([_finite(answer, part.rows) for part, answer in answered])
+    if probe.kind != AT_A_SPLIT:
+        sure &= np.concatenate([_steady(answer, part, ask) for part, answer in answered])
+    split = [(PROBES, rows.take(sure)), (EXTREME_PROBES, rows.take(~sure))]
     return [(origin, some) for origin, some in split if some.rows]
 
 
@@ -79,6 +117,10 @@ def _answered(inputs: Inputs, ask: Ask) -> list[tuple[Inputs, Mapping[str, np.nd
     return [each for row in inputs.batches(1) for each in _answered(row, ask)]
 
 
+def _all_answered(inputs: Inputs, ask: Ask) -> bool:
+    return sum(part.rows for part, _ in _answered(inputs, ask)) == inputs.rows
+
+
 def _finite(outputs: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
     """Which rows have no NaN and no infinity among the scores."""
     found = np.ones(rows, bool)
@@ -88,24 +130,51 @@ def _finite(outputs: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
     return found
 
 
+def _steady(outputs: Mapping[str, np.ndarray], inputs: Inputs, ask: Ask) -> np.ndarray:
+    """Which rows are answered the same when their floats are moved by one rounding of float32."""
+    try:
+        again = ask(moved(inputs, "f", seed=0))
+    except Exception:  # a value that is none once it is moved: as it stands, it is taken
+        log.info("a probe is refused when it is moved", exc_info=True)
+        return np.ones(inputs.rows, bool)
+    found = np.ones(inputs.rows, bool)
+    for name, array in outputs.items():
+        if np.ndim(array) and len(array) == inputs.rows:
+            found &= error_by_row(array, again[name]) <= JUMP
+    return found
+
+
 def _splits(
     facts: GraphFacts, feeds: Sequence[Mapping[str, Any]], inputs: Inputs
-) -> dict[Hashable, np.ndarray]:
+) -> list[ColumnSplit]:
     """The splits of trees by column of the inputs, in the precision of the graph's input."""
     by_name = {feed["name"]: feed for feed in feeds}
     singles = [feed["name"] for feed in feeds if feed["layout"] == "column"]
-    found: dict[Hashable, np.ndarray] = {}
-    for (name, position), values in facts.splits.items():
+
+    def place(column: GraphColumn) -> tuple[Hashable | None, np.dtype]:
+        name, position = column
         feed = by_name.get(name, {"layout": "tensor", "dtype": "float32"})
         dtype = np.dtype(feed["dtype"])
         at = singles.index(name) if feed["layout"] == "column" else position
         if isinstance(inputs.data, pd.DataFrame):
-            column = _column(inputs.data, feed.get("columns", ()), position, at)
+            found = _column(inputs.data, feed.get("columns", ()), position, at)
         else:
-            column = at
-        if column is not None:
-            found[column] = values.astype(dtype if dtype.kind == "f" else np.float64)
-    return found
+            found = at
+        return found, dtype if dtype.kind == "f" else np.dtype(np.float64)
+
+    places = {
+        column: place(column) for split in facts.splits for column in (split.column, *split.way)
+    }
+    return [
+        ColumnSplit(
+            column=places[split.column][0],
+            threshold=split.threshold,
+            way={places[column][0]: each for column, each in split.way.items()},
+            dtype=places[split.column][1],
+        )
+        for split in facts.splits
+        if places[split.column][0] is not None
+    ]
 
 
 def _column(frame: pd.DataFrame, columns: Sequence[str], position: int, at: int) -> Hashable | None:
@@ -114,6 +183,12 @@ def _column(frame: pd.DataFrame, columns: Sequence[str], position: int, at: int)
     if position < len(columns):
         return by_text.get(columns[position])
     return frame.columns[at] if at < frame.shape[1] else None
+
+
+def _axes(facts: GraphFacts, feeds: Sequence[Mapping[str, Any]]) -> list[list[Axis]]:
+    """The open axes of the graph's inputs, by the names that the source has for them."""
+    keys = {feed["name"]: feed.get("key", "") for feed in feeds if feed["layout"] == "tensor"}
+    return [[(keys.get(name, name), axis) for name, axis in group] for group in facts.axes]
 
 
 def _vocabularies(facts: GraphFacts, feeds: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -72,6 +72,11 @@ def build_parser() -> argparse.ArgumentParser:
                 metavar="DIR",
                 help="write the rows that disagree most there, as a file to give as --data",
             )
+            compare.add_argument(
+                "--resume",
+                metavar="FILE",
+                help="of large data: keeps how far it came, and goes on there",
+            )
         if name == "latency":
             compare.add_argument("--batch-size", metavar="N", type=int, action="append")
 

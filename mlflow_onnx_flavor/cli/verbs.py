@@ -83,6 +83,7 @@ def parity(arguments: argparse.Namespace) -> int:
             arguments.execution_provider and configuration.execution_providers,
             configuration=configuration,
             worst_inputs=arguments.worst_inputs,
+            resume=arguments.resume,
             on_progress=progress.note,
         )
     findings = judge_parity(report, configuration.gates.parity)

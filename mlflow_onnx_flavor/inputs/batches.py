@@ -22,6 +22,15 @@ PROBES = "probes"
 EXTREME_PROBES = "extreme probes"  # such as no service should be asked
 
 
+def probes_of_size(size: int) -> str:
+    """The origin of probes of another size along an axis."""
+    return f"{PROBES} of size {size}"
+
+
+def is_probe(origin: str) -> bool:
+    return origin.startswith(PROBES) or origin == EXTREME_PROBES
+
+
 @dataclass(frozen=True)
 class Inputs:
     """Rows to feed a model.

@@ -24,8 +24,8 @@ def read_evaluation_data(location: str, signature: ModelSignature | None) -> Inp
     Raises InvalidDataError naming the column: missing, too many, or of a type that the signature
     does not take.  Without a signature the data is taken as it is.
     """
-    path = _local(location)
-    return as_inputs(read_table(path, _text_columns(signature)), signature, what=path.name)
+    path = local_file(location)
+    return as_inputs(read_table(path, text_columns(signature)), signature, what=path.name)
 
 
 def as_inputs(data: Any, signature: ModelSignature | None, what: str = "the data") -> Inputs:
@@ -44,7 +44,7 @@ def as_inputs(data: Any, signature: ModelSignature | None, what: str = "the data
     return Inputs(_as_frame(table, schema, what), EVALUATION_DATA)
 
 
-def _local(location: str) -> Path:
+def local_file(location: str) -> Path:
     path = Path(location.removeprefix("file://"))
     if path.exists() or ":/" not in location:
         return path
@@ -59,7 +59,7 @@ def _local(location: str) -> Path:
         ) from error
 
 
-def _text_columns(signature: ModelSignature | None) -> frozenset[str]:
+def text_columns(signature: ModelSignature | None) -> frozenset[str]:
     if signature is None or signature.inputs is None or signature.inputs.is_tensor_spec():
         return frozenset()
     from mlflow.types import DataType

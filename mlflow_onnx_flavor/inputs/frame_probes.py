@@ -1,32 +1,28 @@
-"""Probes of columns: numbers at the ends of their range and around splits, text never seen."""
+"""Probes of columns: numbers at the ends of their range and beyond, text never seen."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-# Thresholds by column, in the precision that the graph is given the column in.
-Splits = Mapping[Hashable, np.ndarray]
-
 UNSEEN_TEXTS = ("", " ", "never seen before", "naïve café 東京 🙂", "x" * 300, "0")
 
-_MOST_SPLITS = 200
 _BASES = 3
 
 Made = Iterator[tuple[str, pd.DataFrame, bool]]
 
 
-def frame_probes(frame: pd.DataFrame, splits: Splits, rng: np.random.Generator) -> Made:
+def frame_probes(frame: pd.DataFrame, rng: np.random.Generator) -> Made:
     """Kind, rows and whether they are extreme; every row has the columns and dtypes of ``frame``.
 
     Where a probe changes one column, the others are those of rows that were given.
     """
     given = frame.iloc[rng.permutation(len(frame))[:_BASES]].reset_index(drop=True)
-    for kind, changes, extreme in _changes(frame, splits, rng):
-        rows = [_changed(given, column, values) for column, values in changes]
+    for kind, changes, extreme in _changes(frame):
+        rows = [_changed(given, column, values, rng) for column, values in changes]
         rows = [each for each in rows if each is not None]
         if rows:
             yield kind, pd.concat(rows, ignore_index=True).astype(frame.dtypes.to_dict()), extreme
@@ -37,18 +33,12 @@ def frame_probes(frame: pd.DataFrame, splits: Splits, rng: np.random.Generator) 
 
 
 def _changes(
-    frame: pd.DataFrame, splits: Splits, rng: np.random.Generator
+    frame: pd.DataFrame,
 ) -> Iterator[tuple[str, list[tuple[int, Sequence[Any]]], bool]]:
     """For each kind of probe, the values to put into each column (by position)."""
     numbers = [at for at in range(frame.shape[1]) if _is_number(frame.dtypes.iloc[at])]
     texts = [at for at in range(frame.shape[1]) if _is_text(frame.iloc[:, at])]
     ranges = {at: _range(frame.iloc[:, at]) for at in numbers}
-    around = [
-        (at, _around(splits[frame.columns[at]], rng))
-        for at in numbers
-        if frame.columns[at] in splits
-    ]
-    yield "at a split of a tree", around, False
     yield "ends of the range", [(at, _ends(*ranges[at])) for at in numbers], False
     yield "beyond the range", [(at, _beyond(*ranges[at])) for at in numbers], False
     yield "missing", [(at, [None]) for at in range(frame.shape[1])], False
@@ -58,14 +48,21 @@ def _changes(
     yield "infinite", [(at, [np.inf, -np.inf]) for at in numbers], True
 
 
-def _changed(given: pd.DataFrame, column: int, values: Sequence[Any]) -> pd.DataFrame | None:
+def _changed(
+    given: pd.DataFrame, column: int, values: Sequence[Any], rng: np.random.Generator
+) -> pd.DataFrame | None:
     """A row for each of ``values`` that the column can hold, the rest of it from ``given``."""
     dtype = given.dtypes.iloc[column]
-    held = [each for each in (_held(value, dtype) for value in values) if len(each)]
-    if not held:
+    once = {value: _held(value, dtype) for value in dict.fromkeys(values)}
+    kept = [value for value in values if len(once[value])]
+    if not kept:
         return None
-    rows = given.iloc[np.arange(len(held)) % len(given)].reset_index(drop=True)
-    rows.isetitem(column, pd.concat(held, ignore_index=True))
+    distinct = list(dict.fromkeys(kept))
+    columns = pd.concat([once[value] for value in distinct], ignore_index=True)
+    place = {value: at for at, value in enumerate(distinct)}
+    held = columns.iloc[[place[value] for value in kept]].reset_index(drop=True)
+    rows = given.iloc[rng.integers(0, len(given), len(held))].reset_index(drop=True)
+    rows.isetitem(column, held)
     return rows
 
 
@@ -105,31 +102,21 @@ def _range(column: pd.Series) -> tuple[float, float]:
     return (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 1.0)
 
 
-def _around(splits: np.ndarray, rng: np.random.Generator) -> list[float]:
-    """Each threshold, and the numbers next to it in its own precision."""
-    if len(splits) > _MOST_SPLITS:
-        splits = np.sort(rng.choice(splits, _MOST_SPLITS, replace=False))
-    below, above = np.nextafter(splits, splits.dtype.type(-np.inf)), np.nextafter(splits, np.inf)
-    at_and_next = np.concatenate([splits, below, above.astype(splits.dtype)])
-    # Of a column of whole numbers, those on both sides.
-    whole = np.concatenate([np.floor(splits), np.ceil(splits)])
-    return np.concatenate([at_and_next, whole]).astype(np.float64).tolist()
-
-
 def _ends(low: float, high: float) -> list[float]:
     return [low, high, *([0.0] if low <= 0 <= high else []), (low + high) / 2]
 
 
 def _beyond(low: float, high: float) -> list[float]:
-    """As far outside as the range is wide, and zero."""
-    width = (high - low) or max(abs(high), 1.0)
-    return [low - width, high + width, 0.0, round(low - width), round(high + width)]
+    """A quarter of the range outside it."""
+    width = (high - low) / 4 or max(abs(high), 1.0)
+    return [low - width, high + width, np.floor(low - width), np.ceil(high + width)]
 
 
 def _extreme(low: float, high: float) -> list[float]:
-    """Huge, and smaller than any normal float32."""
-    largest = max(abs(low), abs(high), 1.0)
-    return [1e6 * largest, -1e6 * largest, 1e30, -1e30, 1e-40, -1e-40, 2.0**31, -(2.0**31)]
+    """Zero, as far outside as the range is wide, huge, and smaller than any normal float32."""
+    far = [0.0, low - (high - low), high + (high - low)]
+    huge = 1e6 * max(abs(low), abs(high), 1.0)
+    return [*far, huge, -huge, 1e30, -1e30, 1e-40, -1e-40, 2.0**31, -(2.0**31)]
 
 
 def _seen(column: pd.Series, most: int = 50) -> list[str]:

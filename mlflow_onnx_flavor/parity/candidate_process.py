@@ -98,6 +98,7 @@ class CandidateProcess:
         self._provider, self._timeout_s, self._stopwatch = provider, timeout_s, stopwatch
         self._differ_on_cpu, self._spares = differ_on_cpu, spares
         self._worker: Worker | None = None
+        self._opened: tuple[CandidateFolder, _Opened] | None = None  # by `arithmetic`
 
     def start(self) -> None:
         """Start the process, which imports what it needs while the caller does something else."""
@@ -122,6 +123,20 @@ class CandidateProcess:
             for each in expected
             for size in batch_sizes
         ]
+
+    def answers(
+        self, candidate: CandidateFolder, inputs_path: Path, rows: int
+    ) -> dict[str, np.ndarray]:
+        """Every output of ``candidate`` on ``rows`` rows in one batch."""
+        self.arithmetic(candidate)
+        arguments = {"inputs_path": inputs_path, "batch_size": rows, "rows": rows}
+        return self._call("run", arguments)["outputs"]
+
+    def arithmetic(self, candidate: CandidateFolder) -> Arithmetic:
+        """What ``candidate`` computes with; opens it where it is not open."""
+        if self._opened is None or not self._alive() or self._opened[0] is not candidate:
+            self._opened = candidate, self._open(candidate)
+        return self._opened[1].arithmetic
 
     def locate(
         self,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mlflow_onnx_flavor.evidence import ERROR_THRESHOLDS, OutputParity
+from mlflow_onnx_flavor.parity.distances import distances
 from mlflow_onnx_flavor.parity.tolerance import Arithmetic, AutoTolerance, Rounding, auto_tolerance
 
 FLOAT32 = Arithmetic()
@@ -26,6 +27,7 @@ def compare_outputs(
     arithmetic: Arithmetic = FLOAT32,
     rounding: Rounding | None = None,
     tied: np.ndarray | None = None,
+    scale: float | None = None,
 ) -> OutputParity:
     """``source`` and ``candidate``: arrays of shape (rows, ...), the same rows in the same order.
 
@@ -33,12 +35,13 @@ def compare_outputs(
     it is known.  Integers, booleans and text are labels and must be equal by value; floats are
     scores.  ``tied``: rows, of shape (rows,), whose two best classes the source scores the same, as
     `ties.tied_rows` finds them.  Relative errors are those of elements whose source is not 0.
+    ``scale``: of the whole output, where these are some of its rows; their own where None.
     """
     source, candidate = np.asarray(source), np.asarray(candidate)
     if _is_label(source) or _is_label(candidate):
         return _compare_labels(name, source, candidate, tied)
     tolerance = auto_tolerance(source.dtype, candidate.dtype, arithmetic, rounding)
-    return _compare_scores(name, source, candidate, tolerance, rounding)
+    return _compare_scores(name, source, candidate, tolerance, rounding, scale)
 
 
 def error_by_row(source: np.ndarray, candidate: np.ndarray) -> np.ndarray:
@@ -129,6 +132,7 @@ def _compare_scores(
     candidate: np.ndarray,
     tolerance: AutoTolerance,
     rounding: Rounding | None,
+    scale: float | None,
 ) -> OutputParity:
     common = _common(name, "scores", source, candidate) | {
         "auto_tolerance": tolerance.value,
@@ -137,7 +141,7 @@ def _compare_scores(
     }
     if source.shape != candidate.shape:
         return OutputParity(**common, rows_above=(common["rows"],) * len(ERROR_THRESHOLDS))
-    errors = _errors(source, candidate)
+    errors = _errors(source, candidate, scale)
     return OutputParity(
         **common,
         max_absolute_error=_largest(errors.absolute),
@@ -147,6 +151,7 @@ def _compare_scores(
         scale=errors.scale,
         nonfinite_mismatches=int(errors.mismatched_rows.sum()),
         rows_above=_rows_above(errors.by_row),
+        **distances(source, candidate),
     )
 
 
@@ -169,12 +174,12 @@ class _Errors:
         return np.where(self.mismatched_rows, np.inf, largest)
 
 
-def _errors(source: np.ndarray, candidate: np.ndarray) -> _Errors:
+def _errors(source: np.ndarray, candidate: np.ndarray, scale: float | None = None) -> _Errors:
     expected = source.astype(np.float64).reshape(_flat(source))
     found = candidate.astype(np.float64).reshape(_flat(source))
     both_finite = np.isfinite(expected) & np.isfinite(found)
     same_nonfinite = (np.isnan(expected) & np.isnan(found)) | (expected == found)
-    scale = _scale(expected)
+    scale = _scale(expected) if scale is None else scale
     magnitude = np.abs(np.where(both_finite, expected, 1.0))
     with np.errstate(all="ignore"):
         absolute = np.where(both_finite, np.abs(found - expected), 0.0)

@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mlflow_onnx_flavor.onnx_structure import read_structure
+from mlflow_onnx_flavor.parity.tree_paths import Interval, splits_of
 
 # A column of a graph input: the input's name and the column's position in it.
 GraphColumn = tuple[str, int]
 
 _SAME_VALUES = frozenset({"Cast", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze"})
-_FEATURES_AND_SPLITS = {
-    "TreeEnsembleClassifier": ("nodes_featureids", "nodes_values", "nodes_modes"),
-    "TreeEnsembleRegressor": ("nodes_featureids", "nodes_values", "nodes_modes"),
-    "TreeEnsemble": ("nodes_featureids", "nodes_splits", ""),
-}
+_TREES = frozenset({"TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"})
+
+
+@dataclass(frozen=True)
+class GraphSplit:
+    """`tree_paths.Split`, by columns of the graph's inputs."""
+
+    column: GraphColumn
+    threshold: float
+    way: Mapping[GraphColumn, Interval]
 
 
 @dataclass(frozen=True)
 class GraphFacts:
-    """``splits``: sorted thresholds of trees that see a column as it is given.  ``vocabularies``:
-    how many rows the embedding has that an input of integers picks from.
+    """``splits``: of trees that see a column as it is given.  ``vocabularies``: how many rows the
+    embedding has that an input of integers picks from.  ``axes``: those that are open but for the
+    first, those of the same name together.
     """
 
-    splits: Mapping[GraphColumn, np.ndarray] = field(default_factory=dict)
+    splits: tuple[GraphSplit, ...] = ()
     vocabularies: Mapping[str, int] = field(default_factory=dict)
+    axes: tuple[tuple[GraphColumn, ...], ...] = ()
 
 
 def graph_facts(path: Path) -> GraphFacts:
@@ -38,17 +44,37 @@ def graph_facts(path: Path) -> GraphFacts:
     graph = read_structure(path).graph
     makers = {name: node for node in graph.node for name in node.output}
     widths = {each.name: _width(each) for each in graph.input}
-    splits: dict[GraphColumn, set[float]] = {}
-    for node in graph.node:
-        if node.op_type in _FEATURES_AND_SPLITS:
-            columns = list(_columns(node.input[0], makers, widths))
-            for feature, value in _splits(node):
-                if feature < len(columns) and columns[feature] is not None:
-                    splits.setdefault(columns[feature], set()).add(value)
+    splits = [
+        split
+        for node in graph.node
+        if node.op_type in _TREES
+        for split in _splits(node, list(_columns(node.input[0], makers, widths)))
+    ]
     return GraphFacts(
-        splits={column: np.array(sorted(values)) for column, values in splits.items()},
+        splits=tuple(splits),
         vocabularies=dict(_vocabularies(graph, makers)),
+        axes=tuple(_open_axes(graph)),
     )
+
+
+def _open_axes(graph: Any) -> Iterator[tuple[GraphColumn, ...]]:
+    named: dict[str, list[GraphColumn]] = {}
+    for value in graph.input:
+        for axis, each in enumerate(value.type.tensor_type.shape.dim):
+            if axis and not each.HasField("dim_value"):
+                # Without a name, nothing says that it goes with another.
+                name = each.dim_param or f"{value.name}\0{axis}"
+                named.setdefault(name, []).append((value.name, axis))
+    yield from map(tuple, named.values())
+
+
+def _splits(node: Any, columns: Sequence[GraphColumn | None]) -> Iterator[GraphSplit]:
+    for split in splits_of(node):
+        known = {at: columns[at] for at in (split.feature, *split.way) if at < len(columns)}
+        column = known.get(split.feature)
+        if column is not None:
+            way = {known[at]: each for at, each in split.way.items() if known.get(at) is not None}
+            yield GraphSplit(column, split.threshold, way)
 
 
 def _columns(
@@ -65,21 +91,6 @@ def _columns(
         return
     for given in node.input if node.op_type == "Concat" else node.input[:1]:
         yield from _columns(given, makers, widths)
-
-
-def _splits(node: Any) -> Iterator[tuple[int, float]]:
-    features, values, modes = _FEATURES_AND_SPLITS[node.op_type]
-    attributes = {each.name: each for each in node.attribute}
-    tensor = attributes.get(f"{values}_as_tensor") or attributes.get(values)
-    if tensor is None or features not in attributes:
-        return
-    import onnx
-
-    numbers = onnx.numpy_helper.to_array(tensor.t) if tensor.HasField("t") else tensor.floats
-    kinds = list(attributes[modes].strings) if modes in attributes else [b""] * len(numbers)
-    for feature, value, kind in zip(attributes[features].ints, numbers, kinds, strict=False):
-        if kind != b"LEAF" and np.isfinite(value):
-            yield int(feature), float(value)
 
 
 def _vocabularies(graph: Any, makers: Mapping[str, Any]) -> Iterator[tuple[str, int]]:

@@ -15,6 +15,7 @@ from mlflow_onnx_flavor.parity.tolerance import Arithmetic, Rounding, Roundings
 Outputs = Mapping[str, np.ndarray]
 
 NOT_KNOWN: Roundings = {}
+NO_SCALES: Mapping[str, float] = {}
 
 # So many rows of each comparison are kept to be looked at.
 _MOST_WORST = 8
@@ -25,11 +26,12 @@ def compare_all(
     found: Outputs,
     arithmetic: Arithmetic,
     roundings: Roundings = NOT_KNOWN,
+    scales: Mapping[str, float] = NO_SCALES,
 ) -> tuple[OutputParity, ...]:
     """Every output of the source against the candidate's, on the same rows.
 
     An output that the candidate lacks agrees on no row.  ``roundings``: the source's own, by
-    output.
+    output.  ``scales``: of the outputs, where these are some of their rows.
     """
     tied = tied_rows(expected, found, arithmetic, roundings.get(SCORES))
     paired = pairs(list(expected), list(found))
@@ -42,6 +44,7 @@ def compare_all(
             arithmetic,
             roundings.get(name),
             tied,
+            scales.get(name),
         )
         for name, array in expected.items()
     )

@@ -22,7 +22,15 @@ from mlflow_onnx_flavor.evidence import (
     ParityRow,
     ProbeRecord,
 )
-from mlflow_onnx_flavor.inputs import EVALUATION_DATA, Inputs
+from mlflow_onnx_flavor.inputs import (
+    EVALUATION_DATA,
+    EXTREME_PROBES,
+    INPUT_EXAMPLE,
+    PROBES,
+    Inputs,
+)
+from mlflow_onnx_flavor.inputs.probes import AT_A_SPLIT, BESIDE_A_JUMP
+from mlflow_onnx_flavor.inputs.streams import RowStream
 from mlflow_onnx_flavor.parity.candidate_process import (
     CPU,
     CandidateProcess,
@@ -34,9 +42,12 @@ from mlflow_onnx_flavor.parity.candidate_process import (
 from mlflow_onnx_flavor.parity.known_causes import share_of
 from mlflow_onnx_flavor.parity.locating import reference_for, worth_locating
 from mlflow_onnx_flavor.parity.stopwatch import Stopwatch
+from mlflow_onnx_flavor.parity.streaming import compare_rest
 from mlflow_onnx_flavor.parity.tolerance import Roundings, roundings_of
 from mlflow_onnx_flavor.source_process import SourceModelWorker, roundings_by
 from mlflow_onnx_flavor.spare_workers import SpareWorkers
+
+_OF_ONE_SIZE = frozenset({EVALUATION_DATA, INPUT_EXAMPLE, PROBES, EXTREME_PROBES})
 
 
 def measure(
@@ -54,6 +65,8 @@ def measure(
     timeout_s: float = 600.0,
     probe_seed: int | None = None,
     worst_inputs: Path | None = None,
+    more: RowStream | None = None,
+    resume: Path | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> ParityReport:
     """Compare every candidate with the source, on the evaluation data and the example.
@@ -63,7 +76,9 @@ def measure(
     it stays open.  ``spares``: processes that are ready already.  ``timeout_s`` is the limit for
     one candidate's answer to one kind of inputs.  ``probe_seed``: of probes to compare on as well;
     none where None.  ``worst_inputs``: a folder to write the rows to that disagree most, as a file
-    that can be given as evaluation data; nothing is written where all agree.
+    that can be given as evaluation data; nothing is written where all agree.  ``more``: large data
+    whose first batch ``evaluation`` is; the others are compared after it, at the largest batch
+    size.  ``resume``: a file that keeps how far that came, for the next call.
     Raises InvalidDataError where there is no row to compare, and whatever stops the source.
     """
     begun_ns = time.perf_counter_ns()
@@ -89,7 +104,9 @@ def measure(
         kinds = [()] * (len(given) - len(probed)) + [tuple(each) for _, each in probed]
         loaded_before = source.load_seconds
         with stopwatch.running():
-            roundings = roundings_of(roundings_by(source, given))
+            smooth = [_off_thresholds(*each) for each in zip(given, kinds, strict=True)]
+            known = roundings_by(source, [rows for rows in smooth if rows.rows])
+            roundings = roundings_of(known)
             expected = [
                 replace(_ask(source, rows, batch_sizes, roundings), kinds=of_rows)
                 for rows, of_rows in zip(given, kinds, strict=True)
@@ -105,7 +122,8 @@ def measure(
             for candidate in candidates:
                 note(f"comparing {candidate.identity.name} on {provider}")
                 found = processes[position].compare(candidate, expected, batch_sizes)
-                if agreeing is None and all(share_of(row) == 0 for row in found):
+                judged = [row for row in found if row.inputs != EXTREME_PROBES]
+                if agreeing is None and all(share_of(row) == 0 for row in judged):
                     agreeing = candidate
                 search = _Search(candidate, agreeing, expected, source, differ_on_cpu)
                 rows_on[position] += search.located(processes[position], found)
@@ -113,6 +131,26 @@ def measure(
             if provider.name == CPU:
                 differ_on_cpu |= _differing(rows_on[position])
         rows = tuple(row for position in sorted(rows_on) for row in rows_on[position])
+        if more is not None:
+
+            def process_for(row: ParityRow) -> CandidateProcess:
+                return CandidateProcess(
+                    row.execution_provider, timeout_s, stopwatch, differ_on_cpu, spares
+                )
+
+            with stopwatch.running():
+                rows = tuple(
+                    compare_rest(
+                        rows,
+                        more,
+                        source,
+                        candidates,
+                        roundings,
+                        process_for,
+                        resume=resume,
+                        on_progress=note,
+                    )
+                )
         if worst_inputs is not None:
             _save_worst(rows, given, worst_inputs)
         return ParityReport(
@@ -183,13 +221,25 @@ def _probes(
     return probed, ProbeRecord(seed=seed, rows=dict(counts))
 
 
+def _off_thresholds(inputs: Inputs, kinds: Sequence[str]) -> Inputs:
+    """Without the probes that stand on or beside a threshold: there an answer jumps, whatever
+    rounds.
+    """
+    kept = [at for at, kind in enumerate(kinds) if kind not in (AT_A_SPLIT, BESIDE_A_JUMP)]
+    return inputs.take(kept) if len(kept) < len(kinds) else inputs
+
+
 def _save_worst(rows: Sequence[ParityRow], given: Sequence[Inputs], folder: Path) -> None:
-    """The rows that disagree most, each once, as one file of inputs."""
+    """The rows that disagree most, each once, as one file of inputs; those of another size are in
+    folders of their own.
+    """
     parts = []
     for inputs in given:
         found = {each.row for row in rows if row.inputs == inputs.origin for each in row.worst}
-        if found:
+        if found and inputs.origin in _OF_ONE_SIZE:
             parts.append(inputs.take(sorted(found)))
+        elif found:
+            inputs.take(sorted(found)).save(folder / inputs.origin.replace(" ", "_"))
     if parts:
         Inputs.joined(parts, EVALUATION_DATA).save(folder)
 

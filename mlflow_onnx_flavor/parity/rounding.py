@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,10 @@ Ask = Callable[[Inputs], Outputs]
 _MOST_ROWS = 32
 _DRAWS = 3
 
-# An answer that one rounding of the inputs moves by more has jumped: its row stands on the
-# threshold of a tree.  Where all of them jump, float32 cannot hold the model.
-_JUMP = 1e-3
+# Inputs are moved both ways, and the smaller change counts: a row on the threshold of a tree jumps
+# one way only.  What still moves by more than this has jumped too; where all answers do, float32
+# cannot hold the model.
+JUMP = 1e-3
 
 
 def own_rounding(ask: Ask, ask_in_float64: Ask | None, inputs: Inputs) -> dict[str, Rounding]:
@@ -64,38 +66,39 @@ def merged(estimates: Sequence[Mapping[str, Rounding]]) -> dict[str, Rounding]:
 
 
 def _rounding(
-    name: str, answer: np.ndarray, moved: Sequence[Outputs], exact: Outputs
+    name: str, answer: np.ndarray, moved: Sequence[tuple[Outputs, Outputs]], exact: Outputs
 ) -> Rounding | None:
-    by_inputs = [_largest_but_jumps(answer, each[name]) for each in moved]
+    by_inputs = [_largest_but_jumps(answer, up[name], down[name]) for up, down in moved]
     if name in exact and np.asarray(answer).dtype != np.float64:
         against_exact = float(scaled_errors(exact[name], answer).max(initial=0.0))
         return Rounding(max(against_exact, *filter(np.isfinite, by_inputs), 0.0), "float64")
     return Rounding(max(by_inputs), "perturbation") if by_inputs else None
 
 
-def _answers_moved(ask: Ask, rows: Inputs) -> list[Outputs]:
-    """What the source answers when its inputs are moved, integers of a frame too where it takes
-    them; nothing where there is nothing to move.
+def _answers_moved(ask: Ask, rows: Inputs) -> list[tuple[Outputs, Outputs]]:
+    """What the source answers when its inputs are moved one way and the other, integers of a frame
+    too where it takes them; nothing where there is nothing to move.
     """
     for kinds in ("fiu", "f"):
         if not _can_move(rows, kinds):
             continue
         try:
-            return [ask(_moved(rows, kinds, np.random.default_rng(n))) for n in range(_DRAWS)]
+            return [
+                (ask(moved(rows, kinds, seed)), ask(moved(rows, kinds, seed, turned=True)))
+                for seed in range(_DRAWS)
+            ]
         except Exception:  # such as a category that is none once it is moved
             log.info("the source does not take inputs that were moved", exc_info=True)
     return []
 
 
-def _largest_but_jumps(answer: np.ndarray, moved: np.ndarray) -> float:
+def _largest_but_jumps(answer: np.ndarray, up: np.ndarray, down: np.ndarray) -> float:
     """The largest scaled error that is no jump; infinity where all are."""
-    if np.shape(answer) != np.shape(moved):
+    if not np.shape(answer) == np.shape(up) == np.shape(down):
         return float("inf")
-    errors = scaled_errors(answer, moved)
-    finite = np.isfinite(np.reshape(answer, errors.shape)) & np.isfinite(
-        np.reshape(moved, errors.shape)
-    )
-    smooth = errors[finite & (errors <= _JUMP)]
+    errors = np.minimum(scaled_errors(answer, up), scaled_errors(answer, down))
+    finite = [np.isfinite(np.reshape(each, errors.shape)) for each in (answer, up, down)]
+    smooth = errors[np.logical_and.reduce(finite) & (errors <= JUMP)]
     return float(smooth.max()) if smooth.size else float("inf")
 
 
@@ -120,23 +123,23 @@ def _can_move(inputs: Inputs, kinds: str) -> bool:
     return any(each.dtype.kind == "f" for each in arrays)
 
 
-def _moved(inputs: Inputs, kinds: str, rng: np.random.Generator) -> Inputs:
-    """The rows with every float moved by one rounding of float32, up or down.
+def moved(inputs: Inputs, kinds: str, seed: int, turned: bool = False) -> Inputs:
+    """The rows with every float moved by one rounding of float32, up or down as ``seed`` says;
+    ``turned``: each the other way.
 
     ``kinds``: of the columns of a frame that are moved; arrays of integers stay.
     """
-    data = inputs.data
+    data, way = inputs.data, _Way(np.random.default_rng(seed), -1 if turned else 1)
     if isinstance(data, pd.DataFrame):
         changed = data.copy()
         for position, dtype in enumerate(data.dtypes):
             if _kind(dtype) in kinds:
                 values = data.iloc[:, position].to_numpy(_float_of(dtype), na_value=np.nan)
-                changed.isetitem(position, _by_one_rounding(values, rng))
+                changed.isetitem(position, way.move(values))
         return Inputs(changed, inputs.origin)
     if isinstance(data, dict):
-        moved = {key: _by_one_rounding(each, rng) for key, each in data.items()}
-        return Inputs(moved, inputs.origin)
-    return Inputs(_by_one_rounding(data, rng), inputs.origin)
+        return Inputs({key: way.move(each) for key, each in data.items()}, inputs.origin)
+    return Inputs(way.move(data), inputs.origin)
 
 
 def _kind(dtype: Any) -> str:
@@ -149,9 +152,15 @@ def _float_of(dtype: Any) -> np.dtype:
     return np.dtype(np.float32 if narrow else np.float64)
 
 
-def _by_one_rounding(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    if array.dtype.kind != "f":
-        return array
-    eps = max(np.finfo(np.float32).eps, np.finfo(array.dtype).eps)
-    signs = rng.choice([-eps, eps], array.shape).astype(array.dtype)
-    return array * (1 + signs)
+@dataclass(frozen=True)
+class _Way:
+    """Which numbers go up and which down; ``sign`` -1 turns all of them."""
+
+    rng: np.random.Generator
+    sign: int
+
+    def move(self, array: np.ndarray) -> np.ndarray:
+        if array.dtype.kind != "f":
+            return array
+        eps = self.sign * max(np.finfo(np.float32).eps, np.finfo(array.dtype).eps)
+        return array * (1 + self.rng.choice([-eps, eps], array.shape).astype(array.dtype))

@@ -48,18 +48,21 @@ def open_candidate(path: str, provider: dict[str, Any]) -> dict[str, Any]:
 def run(inputs_path: str, batch_size: int, rows: int) -> dict[str, Any]:
     """``{"outputs": {name: array}}`` on the first ``rows`` rows, in batches of ``batch_size``.
 
-    A batch that is not full is filled up with rows from the start, whose answers are dropped.
+    The last batch is as short as the rows that are left; only where the graph fixes the size of a
+    batch is it filled up with rows from the start, whose answers are dropped.
     Raises UnsupportedModelError for an output that batches cannot be joined to.
     """
     inputs = Inputs.load(Path(inputs_path))
     session = _open["session"]
     parts: dict[str, list[np.ndarray]] = {}
+    fixed = _fixes_the_batch(session.session)
     for start in range(0, rows, batch_size):
         wanted = min(batch_size, rows - start)
-        for name, value in session.run(inputs.batch(batch_size, start).data).items():
+        asked = batch_size if fixed else wanted
+        for name, value in session.run(inputs.batch(asked, start).data).items():
             array = _array(name, value)
             # An output without a row per input row stays as it is.
-            parts.setdefault(name, []).append(array[:wanted] if len(array) == batch_size else array)
+            parts.setdefault(name, []).append(array[:wanted] if len(array) == asked else array)
     return {"outputs": {name: _joined(name, arrays) for name, arrays in parts.items()}}
 
 
@@ -98,6 +101,10 @@ def answer(inputs_path: str, rows: int) -> dict[str, Any]:
     model = mlflow.pyfunc.load_model(str(_open["path"]), model_config=config)
     data = Inputs.load(Path(inputs_path)).take(slice(0, rows)).data
     return answers.describe(model.predict(data))
+
+
+def _fixes_the_batch(session: Any) -> bool:
+    return any(each.shape and isinstance(each.shape[0], int) for each in session.get_inputs())
 
 
 def _array(name: str, value: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Tables of the probes that were made, and of the rows that differ most."""
+"""Tables of the probes that were made, of the rows that differ most, and of what scores mean."""
 
 from __future__ import annotations
 
@@ -24,6 +24,38 @@ def probes_note(summary: ReleaseSummary) -> str:
     """Why there are no probes where some were asked for."""
     record = summary.parity.probes if summary.parity else None
     return f"no probes were made: {record.cause}" if record and record.cause else ""
+
+
+def distances_table(summary: ReleaseSummary) -> Table:
+    """Probabilities as distributions and embeddings by their directions, at the largest batch."""
+    names = ProviderNames(summary)
+    reported = summary.parity.rows if summary.parity else ()
+    largest = max((row.batch_size for row in reported), default=0)
+    columns = ["Candidate", "Execution provider", "Inputs", "Output"]
+    columns += [">Divergence, nats", ">Confidence shift", ">Least cosine"]
+    return table(
+        columns,
+        (
+            (
+                row.candidate,
+                names.full(row.execution_provider),
+                row.inputs,
+                output.name,
+                *(
+                    "" if value is None else form(value)
+                    for value, form in (
+                        (output.max_divergence, figures.scientific),
+                        (output.max_confidence_shift, figures.scientific),
+                        (output.min_cosine, lambda cosine: f"{cosine:.7f}"),
+                    )
+                ),
+            )
+            for row in reported
+            if row.batch_size == largest
+            for output in row.outputs
+            if output.max_divergence is not None or output.min_cosine is not None
+        ),
+    )
 
 
 def worst_table(summary: ReleaseSummary, candidates: Collection[str] | None = None) -> Table:

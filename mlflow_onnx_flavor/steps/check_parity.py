@@ -13,7 +13,7 @@ from mlflow_onnx_flavor.source_process import SourceModelWorker, opened
 from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.steps.convert import required_providers
 from mlflow_onnx_flavor.steps.downloads import model_folder, source_model
-from mlflow_onnx_flavor.steps.log_source import load_inputs
+from mlflow_onnx_flavor.steps.log_source import load_inputs, load_more
 from mlflow_onnx_flavor.steps.records import (
     CANDIDATES,
     PARITY,
@@ -65,6 +65,7 @@ def check_parity(
             spares=spares,
             probe_seed=configuration.probes.seed if configuration.probes.enabled else None,
             worst_inputs=Path(scratch) / WORST_INPUTS,
+            more=load_more(record, source.signature),
             on_progress=on_progress,
         )
         if (Path(scratch) / WORST_INPUTS).is_dir():

@@ -5,15 +5,20 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor.artifact_downloads import download
 from mlflow_onnx_flavor.errors import MissingSignatureError
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example, read_evaluation_data
+from mlflow_onnx_flavor.inputs.streams import RowStream, large_data
 from mlflow_onnx_flavor.source_environment import SourceEnv
 from mlflow_onnx_flavor.sources import SourceModel
 from mlflow_onnx_flavor.steps.downloads import source_model
 from mlflow_onnx_flavor.steps.records import SOURCE, DataRecord, SourceRecord
 from mlflow_onnx_flavor.steps.runs import log_record, scratch_folder, step_run
+
+if TYPE_CHECKING:
+    from mlflow.models.signature import ModelSignature
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class PreparedSource:
     evaluation: Inputs | None
     location: str  # where the evaluation data was read from, "" for rows from memory
     example: Inputs | None
+    more: RowStream | None = None  # large data, whose first rows ``evaluation`` holds
 
 
 def prepare_source(
@@ -37,14 +43,16 @@ def prepare_source(
     there is neither data nor an example.
     """
     source = source_model(model_uri, source_env)
-    evaluation, location = _evaluation(data, source)
+    more = large_data(data, source.signature)
+    evaluation, location = _evaluation(next(more.batches()) if more else data, source)
+    location = str(data) if more else location
     example = _example(source)
     if evaluation is None and example is None:
         raise MissingSignatureError(
             f"{model_uri!r} has no input example, so there is nothing to run it on; give evaluation"
             " data with --data FILE, or log the model again with input_example=X[:5]"
         )
-    return PreparedSource(source, evaluation, location, example)
+    return PreparedSource(source, evaluation, location, example, more)
 
 
 def log_source(prepared: PreparedSource, *, parent_run_id: str | None = None) -> SourceRecord:
@@ -64,7 +72,7 @@ def log_source(prepared: PreparedSource, *, parent_run_id: str | None = None) ->
             digest=source.digest,
             size_bytes=source.size_bytes,
             signature=str(source.signature),
-            evaluation=_keep(prepared.evaluation, "evaluation", prepared.location),
+            evaluation=_keep(prepared.evaluation, "evaluation", prepared.location, prepared.more),
             example=_keep(prepared.example, "example", ""),
         )
         mlflow.log_params(
@@ -88,6 +96,14 @@ def load_inputs(record: SourceRecord) -> tuple[Inputs | None, Inputs | None]:
         return Inputs.load(download(f"runs:/{record.run_id}/{kept.artifact}"), kept.origin)
 
     return load(record.evaluation), load(record.example)
+
+
+def load_more(record: SourceRecord, signature: ModelSignature | None) -> RowStream | None:
+    """The whole of large evaluation data, as log_source kept it."""
+    if record.evaluation is None or not record.evaluation.whole:
+        return None
+    file = download(f"runs:/{record.run_id}/{record.evaluation.whole}")
+    return RowStream(file, signature)
 
 
 def _evaluation(data: object, source: SourceModel) -> tuple[Inputs | None, str]:
@@ -118,7 +134,9 @@ def _reachable_uri(source: SourceModel, run) -> str:
     return f"models:/{logged.model_id}"
 
 
-def _keep(inputs: Inputs | None, name: str, location: str) -> DataRecord | None:
+def _keep(
+    inputs: Inputs | None, name: str, location: str, more: RowStream | None = None
+) -> DataRecord | None:
     if inputs is None:
         return None
     import mlflow
@@ -126,12 +144,18 @@ def _keep(inputs: Inputs | None, name: str, location: str) -> DataRecord | None:
     with scratch_folder() as folder:
         path = inputs.save(folder)
         mlflow.log_artifact(str(path), f"inputs/{name}")
+    whole, rows, digest = "", inputs.rows, inputs.digest()
+    if more is not None:
+        mlflow.log_artifact(str(more.path), f"inputs/{name}-whole")
+        whole = f"inputs/{name}-whole/{more.path.name}"
+        rows, digest = more.rows or rows, more.digest()
     return DataRecord(
         artifact=f"inputs/{name}/{path.name}",
         origin=inputs.origin,
-        rows=inputs.rows,
-        digest=inputs.digest(),
+        rows=rows,
+        digest=digest,
         location=location,
+        whole=whole,
     )
 
 

@@ -16,13 +16,18 @@ class StepRecord(BaseModel):
 
 
 class DataRecord(StepRecord):
-    """Inputs that a run keeps, as the artifact ``artifact``."""
+    """Inputs that a run keeps, as the artifact ``artifact``.
+
+    Of large data that is the first batch, and ``whole`` the file; ``rows`` and ``digest`` are of
+    the file then.
+    """
 
     artifact: str
     origin: str
     rows: int
     digest: str
     location: str = ""  # where the user's file was
+    whole: str = ""
 
 
 class SourceRecord(StepRecord):

@@ -7,7 +7,10 @@ import pandas as pd
 import pytest
 
 from mlflow_onnx_flavor.inputs import EXTREME_PROBES, PROBES, Inputs
-from mlflow_onnx_flavor.inputs.probes import make_probes
+from mlflow_onnx_flavor.inputs.batches import is_probe
+from mlflow_onnx_flavor.inputs.probes import jump_probes, make_probes
+from mlflow_onnx_flavor.inputs.size_probes import size_probes
+from mlflow_onnx_flavor.inputs.split_probes import ColumnSplit
 
 RNG = np.random.default_rng(0)
 FRAME = pd.DataFrame(
@@ -44,20 +47,35 @@ def test_numbers_go_to_the_ends_of_their_range_and_beyond():
     ends = kinds["ends of the range"].data
     assert {FRAME["amount"].min(), FRAME["amount"].max()} <= set(ends["amount"])
     beyond = kinds["beyond the range"].data
-    assert beyond["amount"].max() > FRAME["amount"].max() and 0.0 in set(beyond["amount"])
+    assert beyond["amount"].max() > FRAME["amount"].max()
+    assert 0.0 in set(kinds["extreme numbers"].data["amount"])
     assert beyond["count"].min() < 1 and beyond["count"].dtype == FRAME["count"].dtype
 
 
+def split(column, threshold, way=None, dtype="float32"):
+    return ColumnSplit(column, threshold, way or {}, np.dtype(dtype))
+
+
 def test_splits_are_met_exactly_and_one_rounding_apart():
-    split = np.array([101.3], np.float32)
-    around = by_kind(FRAME, splits={"amount": split})["at a split of a tree"].data["amount"]
-    wanted = [
-        split,
-        np.nextafter(split, np.float32(-np.inf)),
-        np.nextafter(split, np.float32(np.inf)),
-    ]
-    assert {float(each[0]) for each in wanted} <= set(around)
+    at_split = by_kind(FRAME, splits=[split("amount", 101.3)])["at a split of a tree"].data
+    threshold, ends = np.float32(101.3), np.array([-np.inf, np.inf], np.float32)
+    assert set(at_split["amount"]) == {
+        float(threshold),
+        *np.nextafter(threshold, ends).astype(float),
+    }
     assert "at a split of a tree" not in by_kind(FRAME)
+
+
+def test_rows_at_a_split_take_the_way_that_leads_there():
+    way = {"small": (2.5, np.inf), "count": (-np.inf, 3.5)}
+    at_split = by_kind(FRAME, splits=[split("amount", 101.3, way)])["at a split of a tree"].data
+    assert (at_split["small"] > 2.5).all() and (at_split["count"] <= 3).all()
+    assert at_split.dtypes.to_dict() == FRAME.dtypes.to_dict()
+
+
+def test_whole_numbers_stand_on_both_sides_of_a_split():
+    at_split = by_kind(FRAME, splits=[split("count", 4.5)])["at a split of a tree"].data
+    assert set(at_split["count"]) == {4, 5}
 
 
 def test_text_that_was_never_seen_and_all_that_was():
@@ -89,7 +107,7 @@ def test_rows_between_two_rows_lie_within_the_range():
 
 def test_a_matrix_is_probed_column_by_column():
     matrix = FRAME[["amount", "small"]].to_numpy(np.float32)
-    kinds = by_kind(matrix, splits={0: np.array([99.5], np.float32)})
+    kinds = by_kind(matrix, splits=[split(0, 99.5)])
     assert 99.5 in kinds["at a split of a tree"].data[:, 0]
     assert all(probe.data.dtype == np.float32 for probe in kinds.values())
     assert all(probe.data.shape[1:] == (2,) for probe in kinds.values())
@@ -128,3 +146,35 @@ def test_one_row_is_enough():
 @pytest.mark.parametrize("data", [FRAME, FRAME[["amount"]].to_numpy()])
 def test_each_kind_is_kept_short(data):
     assert all(probe.rows <= 5 for probe in by_kind(data, rows_per_kind=5).values())
+
+
+def test_the_two_sides_of_a_jump_are_found_by_asking():
+    def steps(inputs):
+        return (inputs.data[["amount"]].to_numpy() > 101.3) + 0.01 * inputs.data[
+            ["small"]
+        ].to_numpy()
+
+    (probe,) = jump_probes(Inputs(FRAME), steps)
+    amounts = probe.inputs.data["amount"]
+    beside = amounts[(amounts - 101.3).abs() < 0.1]
+    assert (beside > 101.3).any() and (beside <= 101.3).any()
+    assert probe.inputs.data.dtypes.to_dict() == FRAME.dtypes.to_dict()
+
+
+def test_a_smooth_answer_has_no_jumps():
+    assert (
+        jump_probes(Inputs(FRAME), lambda inputs: np.sin(inputs.data[["amount"]].to_numpy())) == []
+    )
+    constant = jump_probes(Inputs(FRAME), lambda inputs: np.zeros((inputs.rows, 1)))
+    assert constant == []
+
+
+def test_other_sizes_along_an_open_axis():
+    ids, mask = RNG.integers(5, 90, (6, 12)), np.ones((6, 12), np.int64)
+    made = list(size_probes({"ids": ids, "mask": mask}, [[("ids", 1), ("mask", 1)]]))
+    assert [each.data["ids"].shape[1] for each in made] == [1, 13, 24]
+    assert all(each.data["mask"].shape == each.data["ids"].shape for each in made)
+    assert all(is_probe(each.origin) for each in made) and len({each.origin for each in made}) == 3
+    (only, *_) = size_probes(np.ones((5, 3, 8), np.float32), [[("", 2)]])
+    assert only.data.shape == (4, 3, 1)
+    assert list(size_probes(FRAME, [[("amount", 1)]])) == []

@@ -27,9 +27,13 @@ def tree(given):
         [given],
         ["y"],
         domain="ai.onnx.ml",
-        nodes_featureids=[2, 0, 0],
-        nodes_values=[1.5, -3.0, 0.0],
-        nodes_modes=["BRANCH_LEQ", "BRANCH_LEQ", "LEAF"],
+        nodes_treeids=[0] * 5,
+        nodes_nodeids=[0, 1, 2, 3, 4],
+        nodes_featureids=[2, 0, 0, 0, 0],
+        nodes_values=[1.5, -3.0, 0.0, 0.0, 0.0],
+        nodes_modes=["BRANCH_LEQ", "BRANCH_LEQ", "LEAF", "LEAF", "LEAF"],
+        nodes_truenodeids=[1, 3, 0, 0, 0],
+        nodes_falsenodeids=[2, 4, 0, 0, 0],
     )
 
 
@@ -40,15 +44,15 @@ def test_splits_belong_to_the_columns_that_a_tree_sees(tmp_path):
         tree("cast"),
     ]
     facts = graph_facts(saved(tmp_path, nodes, [tensor("a", [None, 1]), tensor("m", [None, 3])]))
-    assert {key: each.tolist() for key, each in facts.splits.items()} == {
-        ("m", 1): [1.5],
-        ("a", 0): [-3.0],
-    }
+    root, below = facts.splits
+    assert (root.column, root.threshold, root.way) == (("m", 1), 1.5, {})
+    assert (below.column, below.threshold) == (("a", 0), -3.0)
+    assert below.way == {("m", 1): (-np.inf, 1.5)}
 
 
 def test_what_was_computed_before_is_no_column(tmp_path):
     nodes = [helper.make_node("Mul", ["x", "x"], ["square"]), tree("square")]
-    assert graph_facts(saved(tmp_path, nodes, [tensor("x", [None, 3])])).splits == {}
+    assert graph_facts(saved(tmp_path, nodes, [tensor("x", [None, 3])])).splits == ()
 
 
 def test_the_vocabulary_is_the_length_of_the_embedding(tmp_path):

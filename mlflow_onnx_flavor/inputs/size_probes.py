@@ -1,0 +1,41 @@
+"""Probes of other sizes: along every axis that the graph leaves open, beside that of the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from mlflow_onnx_flavor.inputs.batches import InputData, Inputs, probes_of_size
+
+# An axis of an input: the input's name ("" for an array without one) and the axis' number.
+Axis = tuple[str, int]
+
+_ROWS = 4
+
+
+def size_probes(data: InputData, axes: Sequence[Sequence[Axis]]) -> Iterator[Inputs]:
+    """A few rows at size 1, one more than given, and twice as much.
+
+    ``axes``: those in one sequence have the same size.  Cut, or begun again from the start.
+    """
+    if not isinstance(data, np.ndarray | dict):
+        return
+    arrays = data if isinstance(data, dict) else {"": data}
+    for group in axes:
+        known = [(name, axis) for name, axis in group if name in arrays]
+        if not known:
+            continue
+        given = arrays[known[0][0]].shape[known[0][1]]
+        for size in sorted({1, given + 1, 2 * given} - {given}):
+            made = _resized(arrays, known, size)
+            yield Inputs(made if isinstance(data, dict) else made[""], probes_of_size(size))
+
+
+def _resized(
+    arrays: Mapping[str, np.ndarray], axes: Sequence[Axis], size: int
+) -> dict[str, np.ndarray]:
+    made = {name: array[:_ROWS] for name, array in arrays.items()}
+    for name, axis in axes:
+        made[name] = np.take(made[name], np.arange(size) % made[name].shape[axis], axis)
+    return made

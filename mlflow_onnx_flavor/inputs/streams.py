@@ -1,0 +1,113 @@
+"""Evaluation data that is too large to hold: read, checked and compared a batch at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from mlflow_onnx_flavor.errors import InvalidDataError
+from mlflow_onnx_flavor.inputs.batches import Inputs
+from mlflow_onnx_flavor.inputs.evaluation import as_inputs, local_file, text_columns
+
+if TYPE_CHECKING:
+    from mlflow.models.signature import ModelSignature
+
+ROWS_AT_ONCE = 32_768
+
+# More rows than these are streamed; of a CSV file, which does not say how many it has, more bytes.
+_MOST_ROWS = 200_000
+_MOST_BYTES_OF_CSV = 50_000_000
+
+
+class RowStream:
+    """The rows of a Parquet, Arrow or CSV file, in the form the model is handed.
+
+    ``rows``: how many there are; None where the file does not say.
+    """
+
+    def __init__(self, path: Path, signature: ModelSignature | None):
+        self.path, self._signature = path, signature
+        self.rows = _row_count(path)
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the file."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def batches(self, skip: int = 0) -> Iterator[Inputs]:
+        """`ROWS_AT_ONCE` rows at a time, the last as many as are left, without the first ``skip``.
+
+        Raises InvalidDataError as `read_evaluation_data` does, when the batch is reached.
+        """
+        for number, frame in enumerate(self._frames()):
+            if number >= skip and len(frame):
+                yield as_inputs(frame, self._signature, what=self.path.name)
+
+    def _frames(self) -> Iterator[pd.DataFrame]:
+        try:
+            if self.path.suffix == ".csv":
+                texts = dict.fromkeys(text_columns(self._signature), str)
+                yield from pd.read_csv(self.path, dtype=texts, chunksize=ROWS_AT_ONCE)
+            elif self.path.suffix == ".parquet":
+                yield from self._parquet_frames()
+            else:
+                yield from self._arrow_frames()
+        except (ValueError, OSError, KeyError) as error:  # what pandas and pyarrow raise
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InvalidDataError(f"{self.path.name!r} cannot be read: {reason}") from error
+
+    def _parquet_frames(self) -> Iterator[pd.DataFrame]:
+        import pyarrow.parquet as pq
+
+        for group in range(pq.read_metadata(self.path).num_row_groups):
+            # A reader keeps what it has read until it is closed, so each group has its own.
+            with pq.ParquetFile(self.path) as file:
+                for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group]):
+                    yield batch.to_pandas()
+
+    def _arrow_frames(self) -> Iterator[pd.DataFrame]:
+        import pyarrow as pa
+
+        with pa.memory_map(str(self.path)) as source:
+            file = pa.ipc.open_file(source)
+            for number in range(file.num_record_batches):
+                batch = file.get_batch(number)
+                for start in range(0, len(batch), ROWS_AT_ONCE):
+                    yield batch.slice(start, ROWS_AT_ONCE).to_pandas()
+
+
+def large_data(location: object, signature: ModelSignature | None) -> RowStream | None:
+    """A stream where ``location`` names a file that is better not read at once; else None."""
+    if not isinstance(location, str | Path) or not str(location):
+        return None
+    path = local_file(str(location))
+    if not path.is_file() or path.suffix not in (".parquet", ".csv", ".arrow", ".feather"):
+        return None
+    if path.suffix == ".csv":
+        large = path.stat().st_size > _MOST_BYTES_OF_CSV
+    else:
+        rows = _row_count(path)
+        large = rows is not None and rows > _MOST_ROWS
+    return RowStream(path, signature) if large else None
+
+
+def _row_count(path: Path) -> int | None:
+    """What the file says; None where it says nothing, or is broken: reading it says how."""
+    import pyarrow as pa
+
+    try:
+        if path.suffix == ".parquet":
+            import pyarrow.parquet as pq
+
+            return pq.read_metadata(path).num_rows
+        if path.suffix in (".arrow", ".feather"):
+            with pa.memory_map(str(path)) as source:
+                file = pa.ipc.open_file(source)
+                return sum(len(file.get_batch(at)) for at in range(file.num_record_batches))
+    except (pa.ArrowInvalid, OSError):
+        return None
+    return None
