@@ -11,7 +11,11 @@ from typing import NoReturn
 
 from mlflow_onnx_flavor._version import __version__
 
-FILE_HELP = "evaluation data: Parquet, CSV, Arrow or npz (one array per input name)"
+FILE_HELP = (
+    "evaluation data: a Parquet, CSV, Arrow or npz file (one array per input name), a folder of"
+    " Parquet files, a Delta table, a Hugging Face data set, an artifact URI, or runs:/RUN_ID for"
+    " the data set that a run logged"
+)
 EXIT_STATUSES = (
     "exit status: 0 done, and promoted if that was asked; 1 an error; 2 wrong usage;"
     " 3 a gate failed; 4 the model cannot be converted"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from mlflow_onnx_flavor.artifact_downloads import download
 from mlflow_onnx_flavor.errors import InvalidDataError
+from mlflow_onnx_flavor.inputs import data_sets
 from mlflow_onnx_flavor.inputs.batches import EVALUATION_DATA, Inputs
 from mlflow_onnx_flavor.inputs.files import UNNAMED, Table, read_table
 
@@ -18,8 +20,12 @@ if TYPE_CHECKING:
     from mlflow.types.schema import ColSpec, Schema, TensorSpec
 
 
+_RUN = re.compile(r"runs:/[^/]+")
+
+
 def read_evaluation_data(location: str, signature: ModelSignature | None) -> Inputs:
-    """Rows from a file (Parquet, CSV, Arrow, npz, npy) or an MLflow artifact URI.
+    """Rows from a file (Parquet, CSV, Arrow, npz, npy), a folder (Parquet files, a Delta table, a
+    Hugging Face data set), an MLflow artifact URI, or ``runs:/RUN_ID``, the run's data set.
 
     Raises InvalidDataError naming the column: missing, too many, or of a type that the signature
     does not take.  Without a signature the data is taken as it is.
@@ -51,6 +57,8 @@ def local_file(location: str) -> Path:
     from mlflow.exceptions import MlflowException
 
     try:
+        if _RUN.fullmatch(location):
+            return data_sets.file_of_data_set(location.removeprefix("runs:/"))
         return download(location)
     except (MlflowException, OSError) as error:
         reason = str(error).splitlines()[0]

@@ -1,4 +1,6 @@
-"""Read evaluation data from Parquet, CSV, Arrow, npz and npy files, as frames or named arrays."""
+"""Read evaluation data from Parquet, CSV, Arrow, npz and npy files and from folders, as frames or
+named arrays.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,14 @@ import numpy as np
 import pandas as pd
 
 from mlflow_onnx_flavor.errors import InvalidDataError
+from mlflow_onnx_flavor.inputs import data_sets
 
 Table = pd.DataFrame | dict[str, np.ndarray]
 
 SUFFIXES = (".parquet", ".csv", ".arrow", ".feather", ".npz", ".npy")
 UNNAMED = ""
+
+_ROWS_AT_ONCE = 65_536
 
 
 def read_table(path: Path, text_columns: frozenset[str] = frozenset()) -> Table:
@@ -30,6 +35,8 @@ def read_table(path: Path, text_columns: frozenset[str] = frozenset()) -> Table:
         ".npz": _read_npz,
         ".npy": lambda file: {UNNAMED: np.load(file, allow_pickle=False)},
     }
+    if data_sets.is_data_set(path):
+        return _whole(path)
     if not path.is_file():
         raise InvalidDataError(f"there is no evaluation data at {str(path)!r}")
     reader = readers.get(path.suffix.lower())
@@ -45,6 +52,13 @@ def read_table(path: Path, text_columns: frozenset[str] = frozenset()) -> Table:
     if _rows(table) == 0:
         raise InvalidDataError(f"{path.name!r} has no rows; evaluation data needs at least one")
     return table
+
+
+def _whole(folder: Path) -> pd.DataFrame:
+    frames = list(data_sets.frames(folder, _ROWS_AT_ONCE))
+    if not sum(map(len, frames)):
+        raise InvalidDataError(f"{folder.name!r} has no rows; evaluation data needs at least one")
+    return pd.concat(frames, ignore_index=True)
 
 
 def _read_arrow(path: Path) -> pd.DataFrame:

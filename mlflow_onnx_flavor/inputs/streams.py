@@ -1,4 +1,4 @@
-"""Evaluation data that is too large to hold: read, checked and compared a batch at a time."""
+"""Evaluation data that is too large to hold: read and checked a batch at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from mlflow_onnx_flavor.attestation import digest_of
 from mlflow_onnx_flavor.errors import InvalidDataError
+from mlflow_onnx_flavor.inputs import data_sets
 from mlflow_onnx_flavor.inputs.batches import Inputs
 from mlflow_onnx_flavor.inputs.evaluation import as_inputs, local_file, text_columns
 
@@ -24,7 +26,8 @@ _MOST_BYTES_OF_CSV = 50_000_000
 
 
 class RowStream:
-    """The rows of a Parquet, Arrow or CSV file, in the form the model is handed.
+    """The rows of a Parquet, Arrow or CSV file, or of a folder as `data_sets` reads it, in the form
+    the model is handed.
 
     ``rows``: how many there are; None where the file does not say.
     """
@@ -34,7 +37,9 @@ class RowStream:
         self.rows = _row_count(path)
 
     def digest(self) -> str:
-        """SHA-256 (hex) of the file."""
+        """SHA-256 (hex) of the file, or of the manifest of the folder."""
+        if self.path.is_dir():
+            return digest_of(self.path).removeprefix("sha256:")
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -49,7 +54,9 @@ class RowStream:
 
     def _frames(self) -> Iterator[pd.DataFrame]:
         try:
-            if self.path.suffix == ".csv":
+            if self.path.is_dir():
+                yield from data_sets.frames(self.path, ROWS_AT_ONCE)
+            elif self.path.suffix == ".csv":
                 texts = dict.fromkeys(text_columns(self._signature), str)
                 yield from pd.read_csv(self.path, dtype=texts, chunksize=ROWS_AT_ONCE)
             elif self.path.suffix == ".parquet":
@@ -85,6 +92,8 @@ def large_data(location: object, signature: ModelSignature | None) -> RowStream 
     if not isinstance(location, str | Path) or not str(location):
         return None
     path = local_file(str(location))
+    if data_sets.is_data_set(path):
+        return RowStream(path, signature) if data_sets.row_count(path) > _MOST_ROWS else None
     if not path.is_file() or path.suffix not in (".parquet", ".csv", ".arrow", ".feather"):
         return None
     if path.suffix == ".csv":
@@ -100,6 +109,8 @@ def _row_count(path: Path) -> int | None:
     import pyarrow as pa
 
     try:
+        if path.is_dir():
+            return data_sets.row_count(path)
         if path.suffix == ".parquet":
             import pyarrow.parquet as pq
 

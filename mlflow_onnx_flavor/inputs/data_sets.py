@@ -1,0 +1,112 @@
+"""Data sets that are folders, Delta tables, Hugging Face data sets, Parquet files; and MLflow's.
+
+Each is read in batches of rows, never whole, and without the framework that wrote it but for Delta
+tables, whose log `deltalake` reads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from mlflow_onnx_flavor.errors import InvalidDataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def is_data_set(folder: Path) -> bool:
+    """Whether there is a folder that can be read."""
+    return folder.is_dir() and (
+        _is_delta(folder) or _is_hugging_face(folder) or any(folder.rglob("*.parquet"))
+    )
+
+
+def frames(folder: Path, rows_at_once: int) -> Iterator[pd.DataFrame]:
+    """The rows in order, at most so many at a time."""
+    for batch in _batches(folder, rows_at_once):
+        for start in range(0, len(batch), rows_at_once):
+            yield batch.slice(start, rows_at_once).to_pandas()
+
+
+def row_count(folder: Path) -> int:
+    if _is_hugging_face(folder) and not _is_delta(folder):
+        return sum(len(batch) for batch in _batches(folder, 0))
+    return _data_set(folder).count_rows()
+
+
+def file_of_data_set(run_id: str) -> Path:
+    """The local file or folder of the data set that the run ``run_id`` logged as its input: that of
+    the context "evaluation", else the only one.
+    """
+    import mlflow.data
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    inputs = MlflowClient().get_run(run_id).inputs.dataset_inputs
+    chosen = [each for each in inputs if _context(each) == "evaluation"] or list(inputs)
+    names = [each.dataset.name for each in inputs]
+    if len(chosen) != 1:
+        raise InvalidDataError(
+            f"run {run_id!r} has the data sets {names}; log one of them as an input with"
+            " context='evaluation', or name its file"
+        )
+    source = mlflow.data.get_source(chosen[0])
+    try:
+        found = source.path if hasattr(source, "path") else source.load()
+    except (MlflowException, NotImplementedError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InvalidDataError(f"data set {names[0]!r} cannot be loaded: {reason}") from error
+    if not isinstance(found, str | Path):
+        raise InvalidDataError(
+            f"data set {names[0]!r} is no file but a {type(found).__name__}; save it as a Parquet"
+            " file, and give that"
+        )
+    return Path(str(found).removeprefix("file://"))
+
+
+def _context(dataset_input: Any) -> str:
+    tags = {tag.key: tag.value for tag in dataset_input.tags}
+    return tags.get("mlflow.data.context", "")
+
+
+def _is_delta(folder: Path) -> bool:
+    return (folder / "_delta_log").is_dir()
+
+
+def _is_hugging_face(folder: Path) -> bool:
+    return (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()
+
+
+def _batches(folder: Path, rows_at_once: int) -> Iterator[pa.RecordBatch]:
+    if _is_delta(folder) or not _is_hugging_face(folder):
+        yield from _data_set(folder).to_batches(
+            batch_size=rows_at_once, batch_readahead=1, fragment_readahead=1
+        )
+        return
+    import pyarrow as pa
+
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    for file in state["_data_files"]:
+        with pa.memory_map(str(folder / file["filename"])) as source:
+            yield from pa.ipc.open_stream(source)
+
+
+def _data_set(folder: Path) -> Any:
+    import pyarrow.dataset
+
+    if not _is_delta(folder):
+        files = sorted(str(file) for file in folder.rglob("*.parquet"))
+        return pyarrow.dataset.dataset(files, format="parquet")
+    try:
+        from deltalake import DeltaTable
+    except ModuleNotFoundError as error:
+        raise InvalidDataError(
+            f"{folder.name!r} is a Delta table, which needs the package deltalake; install"
+            " mlflow-onnx-flavor[delta]"
+        ) from error
+    return DeltaTable(str(folder)).to_pyarrow_dataset()
