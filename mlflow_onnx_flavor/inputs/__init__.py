@@ -11,6 +11,7 @@ from mlflow_onnx_flavor.inputs.batches import (
     EXTREME_PROBES,
     INPUT_EXAMPLE,
     PROBES,
+    SEARCHED_PROBES,
     Inputs,
 )
 from mlflow_onnx_flavor.inputs.evaluation import as_inputs, read_evaluation_data
@@ -21,6 +22,7 @@ __all__ = [
     "EXTREME_PROBES",
     "INPUT_EXAMPLE",
     "PROBES",
+    "SEARCHED_PROBES",
     "Inputs",
     "as_inputs",
     "input_example",

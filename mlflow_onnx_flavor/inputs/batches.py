@@ -19,6 +19,7 @@ InputData = pd.DataFrame | np.ndarray | dict[str, np.ndarray]
 EVALUATION_DATA = "evaluation data"
 INPUT_EXAMPLE = "input example"
 PROBES = "probes"
+SEARCHED_PROBES = "probes searched on"  # with the candidate's name
 EXTREME_PROBES = "extreme probes"  # such as no service should be asked
 
 

@@ -98,7 +98,7 @@ class CandidateProcess:
         self._provider, self._timeout_s, self._stopwatch = provider, timeout_s, stopwatch
         self._differ_on_cpu, self._spares = differ_on_cpu, spares
         self._worker: Worker | None = None
-        self._opened: tuple[CandidateFolder, _Opened] | None = None  # by `arithmetic`
+        self._opened: tuple[CandidateFolder, _Opened] | None = None
 
     def start(self) -> None:
         """Start the process, which imports what it needs while the caller does something else."""
@@ -134,9 +134,9 @@ class CandidateProcess:
 
     def arithmetic(self, candidate: CandidateFolder) -> Arithmetic:
         """What ``candidate`` computes with; opens it where it is not open."""
-        if self._opened is None or not self._alive() or self._opened[0] is not candidate:
-            self._opened = candidate, self._open(candidate)
-        return self._opened[1].arithmetic
+        if self._opened is not None and self._alive() and self._opened[0] is candidate:
+            return self._opened[1].arithmetic
+        return self._open(candidate).arithmetic
 
     def locate(
         self,
@@ -233,8 +233,10 @@ class CandidateProcess:
     def _open(self, candidate: CandidateFolder) -> _Opened:
         self.start()
         arguments = {"path": candidate.folder, "provider": self._provider.model_dump()}
-        opened = self._call("open_candidate", arguments)
-        return _Opened(opened["placement"], Arithmetic(**opened["arithmetic"]))
+        answer = self._call("open_candidate", arguments)
+        opened = _Opened(answer["placement"], Arithmetic(**answer["arithmetic"]))
+        self._opened = candidate, opened
+        return opened
 
     def _run(self, expected: Expected, batch_size: int, rows: int) -> dict[str, np.ndarray]:
         arguments = {"inputs_path": expected.path, "batch_size": batch_size, "rows": rows}

@@ -14,7 +14,12 @@ import numpy as np
 
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
 from mlflow_onnx_flavor.environment import environment
-from mlflow_onnx_flavor.errors import InvalidDataError, OnnxFlavorError, WorkerTaskError
+from mlflow_onnx_flavor.errors import (
+    InvalidDataError,
+    OnnxFlavorError,
+    WorkerError,
+    WorkerTaskError,
+)
 from mlflow_onnx_flavor.evidence import (
     ExecutionProvider,
     ModelIdentity,
@@ -27,6 +32,7 @@ from mlflow_onnx_flavor.inputs import (
     EXTREME_PROBES,
     INPUT_EXAMPLE,
     PROBES,
+    SEARCHED_PROBES,
     Inputs,
 )
 from mlflow_onnx_flavor.inputs.probes import AT_A_SPLIT, BESIDE_A_JUMP
@@ -41,6 +47,8 @@ from mlflow_onnx_flavor.parity.candidate_process import (
 )
 from mlflow_onnx_flavor.parity.known_causes import share_of
 from mlflow_onnx_flavor.parity.locating import reference_for, worth_locating
+from mlflow_onnx_flavor.parity.rounding import merged
+from mlflow_onnx_flavor.parity.search import search
 from mlflow_onnx_flavor.parity.stopwatch import Stopwatch
 from mlflow_onnx_flavor.parity.streaming import compare_rest
 from mlflow_onnx_flavor.parity.tolerance import Roundings, roundings_of
@@ -125,8 +133,19 @@ def measure(
                 judged = [row for row in found if row.inputs != EXTREME_PROBES]
                 if agreeing is None and all(share_of(row) == 0 for row in judged):
                     agreeing = candidate
-                search = _Search(candidate, agreeing, expected, source, differ_on_cpu)
-                rows_on[position] += search.located(processes[position], found)
+                look = _Looking(candidate, agreeing, expected, source, differ_on_cpu)
+                if probe_seed is not None and all(share_of(row) == 0 for row in judged):
+                    searched = look.searched(processes[position], probe_seed, max(batch_sizes))
+                    given += [each.inputs for each in searched]
+                    expected += searched
+                    found += [
+                        row
+                        for each in searched
+                        for row in processes[position].compare(
+                            candidate, [each], [max(batch_sizes)]
+                        )
+                    ]
+                rows_on[position] += look.located(processes[position], found)
             processes[position].close()
             if provider.name == CPU:
                 differ_on_cpu |= _differing(rows_on[position])
@@ -166,8 +185,8 @@ def measure(
 
 
 @dataclass(frozen=True)
-class _Search:
-    """Finds the node where a candidate begins to differ.
+class _Looking:
+    """Looks for inputs on which a candidate differs, and for the node where it begins to.
 
     ``agreeing``: a candidate that does not, where there is one.
     """
@@ -177,6 +196,34 @@ class _Search:
     expected: Sequence[Expected]
     source: SourceModelWorker
     differ_on_cpu: Mapping[RowKey, float]
+
+    def searched(self, process: CandidateProcess, seed: int, batch_size: int) -> list[Expected]:
+        """The inputs that were found, with what the source says of them; none where it cannot be
+        asked.
+        """
+        first, *others = self.expected
+        begin_with = [first, *(each for each in others if each.inputs.origin == PROBES)]
+
+        def ask_source(path: Path, rows: int) -> Mapping[str, np.ndarray]:
+            return self.source.call("reference", inputs_path=path, batches=[[rows, rows]])[
+                "outputs"
+            ][0]
+
+        def ask_candidate(path: Path, rows: int) -> Mapping[str, np.ndarray]:
+            return process.answers(self.candidate, path, rows)
+
+        found = search([each.inputs for each in begin_with], ask_source, ask_candidate, seed)
+        if found is None:
+            return []
+        try:
+            known = merged(
+                [begin_with[0].roundings, roundings_of(roundings_by(self.source, [found]))]
+            )
+            expected = _ask(self.source, found, [batch_size], known)
+        except WorkerError:
+            return []
+        name = f"{SEARCHED_PROBES} {self.candidate.identity.name}"
+        return [replace(expected, inputs=Inputs(found.data, name))]
 
     def located(self, process: CandidateProcess, rows: list[ParityRow]) -> list[ParityRow]:
         """``rows``, one of them with its divergence where the candidate differs."""
