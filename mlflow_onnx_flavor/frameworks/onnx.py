@@ -96,15 +96,21 @@ def _feeds(source: LoadedSource, inputs: Inputs) -> tuple[FeedSpec, ...]:
     if recorded:
         return tuple(FeedSpec.model_validate(each) for each in recorded)
     taken = source.native.session.get_inputs()
-    feeds = inferred_feeds(taken)
-    if not isinstance(inputs.data, pd.DataFrame):
-        return tuple(FeedSpec(**feed, key=feed["name"]) for feed in feeds)
-    if len(feeds) == 1:
-        columns = tuple(map(str, inputs.data.columns))
-        return (FeedSpec(**(feeds[0] | {"layout": "matrix"}), columns=columns),)
-    return tuple(
-        FeedSpec(**(feed | {"layout": "column"}), columns=(feed["name"],))
-        if len(value.shape) == 2
-        else FeedSpec(**feed, key=feed["name"])  # a value a row, or arrays within the column
-        for value, feed in zip(taken, feeds, strict=True)
+    tensors = tuple(
+        FeedSpec(name=feed["name"], layout="tensor", dtype=feed["dtype"], key=feed["name"])
+        for feed in inferred_feeds(taken)
     )
+    if not isinstance(inputs.data, pd.DataFrame):
+        return tensors
+    if len(tensors) == 1:
+        columns = tuple(map(str, inputs.data.columns))
+        return (_of_columns(tensors[0], "matrix", columns),)
+    return tuple(
+        # Else a value a row, or arrays within the column.
+        _of_columns(feed, "column", (feed.name,)) if len(value.shape) == 2 else feed
+        for value, feed in zip(taken, tensors, strict=True)
+    )
+
+
+def _of_columns(feed: FeedSpec, layout: str, columns: tuple[str, ...]) -> FeedSpec:
+    return FeedSpec(name=feed.name, layout=layout, dtype=feed.dtype, columns=columns)
