@@ -28,7 +28,10 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 
 bench: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	$(BIN)/python -m benchmarks.release_cost
+	$(BIN)/python -m benchmarks.parity_mutations
+	$(BIN)/python -m benchmarks.parity_large
 
 clean:
 	rm -rf $(VENV) build *.egg-info demo-*

@@ -1,11 +1,13 @@
 """Ask the source for its answers as it would be asked in service: batch by batch.
 
-A model may branch on how many rows it is given.  Most do not, and one call for all rows is much
-cheaper than hundreds (a Keras call costs 30 ms for one row or for 500), so a few batches decide.
+A model may branch on what is in a batch.  Most do not, and one call for all rows is much cheaper
+than hundreds (a Keras call costs 30 ms for one row or for 500), so where asking for every batch
+would take long, a few decide.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -18,6 +20,9 @@ Outputs = dict[str, np.ndarray]
 # So many batches are asked in any case, spread over the rows.
 PROBED_BATCHES = 8
 
+# All are asked where that takes no longer, judged by those.
+PATIENCE_S = 1.0
+
 
 def answers_in_batches(
     ask: Callable[[Inputs], Outputs], inputs: Inputs, batch_size: int, rows: int, whole: Outputs
@@ -25,15 +30,20 @@ def answers_in_batches(
     """The outputs on the first ``rows`` rows, each of shape (rows, ...), asked ``batch_size`` at a
     time; a batch that is not full is filled up with rows from the start.
 
-    ``whole``: the outputs on all rows at once.  It stands for the batches that are not asked, where
-    those that are asked agree with it within the rounding of the source's own dtypes.
+    ``whole``: the outputs on all rows at once.  It stands for the batches that are not asked since
+    that would take too long, where those that are asked agree with it within the rounding of the
+    source's own dtypes.
     """
     starts = range(0, rows, batch_size)
     probed = sorted(
         {starts[at] for at in np.linspace(0, len(starts) - 1, PROBED_BATCHES, dtype=int)}
     )
+    begun = time.perf_counter()
     parts = {start: _batch(ask, inputs, batch_size, start, rows) for start in probed}
-    if all(_agree(part, _rows_of(whole, start, batch_size, rows)) for start, part in parts.items()):
+    needed = (time.perf_counter() - begun) / len(probed) * (len(starts) - len(probed))
+    if needed > PATIENCE_S and all(
+        _agree(part, _rows_of(whole, start, batch_size, rows)) for start, part in parts.items()
+    ):
         rest = {start: _rows_of(whole, start, batch_size, rows) for start in starts}
     else:
         rest = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mlflow_onnx_flavor import source_batches
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.source_batches import PROBED_BATCHES, answers_in_batches
 
@@ -28,23 +29,35 @@ def asked(source, batch_size, rows=100):
     return answers_in_batches(source, Inputs(ROWS), batch_size, rows, whole)["y"]
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """Every source is too slow to be asked for all batches."""
+    monkeypatch.setattr(source_batches, "PATIENCE_S", -1.0)
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 32, 300])
 @pytest.mark.parametrize("rows", [1, 60, 100])
-def test_answers_are_those_of_the_first_rows_in_order(batch_size, rows):
+def test_answers_are_those_of_the_first_rows_in_order(batch_size, rows, impatient):
     source = Source()
     assert asked(source, batch_size, rows).tolist() == ROWS[:rows, 0].tolist()
     assert set(source.sizes) == {batch_size}
     assert len(source.sizes) <= PROBED_BATCHES
 
 
-def test_a_model_that_branches_on_the_number_of_rows_is_asked_batch_by_batch():
+def test_a_fast_source_is_asked_for_every_batch():
+    source = Source()
+    assert asked(source, 7).tolist() == ROWS[:, 0].tolist()
+    assert source.sizes == [7] * 15
+
+
+def test_a_model_that_branches_on_the_number_of_rows_is_asked_batch_by_batch(impatient):
     source = Source(bonus=lambda rows: 5 if rows == 1 else 0)
     assert asked(source, 1).tolist() == (ROWS[:, 0] + 5).tolist()
     assert source.sizes == [1] * 100
     assert asked(source, 32).tolist() == ROWS[:, 0].tolist()
 
 
-def test_a_model_that_is_different_on_many_rows_at_once_is_asked_batch_by_batch():
+def test_a_model_that_is_different_on_many_rows_at_once_is_asked_batch_by_batch(impatient):
     source = Source(bonus=lambda rows: 1 if rows > 64 else 0)
     assert asked(source, 32).tolist() == ROWS[:, 0].tolist()
 

@@ -26,6 +26,9 @@ def frame_probes(frame: pd.DataFrame, rng: np.random.Generator) -> Made:
         rows = [each for each in rows if each is not None]
         if rows:
             yield kind, pd.concat(rows, ignore_index=True).astype(frame.dtypes.to_dict()), extreme
+    together = _at_once(given, frame)
+    if len(together):
+        yield "every column at once", together, False
     yield "columns of different rows", _recombined(frame, rng), False
     mixed = _between(frame, rng)
     if mixed is not None:
@@ -46,6 +49,28 @@ def _changes(
     yield "every text", [(at, _seen(frame.iloc[:, at])) for at in texts], False
     yield "extreme numbers", [(at, _extreme(*ranges[at])) for at in numbers], True
     yield "infinite", [(at, [np.inf, -np.inf]) for at in numbers], True
+
+
+def _at_once(given: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """All columns of numbers at an end of their range, or beyond it: what branches on a sum goes
+    both ways.
+    """
+    numbers = [at for at in range(frame.shape[1]) if _is_number(frame.dtypes.iloc[at])]
+    places = {at: _range(frame.iloc[:, at]) for at in numbers}
+    rows = []
+    for place in range(4) if numbers else ():
+        row = given.iloc[:1].copy()
+        for at, (low, high) in places.items():
+            wide = (high - low) / 4
+            value = (low, high, low - wide, high + wide)[place]
+            dtype = frame.dtypes.iloc[at]
+            whole = value if getattr(dtype, "kind", "f") == "f" else round(value)
+            row.isetitem(at, _held(whole, dtype))
+        if not row.iloc[:, numbers].isna().any(axis=None):
+            rows.append(row)
+    if not rows:
+        return frame.iloc[:0]
+    return pd.concat(rows, ignore_index=True).astype(frame.dtypes.to_dict())
 
 
 def _changed(

@@ -17,6 +17,8 @@ from mlflow_onnx_flavor.gates import judge_parity
 from mlflow_onnx_flavor.inputs import EXTREME_PROBES, PROBES, Inputs
 from tests.frameworks.in_process import converted
 
+torch = pytest.importorskip("torch")
+
 RNG = np.random.default_rng(0)
 ROWS = pd.DataFrame({"a": RNG.normal(size=300), "b": RNG.normal(size=300)})
 
@@ -83,6 +85,47 @@ def test_a_split_that_is_a_rounding_off_is_found_and_replayed(tree, tmp_path):
     )
     replayed = next(row for row in again.rows if row.inputs == "evaluation data")
     assert replayed.outputs[0].disagreements(1e-6) == replayed.outputs[0].rows == len(worst)
+
+
+class Branching(torch.nn.Module):
+    """Which way it goes depends on what it is given."""
+
+    def forward(self, rows):
+        if bool(rows.sum() > 0):
+            return rows * 2.0
+        return rows - 1.0
+
+
+@pytest.mark.parametrize("shape", [(6,), (3, 5, 5)])
+def test_a_branch_that_was_traced_away_is_found(shape, tmp_path):
+    """The data that is given goes one way only."""
+    positive = RNG.uniform(0.1, 1, (40, *shape)).astype(np.float32)
+    module = torch.jit.script(Branching())
+    mlflow.pytorch.save_model(
+        module,
+        str(tmp_path / "source"),
+        signature=mlflow.models.infer_signature(positive),
+        input_example=positive[:4],
+        serialization_format="pickle",
+        pip_requirements=[],
+    )
+    traced = torch.jit.trace(Branching(), torch.from_numpy(positive[:4]))
+    torch.onnx.export(
+        traced,
+        (torch.from_numpy(positive[:4]),),
+        str(tmp_path / "traced.onnx"),
+        input_names=["input"],
+        output_names=["output"],
+        dynamic_axes={"input": {0: "batch"}, "output": {0: "batch"}},
+        dynamo=False,
+    )
+    report = mlflow_onnx_flavor.check_parity(
+        tmp_path / "source", tmp_path / "traced.onnx", positive, ["CPUExecutionProvider"]
+    )
+    on = {row.inputs: row for row in report.rows if row.batch_size == 1}
+    assert on["evaluation data"].outputs[0].disagreements(1e-5) == 0
+    assert on[PROBES].outputs[0].disagreements(1e-5) > 0
+    assert not all(each.passed for each in judge_parity(report, Configuration().gates.parity))
 
 
 def test_probes_can_be_left_out(tree):
