@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +15,23 @@ LARGE = 5_000
 
 @dataclass(frozen=True)
 class Source:
-    """``rows(count, seed)``: inputs as the source is served, of one distribution."""
+    """``rows(count, seed)``: inputs as the source is served, of one distribution.
+
+    ``traced(file)``: writes a conversion that took one arm of a branch and dropped the other.
+    """
 
     name: str
     framework: str
     save: Callable[[Path], None]
     rows: Callable[[int, int], Any]
+    traced: Callable[[Path], None] | None = None
 
 
 def sources() -> Iterator[Source]:
     yield from _scikit_learn()
     yield from _boosters()
     yield from _torch()
+    yield _branching()
 
 
 def _table(count: int, seed: int) -> Any:
@@ -204,3 +210,32 @@ def _torch() -> Iterator[Source]:
             ),
             rows,
         )
+
+
+def _branching() -> Source:
+    import torch
+
+    class Branching(torch.nn.Module):
+        def forward(self, rows):
+            if bool(rows.sum() > 0):
+                return rows * 2.0
+            return rows - 1.0
+
+    def rows(count: int, seed: int) -> np.ndarray:
+        return np.random.default_rng(seed).normal(-0.1, 1, (count, 6)).astype(np.float32)
+
+    def traced(file: Path) -> None:
+        positive = torch.ones(4, 6)
+        torch.onnx.export(
+            torch.jit.trace(Branching(), positive),
+            (positive,),
+            str(file),
+            input_names=["input"],
+            output_names=["output"],
+            dynamic_axes={"input": {0: "batch"}, "output": {0: "batch"}},
+            dynamo=False,
+        )
+
+    script = torch.jit.script(Branching())
+    saved = functools.partial(_saved, "pytorch", script, rows(4, 0), serialization_format="pickle")
+    return Source("torch branch", "pytorch", saved, rows, traced)

@@ -104,7 +104,12 @@ class _Checked:
 
     def broken(self, each: int) -> Iterator[tuple[Mutant, str]]:
         """Mutants that run, and what they change on many rows; "" where that is rounding."""
-        for mutant in mutants(self.faithful, np.random.default_rng(0), each):
+        made = list(mutants(self.faithful, np.random.default_rng(0), each))
+        if self.source.traced is not None:
+            file = self.folder / "traced.onnx"
+            self.source.traced(file)
+            made.append(Mutant("a branch traced away", "the graph", onnx.load(str(file))))
+        for mutant in made:
             try:
                 found = self._answers(mutant.model, self.large)
             except Exception:  # whatever onnxruntime says of a graph that makes no sense

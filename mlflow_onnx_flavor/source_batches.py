@@ -28,7 +28,9 @@ def answers_in_batches(
     ask: Callable[[Inputs], Outputs], inputs: Inputs, batch_size: int, rows: int, whole: Outputs
 ) -> Outputs:
     """The outputs on the first ``rows`` rows, each of shape (rows, ...), asked ``batch_size`` at a
-    time; a batch that is not full is filled up with rows from the start.
+    time; the last batch is as short as what is left.  A first one that is not full is filled up
+    with rows from the start, so that the size is met, and so is the last of a source that takes no
+    other size.
 
     ``whole``: the outputs on all rows at once.  It stands for the batches that are not asked since
     that would take too long, where those that are asked agree with it within the rounding of the
@@ -59,13 +61,18 @@ def _batch(
     ask: Callable[[Inputs], Outputs], inputs: Inputs, batch_size: int, start: int, rows: int
 ) -> Outputs:
     wanted = min(batch_size, rows - start)
-    answered = {
-        name: np.atleast_1d(array) for name, array in ask(inputs.batch(batch_size, start)).items()
-    }
+    size = wanted if start else batch_size
+    try:
+        outputs = ask(inputs.batch(size, start))
+    except Exception:
+        if size == batch_size:
+            raise
+        size = batch_size
+        outputs = ask(inputs.batch(size, start))
+    answered = {name: np.atleast_1d(array) for name, array in outputs.items()}
     # An output without a row per input row stays as it is.
     return {
-        name: array[:wanted] if len(array) == batch_size else array
-        for name, array in answered.items()
+        name: array[:wanted] if len(array) == size else array for name, array in answered.items()
     }
 
 

@@ -48,8 +48,9 @@ def open_candidate(path: str, provider: dict[str, Any]) -> dict[str, Any]:
 def run(inputs_path: str, batch_size: int, rows: int) -> dict[str, Any]:
     """``{"outputs": {name: array}}`` on the first ``rows`` rows, in batches of ``batch_size``.
 
-    The last batch is as short as the rows that are left; only where the graph fixes the size of a
-    batch is it filled up with rows from the start, whose answers are dropped.
+    The last batch is as short as the rows that are left.  A first one that is not full is filled up
+    with rows from the start, whose answers are dropped, and so is the last where the graph fixes
+    the size of a batch.
     Raises UnsupportedModelError for an output that batches cannot be joined to.
     """
     inputs = Inputs.load(Path(inputs_path))
@@ -58,7 +59,7 @@ def run(inputs_path: str, batch_size: int, rows: int) -> dict[str, Any]:
     fixed = _fixes_the_batch(session.session)
     for start in range(0, rows, batch_size):
         wanted = min(batch_size, rows - start)
-        asked = batch_size if fixed else wanted
+        asked = wanted if start and not fixed else batch_size
         for name, value in session.run(inputs.batch(asked, start).data).items():
             array = _array(name, value)
             # An output without a row per input row stays as it is.
