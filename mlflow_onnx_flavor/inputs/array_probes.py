@@ -46,6 +46,7 @@ def _changed(
     elif array.dtype.kind in "OU":
         texts = np.resize(np.array(UNSEEN_TEXTS, object), (len(UNSEEN_TEXTS), *array.shape[1:]))
         yield "text never seen", texts, False
+        yield "empty text", np.full((1, *array.shape[1:]), "", object), True
 
 
 def _of_floats(

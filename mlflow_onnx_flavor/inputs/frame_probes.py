@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-UNSEEN_TEXTS = ("", " ", "never seen before", "naïve café 東京 🙂", "x" * 300, "0")
+UNSEEN_TEXTS = (" ", "never seen before", "naïve café 東京 🙂", "x" * 300, "0")
 
 _BASES = 3
 
@@ -46,6 +46,8 @@ def _changes(
     yield "beyond the range", [(at, _beyond(*ranges[at])) for at in numbers], False
     yield "missing", [(at, [None]) for at in range(frame.shape[1])], False
     yield "text never seen", [(at, UNSEEN_TEXTS) for at in texts], False
+    # A graph has no missing text but this, so a candidate may take it for missing.
+    yield "empty text", [(at, [""]) for at in texts], True
     yield "every text", [(at, _seen(frame.iloc[:, at])) for at in texts], False
     yield "extreme numbers", [(at, _extreme(*ranges[at])) for at in numbers], True
     yield "infinite", [(at, [np.inf, -np.inf]) for at in numbers], True

@@ -122,6 +122,7 @@ def measure(
         stopwatch.seconds -= source.load_seconds - loaded_before
         rows_on: dict[int, list[ParityRow]] = {}
         agreeing: CandidateFolder | None = None
+        searched: dict[str, list[Expected]] = {}  # by candidate: each has its own
         for position, following in zip_longest(order, order[1:]):
             provider = execution_providers[position]
             rows_on[position] = []
@@ -133,19 +134,16 @@ def measure(
                 judged = [row for row in found if row.inputs != EXTREME_PROBES]
                 if agreeing is None and all(share_of(row) == 0 for row in judged):
                     agreeing = candidate
+                name, process = candidate.identity.name, processes[position]
                 look = _Looking(candidate, agreeing, expected, source, differ_on_cpu)
-                if probe_seed is not None and all(share_of(row) == 0 for row in judged):
-                    searched = look.searched(processes[position], probe_seed, max(batch_sizes))
-                    given += [each.inputs for each in searched]
-                    expected += searched
-                    found += [
-                        row
-                        for each in searched
-                        for row in processes[position].compare(
-                            candidate, [each], [max(batch_sizes)]
-                        )
-                    ]
-                rows_on[position] += look.located(processes[position], found)
+                agrees = all(share_of(row) == 0 for row in judged)
+                if probe_seed is not None and name not in searched and agrees:
+                    searched[name] = look.searched(process, probe_seed, max(batch_sizes))
+                    given += [each.inputs for each in searched[name]]
+                if own := searched.get(name):
+                    found += process.compare(candidate, own, [max(batch_sizes)])
+                    look = replace(look, expected=[*expected, *own])
+                rows_on[position] += look.located(process, found)
             processes[position].close()
             if provider.name == CPU:
                 differ_on_cpu |= _differing(rows_on[position])

@@ -11,10 +11,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeRegressor
 
 import mlflow_onnx_flavor
-from mlflow_onnx_flavor import source_worker
+from mlflow_onnx_flavor import parity, source_worker
+from mlflow_onnx_flavor.candidates.folder import CandidateFolder
 from mlflow_onnx_flavor.configuration import Configuration
+from mlflow_onnx_flavor.evidence import ExecutionProvider, ModelIdentity
 from mlflow_onnx_flavor.gates import judge_parity
-from mlflow_onnx_flavor.inputs import EXTREME_PROBES, PROBES, Inputs
+from mlflow_onnx_flavor.inputs import EXTREME_PROBES, PROBES, SEARCHED_PROBES, Inputs
 from tests.frameworks.in_process import converted
 
 torch = pytest.importorskip("torch")
@@ -85,6 +87,33 @@ def test_a_split_that_is_a_rounding_off_is_found_and_replayed(tree, tmp_path):
     )
     replayed = next(row for row in again.rows if row.inputs == "evaluation data")
     assert replayed.outputs[0].disagreements(1e-6) == replayed.outputs[0].rows == len(worst)
+
+
+def test_each_candidate_has_a_search_of_its_own(tree, tmp_path):
+    source, file = tree
+    candidates = [
+        CandidateFolder(ModelIdentity(name=name, uri="", digest=name), path)
+        for name, path in (
+            ("first", file),
+            ("wrong", with_a_moved_split(file, tmp_path)),
+            ("second", file),
+        )
+    ]
+    report = parity.measure(
+        source,
+        "sklearn",
+        candidates,
+        Inputs(ROWS),
+        None,
+        [ExecutionProvider(name="CPUExecutionProvider")],
+        source_identity=candidates[0].identity,
+        probe_seed=0,
+    )
+    searched = {(row.candidate, row.inputs) for row in report.rows if "searched" in row.inputs}
+    assert searched == {
+        (name, f"{SEARCHED_PROBES} {name}") for name in ("first", "second")
+    }  # a candidate that differs already needs none
+    assert all(row.status == "measured" for row in report.rows)
 
 
 class Branching(torch.nn.Module):
