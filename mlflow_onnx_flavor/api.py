@@ -25,7 +25,7 @@ from mlflow_onnx_flavor.evidence import (
     ParityReport,
 )
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example, read_evaluation_data
-from mlflow_onnx_flavor.inputs.streams import large_data
+from mlflow_onnx_flavor.inputs.streams import evaluation_data
 from mlflow_onnx_flavor.live_models import save_live_model
 from mlflow_onnx_flavor.source_environment import SourceEnv, interpreter
 from mlflow_onnx_flavor.source_process import started
@@ -98,8 +98,10 @@ def check_parity(
         _resolved(source, inputs, configuration.source_env) as model,
         started(model.folder, model.framework, configuration) as worker,
     ):
-        more = large_data(inputs, model.signature)
-        evaluation, example = _rows(model, next(more.batches()) if more else inputs)
+        more = None
+        if isinstance(inputs, str | Path):
+            inputs, more = evaluation_data(inputs, model.signature)
+        evaluation, example = _rows(model, inputs)
         return parity.measure(
             model.folder,
             model.framework,

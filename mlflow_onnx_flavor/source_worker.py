@@ -70,13 +70,11 @@ def reference(inputs_path: str, batches: list[list[int]]) -> dict[str, Any]:
     A pair is a batch size and a number of rows: the first so many rows, so many at a time.
     """
     inputs = Inputs.load(Path(inputs_path))
-
-    def ask(some: Inputs) -> dict[str, np.ndarray]:
-        return _loaded["framework"].reference_outputs(_source(), some)
-
-    whole = ask(inputs)
+    whole = _asked(inputs)
     answered = [
-        whole if size >= rows == inputs.rows else answers_in_batches(ask, inputs, size, rows, whole)
+        whole
+        if size >= rows == inputs.rows
+        else answers_in_batches(_asked, inputs, size, rows, whole)
         for size, rows in batches
     ]
     return {
@@ -94,11 +92,7 @@ def rounding(inputs_paths: list[str]) -> dict[str, Any]:
     """
     module = _loaded["framework"]
     exactly = module.in_float64(_source()) if hasattr(module, "in_float64") else None
-
-    def ask(some: Inputs) -> dict[str, np.ndarray]:
-        return module.reference_outputs(_source(), some)
-
-    found = [own_rounding(ask, exactly, Inputs.load(Path(path))) for path in inputs_paths]
+    found = [own_rounding(_asked, exactly, Inputs.load(Path(path))) for path in inputs_paths]
     return {name: asdict(each) for name, each in merged(found).items()}
 
 
@@ -111,7 +105,7 @@ def probe(inputs_path: str, candidate_path: str, out_path: str, seed: int) -> di
     def ask(some: Inputs) -> dict[str, np.ndarray]:
         if _source().pyfunc is not None:
             _source().pyfunc.predict(some.data)
-        return _loaded["framework"].reference_outputs(_source(), some)
+        return _asked(some)
 
     taken = probes_of(Inputs.load(Path(inputs_path)), Path(candidate_path), ask, seed)
     return {
@@ -204,13 +198,12 @@ def check(
     onnx.checker.check_model(path)
     session = open_graph(path, graph)
     inputs = Inputs.load(Path(inputs_path))
-    reference_outputs, arithmetic = _loaded["framework"].reference_outputs, arithmetic_of(path)
-    known = roundings_of(roundings)
+    arithmetic, known = arithmetic_of(path), roundings_of(roundings)
     found = []
     for batch_size in batch_sizes:
         rows = inputs.take(slice(0, min(inputs.rows, 8 * batch_size)))
         batches = list(rows.batches(batch_size))
-        expected = [reference_outputs(_source(), batch) for batch in batches]
+        expected = [_asked(batch) for batch in batches]
         answered = [session.run(batch.data) for batch in batches]
         for name in expected[0]:
             if name in answered[0]:
@@ -224,6 +217,11 @@ def check(
 
 def _source() -> LoadedSource:
     return _loaded["source"]
+
+
+def _asked(inputs: Inputs) -> dict[str, np.ndarray]:
+    """Every output of the source by name."""
+    return _loaded["framework"].reference_outputs(_source(), inputs)
 
 
 def _strategies(example_path: str) -> list[Strategy]:

@@ -30,7 +30,11 @@ def read_evaluation_data(location: str, signature: ModelSignature | None) -> Inp
     Raises InvalidDataError naming the column: missing, too many, or of a type that the signature
     does not take.  Without a signature the data is taken as it is.
     """
-    path = local_file(location)
+    return read_local(local_file(location), signature)
+
+
+def read_local(path: Path, signature: ModelSignature | None) -> Inputs:
+    """`read_evaluation_data` of a file or folder of this machine."""
     return as_inputs(read_table(path, text_columns(signature)), signature, what=path.name)
 
 

@@ -80,16 +80,11 @@ def _changed(
 ) -> pd.DataFrame | None:
     """A row for each of ``values`` that the column can hold, the rest of it from ``given``."""
     dtype = given.dtypes.iloc[column]
-    once = {value: _held(value, dtype) for value in dict.fromkeys(values)}
-    kept = [value for value in values if len(once[value])]
-    if not kept:
+    held = [each for each in (_held(value, dtype) for value in values) if len(each)]
+    if not held:
         return None
-    distinct = list(dict.fromkeys(kept))
-    columns = pd.concat([once[value] for value in distinct], ignore_index=True)
-    place = {value: at for at, value in enumerate(distinct)}
-    held = columns.iloc[[place[value] for value in kept]].reset_index(drop=True)
     rows = given.iloc[rng.integers(0, len(given), len(held))].reset_index(drop=True)
-    rows.isetitem(column, held)
+    rows.isetitem(column, pd.concat(held, ignore_index=True))
     return rows
 
 

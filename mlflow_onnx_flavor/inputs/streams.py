@@ -13,7 +13,7 @@ from mlflow_onnx_flavor.attestation import digest_of
 from mlflow_onnx_flavor.errors import InvalidDataError
 from mlflow_onnx_flavor.inputs import data_sets
 from mlflow_onnx_flavor.inputs.batches import Inputs
-from mlflow_onnx_flavor.inputs.evaluation import as_inputs, local_file, text_columns
+from mlflow_onnx_flavor.inputs.evaluation import as_inputs, local_file, read_local, text_columns
 
 if TYPE_CHECKING:
     from mlflow.models.signature import ModelSignature
@@ -87,21 +87,30 @@ class RowStream:
                     yield batch.slice(start, ROWS_AT_ONCE).to_pandas()
 
 
-def large_data(location: object, signature: ModelSignature | None) -> RowStream | None:
-    """A stream where ``location`` names a file that is better not read at once; else None."""
-    if not isinstance(location, str | Path) or not str(location):
-        return None
+def evaluation_data(
+    location: str | Path, signature: ModelSignature | None
+) -> tuple[Inputs, RowStream | None]:
+    """The rows at ``location``; of what is better not read at once the first batch, and the stream.
+
+    Raises as `read_evaluation_data` does.
+    """
     path = local_file(str(location))
-    if data_sets.is_data_set(path):
-        return RowStream(path, signature) if data_sets.row_count(path) > _MOST_ROWS else None
-    if not path.is_file() or path.suffix not in (".parquet", ".csv", ".arrow", ".feather"):
+    stream = large_data(path, signature)
+    return (next(stream.batches()), stream) if stream else (read_local(path, signature), None)
+
+
+def large_data(path: object, signature: ModelSignature | None) -> RowStream | None:
+    """A stream where ``path`` is a file or folder that is better not read at once; else None."""
+    if not isinstance(path, Path):
         return None
-    if path.suffix == ".csv":
+    if path.suffix == ".csv" and path.is_file():
         large = path.stat().st_size > _MOST_BYTES_OF_CSV
-    else:
-        rows = _row_count(path)
-        large = rows is not None and rows > _MOST_ROWS
-    return RowStream(path, signature) if large else None
+        return RowStream(path, signature) if large else None
+    known = path.is_file() and path.suffix in (".parquet", ".arrow", ".feather")
+    if not known and not data_sets.is_data_set(path):
+        return None
+    stream = RowStream(path, signature)
+    return stream if stream.rows is not None and stream.rows > _MOST_ROWS else None
 
 
 def _row_count(path: Path) -> int | None:

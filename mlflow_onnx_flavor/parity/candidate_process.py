@@ -186,7 +186,7 @@ class CandidateProcess:
             outputs = self._run(expected, batch_size, rows)
             arithmetic, roundings = opened.arithmetic, expected.roundings
             tied = tied_rows(asked, outputs, arithmetic, roundings.get(SCORES))
-            parities = compare_all(asked, outputs, arithmetic, roundings)
+            parities = compare_all(asked, outputs, arithmetic, roundings, tied=tied)
             worst = worst_rows(asked, outputs, parities, tied, expected.kinds)
             seen |= {"rows": rows, "outputs": parities, "worst": worst}
             causes = [missing_outputs(asked, outputs)]

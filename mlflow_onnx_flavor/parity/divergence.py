@@ -178,9 +178,9 @@ class _Errors:
 
 def _error(wanted: Any, found: Any) -> float:
     wanted, found = np.asarray(wanted), np.asarray(found)
-    if wanted.size == 0 or wanted.shape != found.shape:
-        return float("inf") if wanted.shape != found.shape else 0.0
-    return float(error_by_row(np.atleast_1d(wanted), np.atleast_1d(found)).max())
+    if wanted.shape != found.shape:
+        return float("inf")
+    return float(error_by_row(np.atleast_1d(wanted), np.atleast_1d(found)).max(initial=0.0))
 
 
 def layer_of(node: Any) -> str:

@@ -27,13 +27,16 @@ def compare_all(
     arithmetic: Arithmetic,
     roundings: Roundings = NOT_KNOWN,
     scales: Mapping[str, float] = NO_SCALES,
+    tied: np.ndarray | None = None,
 ) -> tuple[OutputParity, ...]:
     """Every output of the source against the candidate's, on the same rows.
 
     An output that the candidate lacks agrees on no row.  ``roundings``: the source's own, by
-    output.  ``scales``: of the outputs, where these are some of their rows.
+    output.  ``scales``: of the outputs, where these are some of their rows.  ``tied``: what
+    `ties.tied_rows` finds in the two, where the caller has asked it already.
     """
-    tied = tied_rows(expected, found, arithmetic, roundings.get(SCORES))
+    if tied is None:
+        tied = tied_rows(expected, found, arithmetic, roundings.get(SCORES))
     paired = pairs(list(expected), list(found))
     absent = np.empty((0,), np.float32)
     return tuple(

@@ -130,13 +130,13 @@ def measure(
                 processes[following].start()
             for candidate in candidates:
                 note(f"comparing {candidate.identity.name} on {provider}")
-                found = processes[position].compare(candidate, expected, batch_sizes)
-                judged = [row for row in found if row.inputs != EXTREME_PROBES]
-                if agreeing is None and all(share_of(row) == 0 for row in judged):
-                    agreeing = candidate
                 name, process = candidate.identity.name, processes[position]
-                look = _Looking(candidate, agreeing, expected, source, differ_on_cpu)
+                found = process.compare(candidate, expected, batch_sizes)
+                judged = [row for row in found if row.inputs != EXTREME_PROBES]
                 agrees = all(share_of(row) == 0 for row in judged)
+                if agreeing is None and agrees:
+                    agreeing = candidate
+                look = _Looking(candidate, agreeing, expected, source, differ_on_cpu)
                 if probe_seed is not None and name not in searched and agrees:
                     searched[name] = look.searched(process, probe_seed, max(batch_sizes))
                     given += [each.inputs for each in searched[name]]

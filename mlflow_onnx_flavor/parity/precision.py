@@ -43,16 +43,10 @@ def arithmetic_of(path: str | Path) -> Arithmetic:
     return Arithmetic(_coarsest_float(model), terms(model.graph))
 
 
-def coarsest_float(path: str | Path) -> str:
-    """ "float64", "float32" or "float16": the coarsest float that any value of the graph has.
-
-    "float64" also where the graph has no floats at all, since nothing is then rounded.  Raises as
-    `arithmetic_of` does.
-    """
-    return arithmetic_of(path).dtype
-
-
 def _coarsest_float(model: Any) -> str:
+    """ "float64", "float32" or "float16": the coarsest float that any value of the graph has;
+    "float64" also where the graph has no floats at all, since nothing is then rounded.
+    """
     seen = set(_float_types(model.graph))
     for function in model.functions:
         seen |= {each for node in function.node for each in _node_types(node)}

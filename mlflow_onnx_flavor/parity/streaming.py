@@ -25,7 +25,7 @@ from mlflow_onnx_flavor.parity.candidate_process import CandidateProcess, one_li
 from mlflow_onnx_flavor.parity.known_causes import share_of
 from mlflow_onnx_flavor.parity.matching import compare_all
 from mlflow_onnx_flavor.parity.merging import merged
-from mlflow_onnx_flavor.parity.tolerance import Roundings
+from mlflow_onnx_flavor.parity.tolerance import Arithmetic, Roundings
 from mlflow_onnx_flavor.source_process import SourceModelWorker
 
 # A candidate that differs on more of the first rows is not asked for millions more.
@@ -44,6 +44,7 @@ class _Compared:
     process: CandidateProcess
     outputs: tuple[OutputParity, ...]  # of the graph, so far
     rows: int
+    arithmetic: Arithmetic | None = None  # known once it has answered
     cause: str = ""
 
     def key(self) -> str:
@@ -154,7 +155,9 @@ def _answer(each: _Compared, path: Path, rows: int) -> Mapping:
     if each.cause:
         return {}
     try:
-        return each.process.answers(each.candidate, path, rows)
+        outputs = each.process.answers(each.candidate, path, rows)
+        each.arithmetic = each.process.arithmetic(each.candidate)
+        return outputs
     except OnnxFlavorError as error:
         each.cause = one_line(error)
         return {}
@@ -167,9 +170,7 @@ def _take(asked: _Asked, compared: Sequence[_Compared], roundings: Roundings) ->
         if each.cause:
             continue
         scales = {output.name: output.scale for output in each.outputs}
-        parities = compare_all(
-            outputs, answered, each.process.arithmetic(each.candidate), roundings, scales
-        )
+        parities = compare_all(outputs, answered, each.arithmetic, roundings, scales)
         each.outputs, each.rows = merged(each.outputs, parities), each.rows + asked.rows
     shutil.rmtree(asked.path.parent)
 
@@ -195,7 +196,6 @@ class _Progress:
         self.compared, self.batches_done = compared, 1
         self._stream, self._file, self._say = stream, resume, on_progress
         self._begun = self._said = time.monotonic()
-        self._rows_before = 0
         stat = stream.path.stat()
         self._key = [str(stream.path), stat.st_size, stat.st_mtime_ns]
         self._load()

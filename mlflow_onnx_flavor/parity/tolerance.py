@@ -36,7 +36,7 @@ _OWN_ROUNDING = 8
 class Arithmetic:
     """What a graph computes with.
 
-    ``dtype``: its coarsest float, as `precision.coarsest_float` reads it.  ``terms``: how many
+    ``dtype``: its coarsest float, as `precision.arithmetic_of` reads it.  ``terms``: how many
     numbers are added up on the way to an answer, as far as the file tells; None: not known.
     """
 

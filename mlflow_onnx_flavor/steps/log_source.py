@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor.artifact_downloads import download
 from mlflow_onnx_flavor.errors import MissingSignatureError
-from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example, read_evaluation_data
-from mlflow_onnx_flavor.inputs.streams import RowStream, large_data
+from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example
+from mlflow_onnx_flavor.inputs.streams import RowStream, evaluation_data
 from mlflow_onnx_flavor.source_environment import SourceEnv
 from mlflow_onnx_flavor.sources import SourceModel
 from mlflow_onnx_flavor.steps.downloads import source_model
@@ -43,9 +43,7 @@ def prepare_source(
     there is neither data nor an example.
     """
     source = source_model(model_uri, source_env)
-    more = large_data(data, source.signature)
-    evaluation, location = _evaluation(next(more.batches()) if more else data, source)
-    location = str(data) if more else location
+    evaluation, location, more = _evaluation(data, source)
     example = _example(source)
     if evaluation is None and example is None:
         raise MissingSignatureError(
@@ -106,12 +104,14 @@ def load_more(record: SourceRecord, signature: ModelSignature | None) -> RowStre
     return RowStream(file, signature)
 
 
-def _evaluation(data: object, source: SourceModel) -> tuple[Inputs | None, str]:
+def _evaluation(data: object, source: SourceModel) -> tuple[Inputs | None, str, RowStream | None]:
+    """The rows, where they were read from, and the whole of what is large, which they begin."""
     if data is None or data == "":
-        return None, ""
+        return None, "", None
     if isinstance(data, str | Path):
-        return read_evaluation_data(str(data), source.signature), str(data)
-    return as_inputs(data, source.signature), ""
+        rows, more = evaluation_data(data, source.signature)
+        return rows, str(data), more
+    return as_inputs(data, source.signature), "", None
 
 
 def _example(source: SourceModel) -> Inputs | None:

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mlflow_onnx_flavor.errors import CorruptModelError
-from mlflow_onnx_flavor.parity.precision import coarsest_float
+from mlflow_onnx_flavor.parity.precision import arithmetic_of
 
 DOUBLE, FLOAT, HALF = TensorProto.DOUBLE, TensorProto.FLOAT, TensorProto.FLOAT16
 
@@ -40,22 +40,22 @@ def casts(through, prefix=""):
 def test_a_graph_of_float64_alone_is_float64(tmp_path):
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
     file = graph(tmp_path / "m.onnx", nodes, DOUBLE, [("w", np.eye(2))])
-    assert coarsest_float(file) == "float64"
+    assert arithmetic_of(file).dtype == "float64"
 
 
 def test_inputs_of_float32_are_float32(tmp_path):
     nodes = [helper.make_node("Relu", ["x"], ["y"])]
-    assert coarsest_float(graph(tmp_path / "m.onnx", nodes, FLOAT)) == "float32"
+    assert arithmetic_of(graph(tmp_path / "m.onnx", nodes, FLOAT)).dtype == "float32"
 
 
 @pytest.mark.parametrize(("through", "found"), [(FLOAT, "float32"), (HALF, "float16")])
 def test_a_narrower_step_inside_counts(through, found, tmp_path):
-    assert coarsest_float(graph(tmp_path / "m.onnx", casts(through), DOUBLE)) == found
+    assert arithmetic_of(graph(tmp_path / "m.onnx", casts(through), DOUBLE)).dtype == found
 
 
 def test_bfloat16_is_half_precision(tmp_path):
     file = graph(tmp_path / "m.onnx", casts(TensorProto.BFLOAT16), DOUBLE)
-    assert coarsest_float(file) == "float16"
+    assert arithmetic_of(file).dtype == "float16"
 
 
 def test_operators_that_give_float32_by_the_standard_count(tmp_path):
@@ -65,7 +65,7 @@ def test_operators_that_give_float32_by_the_standard_count(tmp_path):
         ),
         helper.make_node("Cast", ["s"], ["y"], to=DOUBLE),
     ]
-    assert coarsest_float(graph(tmp_path / "m.onnx", nodes, DOUBLE)) == "float32"
+    assert arithmetic_of(graph(tmp_path / "m.onnx", nodes, DOUBLE)).dtype == "float32"
 
 
 def test_constants_count(tmp_path):
@@ -74,7 +74,7 @@ def test_constants_count(tmp_path):
         helper.make_node("CastLike", ["c", "x"], ["d"]),
         helper.make_node("Mul", ["x", "d"], ["y"]),
     ]
-    assert coarsest_float(graph(tmp_path / "m.onnx", nodes, DOUBLE)) == "float32"
+    assert arithmetic_of(graph(tmp_path / "m.onnx", nodes, DOUBLE)).dtype == "float32"
 
 
 def test_subgraphs_and_functions_count(tmp_path):
@@ -85,21 +85,21 @@ def test_subgraphs_and_functions_count(tmp_path):
         helper.make_node("Constant", [], ["yes"], value=numpy_helper.from_array(np.array(True))),
         helper.make_node("If", ["yes"], ["y"], then_branch=branch, else_branch=branch),
     ]
-    assert coarsest_float(graph(tmp_path / "m.onnx", nodes, DOUBLE)) == "float32"
+    assert arithmetic_of(graph(tmp_path / "m.onnx", nodes, DOUBLE)).dtype == "float32"
     function = helper.make_function(
         "own", "narrow", ["x"], ["y"], casts(FLOAT), [helper.make_opsetid("", 18)]
     )
     calls = [helper.make_node("narrow", ["x"], ["y"], domain="own")]
     file = graph(tmp_path / "f.onnx", calls, DOUBLE, functions=[function])
-    assert coarsest_float(file) == "float32"
+    assert arithmetic_of(file).dtype == "float32"
 
 
 def test_a_graph_without_floats_rounds_nothing(tmp_path):
     nodes = [helper.make_node("Identity", ["x"], ["y"])]
-    assert coarsest_float(graph(tmp_path / "m.onnx", nodes, TensorProto.INT64)) == "float64"
+    assert arithmetic_of(graph(tmp_path / "m.onnx", nodes, TensorProto.INT64)).dtype == "float64"
 
 
 def test_a_file_that_is_no_model_says_so(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"no model")
     with pytest.raises(CorruptModelError, match="not a readable ONNX file"):
-        coarsest_float(tmp_path / "m.onnx")
+        arithmetic_of(tmp_path / "m.onnx")
