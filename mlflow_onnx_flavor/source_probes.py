@@ -19,8 +19,9 @@ import pandas as pd
 from mlflow_onnx_flavor.candidates.folder import feeds_of, graph_file
 from mlflow_onnx_flavor.inputs import EXTREME_PROBES, PROBES, Inputs
 from mlflow_onnx_flavor.inputs.probes import AT_A_SPLIT, Probe, jump_probes, make_probes
-from mlflow_onnx_flavor.inputs.size_probes import Axis, size_probes
+from mlflow_onnx_flavor.inputs.size_probes import size_probes
 from mlflow_onnx_flavor.inputs.split_probes import ColumnSplit
+from mlflow_onnx_flavor.open_axes import open_axes
 from mlflow_onnx_flavor.parity.compare import error_by_row
 from mlflow_onnx_flavor.parity.graph_facts import GraphColumn, GraphFacts, graph_facts
 from mlflow_onnx_flavor.parity.rounding import JUMP, moved
@@ -65,7 +66,7 @@ def probes_of(inputs: Inputs, candidate: Path, ask: Ask, seed: int) -> list[Take
     ]
     return joined + [
         Taken(rows, (rows.origin,) * rows.rows)
-        for rows in size_probes(inputs.data, _axes(facts, feeds))
+        for rows in size_probes(inputs.data, open_axes(candidate))
         if _all_answered(rows, ask)
     ]
 
@@ -183,12 +184,6 @@ def _column(frame: pd.DataFrame, columns: Sequence[str], position: int, at: int)
     if position < len(columns):
         return by_text.get(columns[position])
     return frame.columns[at] if at < frame.shape[1] else None
-
-
-def _axes(facts: GraphFacts, feeds: Sequence[Mapping[str, Any]]) -> list[list[Axis]]:
-    """The open axes of the graph's inputs, by the names that the source has for them."""
-    keys = {feed["name"]: feed.get("key", "") for feed in feeds if feed["layout"] == "tensor"}
-    return [[(keys.get(name, name), axis) for name, axis in group] for group in facts.axes]
 
 
 def _vocabularies(facts: GraphFacts, feeds: Sequence[Mapping[str, Any]]) -> dict[str, int]:

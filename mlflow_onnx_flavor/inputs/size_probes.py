@@ -28,14 +28,15 @@ def size_probes(data: InputData, axes: Sequence[Sequence[Axis]]) -> Iterator[Inp
             continue
         given = arrays[known[0][0]].shape[known[0][1]]
         for size in sorted({1, given + 1, 2 * given} - {given}):
-            made = _resized(arrays, known, size)
+            made = resized({name: array[:_ROWS] for name, array in arrays.items()}, known, size)
             yield Inputs(made if isinstance(data, dict) else made[""], probes_of_size(size))
 
 
-def _resized(
+def resized(
     arrays: Mapping[str, np.ndarray], axes: Sequence[Axis], size: int
 ) -> dict[str, np.ndarray]:
-    made = {name: array[:_ROWS] for name, array in arrays.items()}
+    """The arrays with each of ``axes`` cut to ``size``, or begun again from its start."""
+    made = dict(arrays)
     for name, axis in axes:
         made[name] = np.take(made[name], np.arange(size) % made[name].shape[axis], axis)
     return made

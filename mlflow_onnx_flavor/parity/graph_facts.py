@@ -30,13 +30,11 @@ class GraphSplit:
 @dataclass(frozen=True)
 class GraphFacts:
     """``splits``: of trees that see a column as it is given.  ``vocabularies``: how many rows the
-    embedding has that an input of integers picks from.  ``axes``: those that are open but for the
-    first, those of the same name together.
+    embedding has that an input of integers picks from.
     """
 
     splits: tuple[GraphSplit, ...] = ()
     vocabularies: Mapping[str, int] = field(default_factory=dict)
-    axes: tuple[tuple[GraphColumn, ...], ...] = ()
 
 
 def graph_facts(path: Path) -> GraphFacts:
@@ -53,19 +51,7 @@ def graph_facts(path: Path) -> GraphFacts:
     return GraphFacts(
         splits=tuple(splits),
         vocabularies=dict(_vocabularies(graph, makers)),
-        axes=tuple(_open_axes(graph)),
     )
-
-
-def _open_axes(graph: Any) -> Iterator[tuple[GraphColumn, ...]]:
-    named: dict[str, list[GraphColumn]] = {}
-    for value in graph.input:
-        for axis, each in enumerate(value.type.tensor_type.shape.dim):
-            if axis and not each.HasField("dim_value"):
-                # Without a name, nothing says that it goes with another.
-                name = each.dim_param or f"{value.name}\0{axis}"
-                named.setdefault(name, []).append((value.name, axis))
-    yield from map(tuple, named.values())
 
 
 def _splits(node: Any, columns: Sequence[GraphColumn | None]) -> Iterator[GraphSplit]:

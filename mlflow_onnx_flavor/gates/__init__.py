@@ -1,0 +1,107 @@
+"""`judge(evidence, gates)`: pure, instant, repeatable.  A stricter gate needs no new measurement.
+
+verdict = judge(ReleaseEvidence(parity=..., latency=...), configuration.gates)
+verdict.passed, verdict.chosen, verdict.findings
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import prod
+
+from mlflow_onnx_flavor.configuration import Gates
+from mlflow_onnx_flavor.evidence import ExecutionProvider, ModelIdentity
+from mlflow_onnx_flavor.gates.latency import findings_on_latency, judge_latency
+from mlflow_onnx_flavor.gates.parity import (
+    check_names,
+    findings_on_parity,
+    judge_parity,
+    judged,
+    rows_needed,
+    tolerance_of,
+    upper_bound,
+)
+from mlflow_onnx_flavor.gates.verdict import Finding, ReleaseEvidence, Verdict, rows_of
+from mlflow_onnx_flavor.reporting import figures
+
+__all__ = [
+    "Finding",
+    "ReleaseEvidence",
+    "Verdict",
+    "judge",
+    "judge_latency",
+    "judge_parity",
+    "judged",
+    "rows_needed",
+    "tolerance_of",
+    "upper_bound",
+]
+
+
+def judge(evidence: ReleaseEvidence, gates: Gates) -> Verdict:
+    """Hold every candidate against every gate on every required provider; choose the fastest.
+
+    Raises ConfigurationError for a tolerance on an output that no model has.
+    """
+    check_names(evidence.parity, gates.parity)
+    findings = [
+        finding
+        for candidate in evidence.parity.candidates
+        for provider in evidence.required
+        for finding in _judge_candidate(evidence, candidate, provider, gates)
+    ]
+    passing = [
+        candidate.name
+        for candidate in evidence.parity.candidates
+        if all(finding.passed for finding in findings if finding.candidate == candidate.name)
+    ]
+    chosen = _fastest(evidence, passing)
+    return Verdict(
+        passed=chosen is not None,
+        chosen=chosen,
+        serve_on=evidence.required[0] if chosen else None,
+        findings=tuple(findings),
+        gates=gates,
+    )
+
+
+def _judge_candidate(
+    evidence: ReleaseEvidence, candidate: ModelIdentity, provider: ExecutionProvider, gates: Gates
+) -> Iterable[Finding]:
+    parity = rows_of(evidence.parity.rows, candidate.name, provider)
+    latency = rows_of(evidence.latency.rows, candidate.name, provider)
+    yield from findings_on_parity(candidate.name, provider, parity, gates.parity)
+    seconds = evidence.latency.measuring_seconds
+    yield from findings_on_latency(candidate.name, provider, latency, gates.latency, seconds)
+    if gates.size.max_megabytes is not None:
+        yield _judge_size(candidate, provider, gates.size.max_megabytes)
+
+
+def _judge_size(candidate: ModelIdentity, provider: ExecutionProvider, limit: float) -> Finding:
+    megabytes = candidate.size_bytes / 1e6
+    measured, most = figures.apart(megabytes, limit, figures.significant, digits=3)
+    return Finding(
+        gate="size",
+        candidate=candidate.name,
+        execution_provider=provider.name,
+        batch_size=None,
+        passed=megabytes <= limit,
+        measured=f"{measured} MB",
+        required=f"at most {most} MB",
+    )
+
+
+def _fastest(evidence: ReleaseEvidence, passing: list[str]) -> str | None:
+    """The passing candidate whose speed-ups over the source have the largest geometric mean."""
+
+    def speed(name: str) -> float:
+        return prod(
+            row.speedup.estimate
+            for row in evidence.latency.rows
+            if row.candidate == name
+            and row.baseline == "source"
+            and row.execution_provider in evidence.required
+            and row.speedup is not None
+        )
+
+    return max(passing, key=speed, default=None)

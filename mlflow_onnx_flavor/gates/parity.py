@@ -1,0 +1,168 @@
+"""The parity gate: how many rows may differ, and how sure one can be of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import ceil, log, log1p
+
+from mlflow_onnx_flavor.configuration import ParityGate
+from mlflow_onnx_flavor.errors import ConfigurationError
+from mlflow_onnx_flavor.evidence import ExecutionProvider, OutputParity, ParityReport, ParityRow
+from mlflow_onnx_flavor.gates.verdict import Finding, measured_on, rows_of
+from mlflow_onnx_flavor.inputs.batches import (
+    EVALUATION_DATA,
+    EXTREME_PROBES,
+    INPUT_EXAMPLE,
+    is_probe,
+)
+from mlflow_onnx_flavor.reporting import figures
+
+PYFUNC = "pyfunc"  # the name of what the pyfunc answers, with its key where it has several
+
+
+def judge_parity(report: ParityReport, gate: ParityGate) -> tuple[Finding, ...]:
+    """Every row of a report that stands alone against the parity gate."""
+    check_names(report, gate)
+    return tuple(
+        finding
+        for name, provider in measured_on(report.rows)
+        for finding in findings_on_parity(
+            name, provider, rows_of(report.rows, name, provider), gate
+        )
+    )
+
+
+def check_names(report: ParityReport, gate: ParityGate) -> None:
+    known = {output.name for row in report.rows for output in row.outputs}
+    if not isinstance(gate.tolerance, dict) or not known:
+        return
+    for name in gate.tolerance:
+        if name not in known:
+            raise ConfigurationError(
+                f"gates.parity.tolerance names the output {name!r}, but the models have"
+                f" {', '.join(sorted(known))}; correct the name"
+            )
+
+
+def judged(rows: Iterable[ParityRow], gate: ParityGate) -> list[ParityRow]:
+    """Those that the gate speaks of: extreme probes only where it is said so."""
+    return [row for row in rows if gate.extreme_probes or row.inputs != EXTREME_PROBES]
+
+
+def upper_bound(disagreements: int, rows: int, confidence: float) -> float:
+    """One-sided upper bound on the true disagreement rate (Clopper and Pearson, 1934)."""
+    if rows == 0 or disagreements >= rows:
+        return 1.0
+    from scipy.special import betaincinv  # scipy.stats takes half a second more to import
+
+    return float(betaincinv(disagreements + 1, rows - disagreements, confidence))
+
+
+def rows_needed(bound: float, confidence: float) -> int:
+    """Agreeing rows after which the upper bound on the disagreement rate is at most ``bound``."""
+    return ceil(log(1 - confidence) / log1p(-bound))
+
+
+def tolerance_of(output: OutputParity, gate: ParityGate) -> float:
+    """The tolerance on the scaled error that ``gate`` sets for this output.
+
+    What a consumer sees ("pyfunc ...") is made of outputs that are judged by their own names, so of
+    several tolerances the widest is its.
+    """
+    asked = gate.tolerance
+    if isinstance(asked, dict):
+        if output.name.split(" ")[0] == PYFUNC and output.name not in asked:
+            given = [output.auto_tolerance, *(each for each in asked.values() if each != "auto")]
+            return max(given)
+        asked = asked.get(output.name, "auto")
+    return output.auto_tolerance if asked == "auto" else asked
+
+
+def findings_on_parity(
+    candidate: str, provider: ExecutionProvider, rows: list[ParityRow], gate: ParityGate
+) -> Iterable[Finding]:
+    def finding(
+        name: str, row: ParityRow | None, passed: bool, measured: str, required: str, reason=""
+    ):
+        return Finding(
+            gate=name,
+            candidate=candidate,
+            execution_provider=provider.name,
+            batch_size=row.batch_size if row else None,
+            passed=passed,
+            measured=measured,
+            required=required,
+            reason=reason,
+        )
+
+    if not rows:
+        yield finding("parity", None, False, "not measured", "a measurement")
+    for row in judged(rows, gate):
+        if row.status != "measured":
+            yield finding("parity", row, False, row.status, "a measurement", _why(row))
+            continue
+        if row.form_differences:
+            first = row.form_differences[0]
+            yield finding(
+                "form",
+                row,
+                False,
+                f"{first.what} {first.candidate}",
+                f"{first.what} {first.source}",
+            )
+        yield finding("parity", row, *_agreement(row, gate))
+
+
+def _agreement(row: ParityRow, gate: ParityGate) -> tuple[bool, str, str, str]:
+    worst = max(row.outputs, key=lambda output: output.disagreements(tolerance_of(output, gate)))
+    tolerance = tolerance_of(worst, gate)
+    disagreements = worst.disagreements(tolerance)
+    bound = upper_bound(disagreements, worst.rows, gate.confidence)
+    limit = gate.max_disagreement_bound
+    true_rate, most = figures.apart(bound, bound if limit is None else limit, figures.percent)
+    measured = (
+        f"{disagreements:,} of {worst.rows:,} {_rows_in_words(row)} differ in"
+        f" {worst.name}{_ties(row)}"
+        f" (true rate at most {true_rate}, {figures.percent(gate.confidence)} confidence)"
+    )
+    probes = is_probe(row.inputs)
+    rate = gate.max_probe_disagreement_rate if probes else gate.max_disagreement_rate
+    required = f"at most {figures.percent(rate)} of {'probes' if probes else 'rows'}"
+    if worst.kind == "scores":
+        required += f" beyond {figures.scientific(tolerance)}"
+    passed = disagreements <= rate * worst.rows
+    reason = "" if passed else _why_different(row, worst)
+    if limit is not None and row.inputs == EVALUATION_DATA:
+        required += f", true rate at most {most}"
+        if passed and bound > limit:
+            passed = False
+            needed = rows_needed(limit, gate.confidence)
+            reason = f"not enough evidence: {needed:,} rows without a disagreement would be"
+    return passed, measured, required, reason
+
+
+def _rows_in_words(row: ParityRow) -> str:
+    words = {EVALUATION_DATA: "rows", INPUT_EXAMPLE: "example rows"}
+    return words.get(row.inputs, row.inputs)
+
+
+def _ties(row: ParityRow) -> str:
+    """Said beside what differs: labels that differ where the source scores both the same."""
+    ties = max((output.label_ties for output in row.outputs), default=0)
+    return f" and {ties:,} are ties" if ties else ""
+
+
+def _why(row: ParityRow) -> str:
+    return "; ".join(filter(None, [row.cause, row.remedy]))
+
+
+def _why_different(row: ParityRow, output: OutputParity) -> str:
+    if not output.same_shape:
+        return f"shape {output.candidate_shape} where the source gives {output.source_shape}"
+    if output.nonfinite_mismatches:
+        return f"{output.nonfinite_mismatches} rows have NaN or infinity on one side only"
+    if output.kind == "scores":
+        return "; ".join(
+            filter(None, [f"largest error {output.max_absolute_error:.2e}", _why(row)])
+        )
+    return _why(row)

@@ -1,0 +1,76 @@
+"""What a judgement is made of: the evidence, a finding for each gate, the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from mlflow_onnx_flavor.configuration import Gates
+from mlflow_onnx_flavor.evidence import (
+    Evidence,
+    ExecutionProvider,
+    LatencyReport,
+    LatencyRow,
+    ParityReport,
+    ParityRow,
+)
+
+Row = TypeVar("Row", ParityRow, LatencyRow)
+
+
+class ReleaseEvidence(Evidence):
+    """What a verdict reads.  ``required``: providers on which every gate must hold, in the order
+    of preference for serving.
+    """
+
+    parity: ParityReport
+    latency: LatencyReport
+    required: tuple[ExecutionProvider, ...]
+
+
+class Finding(Evidence):
+    """One gate on one candidate (and provider, and batch size): what was measured against what."""
+
+    gate: str  # "parity", "form", "latency", "regression", "p99", "size"
+    candidate: str
+    execution_provider: str
+    batch_size: int | None
+    passed: bool
+    measured: str
+    required: str
+    reason: str = ""
+
+
+class Verdict(Evidence):
+    """The judgement.
+
+    ``chosen``: the fastest candidate that passes every gate on every required provider, if any
+    does.  ``serve_on``: the provider that it uses when loaded, the first of the required ones.
+    """
+
+    passed: bool
+    chosen: str | None
+    serve_on: ExecutionProvider | None
+    findings: tuple[Finding, ...]
+    gates: Gates
+
+    def of(self, candidate: str) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.candidate == candidate)
+
+    def failures(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if not finding.passed)
+
+
+def measured_on(rows: Iterable[Row]) -> list[tuple[str, ExecutionProvider]]:
+    """Candidate and provider of each row, each pair once, in order."""
+    pairs: list[tuple[str, ExecutionProvider]] = []
+    for row in rows:
+        if (row.candidate, row.execution_provider) not in pairs:
+            pairs.append((row.candidate, row.execution_provider))
+    return pairs
+
+
+def rows_of(rows: Iterable[Row], candidate: str, provider: ExecutionProvider) -> list[Row]:
+    return [
+        row for row in rows if row.candidate == candidate and row.execution_provider == provider
+    ]
