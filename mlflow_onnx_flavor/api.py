@@ -152,6 +152,7 @@ def check_latency(
             budget_seconds=configuration.budget.seconds,
             source_identity=model.identity,
             source_python=interpreter(model.folder, extra, configuration.source_env),
+            options=configuration.latency,
             precision=Precision.for_gate(configuration.gates.latency),
             on_progress=on_progress,
         )

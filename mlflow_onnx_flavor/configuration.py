@@ -14,9 +14,11 @@ from mlflow_onnx_flavor.source_environment import SourceEnv
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Confidence = Annotated[float, Field(gt=0.5, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
 
 
-Tolerance = Literal["auto"] | Annotated[float, Field(gt=0)]
+Tolerance = Literal["auto"] | Positive
 
 
 class Section(BaseModel):
@@ -58,21 +60,37 @@ class LatencyGate(Section):
     min_speedup: Annotated[float, Field(ge=0)] = Field(
         1.0, description="source time / candidate time must be at least this, at every batch size"
     )
+    min_p99_speedup: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="the same of 99th percentiles; null: they are shown, not judged"
+    )
     max_regression: Fraction = Field(
         0.05, description="how much slower than the current champion a candidate may be"
     )
-    p99_ms: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="absolute budget for the 99th percentile of one call, milliseconds"
+    max_p99_regression: Fraction | None = Field(
+        None, description="the same of 99th percentiles; null: they are shown, not judged"
     )
-    batch_sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    p50_ms: Positive | None = Field(
+        None, description="absolute budget for the median of one call, milliseconds"
+    )
+    p90_ms: Positive | None = Field(None, description="the same for the 90th percentile")
+    p99_ms: Positive | None = Field(None, description="the same for the 99th percentile")
+    batch_sizes: tuple[Count, ...] = Field(
         (1, 32), min_length=1, description="rows per call at which latency is measured and judged"
     )
-    confidence: Confidence = Field(0.95, description="confidence of the speed-up's interval")
+    confidence: Confidence = Field(
+        0.95, description="confidence of the intervals: a gate holds where all of one does"
+    )
 
 
 class SizeGate(Section):
-    max_megabytes: Annotated[float, Field(gt=0)] | None = Field(
+    max_megabytes: Positive | None = Field(
         None, description="limit for the registered artifact, 1 MB = 1,000,000 bytes"
+    )
+
+
+class MemoryGate(Section):
+    max_megabytes: Positive | None = Field(
+        None, description="limit for the peak memory of the process that serves, 1 MB = 1e6 bytes"
     )
 
 
@@ -80,6 +98,33 @@ class Gates(Section):
     parity: ParityGate = ParityGate()
     latency: LatencyGate = LatencyGate()
     size: SizeGate = SizeGate()
+    memory: MemoryGate = MemoryGate()
+
+
+class ServerScenario(Section):
+    rates_per_second: tuple[Positive, ...] = Field(
+        (), description="queries of one row a second, arriving at random, to measure the tail at"
+    )
+    p99_ms: Positive | None = Field(
+        None, description="find the highest rate whose 99th percentile stays within this"
+    )
+    seconds: Positive = Field(3, description="of each rate")
+    threads: Count | None = Field(
+        None, description="that answer side by side; null: as many as cores are allowed"
+    )
+
+
+class LatencyOptions(Section):
+    sequence_lengths: tuple[Count, ...] = Field(
+        (), description="along the open axis of the inputs, each judged; none: as the inputs are"
+    )
+    threads: tuple[Count, ...] = Field(
+        (), description="of onnxruntime, to show beside what each candidate is served with"
+    )
+    offline_batch_sizes: tuple[Count, ...] = Field(
+        (1, 8, 32, 128), description="at which throughput is shown"
+    )
+    server: ServerScenario = ServerScenario()
 
 
 class Promotion(Section):
@@ -95,7 +140,7 @@ class ProbeOptions(Section):
 
 
 class Budget(Section):
-    seconds: Annotated[float, Field(gt=0)] = Field(
+    seconds: Positive = Field(
         300, description="time for measuring latency; less is used where intervals are narrow"
     )
 
@@ -107,10 +152,10 @@ class ConversionOptions(Section):
     ir_version: Annotated[int, Field(ge=3)] | None = Field(
         None, description="version of the file format, for an older runtime; null: the exporter's"
     )
-    timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+    timeout_seconds: Positive = Field(
         600, description="for one export strategy; one that takes longer is stopped"
     )
-    max_memory_gigabytes: Annotated[float, Field(gt=0)] | None = Field(
+    max_memory_gigabytes: Positive | None = Field(
         None,
         description="of the process that exports, 1 GB = 1e9 bytes; null: 85 % of this machine's",
     )
@@ -133,5 +178,6 @@ class Configuration(Section):
     )
     conversion: ConversionOptions = ConversionOptions()
     probes: ProbeOptions = ProbeOptions()
+    latency: LatencyOptions = LatencyOptions()
     promotion: Promotion = Promotion()
     budget: Budget = Budget()

@@ -6,6 +6,7 @@ import importlib.metadata
 import math
 import os
 import platform
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from mlflow_onnx_flavor.evidence import Environment
 
 _ALWAYS = ("mlflow", "onnx", "onnxruntime", "numpy", "pandas")
 _CGROUPS = Path("/sys/fs/cgroup")
+_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+# Instruction sets that decide which kernels onnxruntime takes, by their names in /proc/cpuinfo.
+_FLAGS = re.compile(r"(avx|fma|amx|f16c|sse4|vnni|asimd|sve|bf16|i8mm|sme\d*$)")
 
 
 def environment(distributions: Sequence[str] = ()) -> Environment:
@@ -24,6 +28,8 @@ def environment(distributions: Sequence[str] = ()) -> Environment:
         cores_allowed=cores_allowed(),
         memory_bytes=memory_bytes(),
         versions=versions((*_ALWAYS, *distributions)),
+        cpu_flags=cpu_flags(),
+        governor="".join(_lines(_GOVERNOR)),
     )
 
 
@@ -45,6 +51,30 @@ def cpu_model() -> str:
         if key.strip() == "model name":
             return value.strip()
     return platform.processor() or platform.machine()
+
+
+def cpu_flags() -> tuple[str, ...]:
+    """The processor's instruction sets that matter to inference, in alphabetical order."""
+    for line in _lines(Path("/proc/cpuinfo")):
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            return tuple(sorted(flag for flag in value.split() if _FLAGS.match(flag)))
+    return ()
+
+
+def throttled_microseconds(
+    cgroups: Path = _CGROUPS, membership: Path = Path("/proc/self/cgroup")
+) -> int | None:
+    """For how long cgroups have held this process back; None where there is no such count."""
+    found = [
+        int(value) // scale
+        for folder in _own_cgroups(cgroups, membership, "cpu")
+        for line in _lines(folder / "cpu.stat")
+        for key, value in [line.split()]
+        for name, scale in (("throttled_usec", 1), ("throttled_time", 1000))
+        if key == name
+    ]
+    return max(found, default=None)
 
 
 def cores_allowed() -> int:

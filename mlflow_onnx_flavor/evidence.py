@@ -30,6 +30,8 @@ class Environment(Evidence):
     cores_allowed: int
     memory_bytes: int
     versions: dict[str, str]  # distribution name -> version
+    cpu_flags: tuple[str, ...] = ()  # instruction sets that matter to inference
+    governor: str = ""  # of the processor's frequency, where the system tells it
 
 
 class ExecutionProvider(Evidence):
@@ -209,7 +211,10 @@ class Interval(Evidence):
 
 
 class LatencyFigures(Evidence):
-    """One model measured at one batch size; times are of one ``predict`` call."""
+    """One model measured at one workload; times are of one call.
+
+    ``intervals``: by "p50", "p90" and "p99", in ms; empty where calls are too few for one.
+    """
 
     calls: int
     p50_ms: float
@@ -217,6 +222,7 @@ class LatencyFigures(Evidence):
     p99_ms: float
     throughput_rows_per_second: float
     histogram_ms: tuple[float, ...] = ()  # 101 quantiles from 0 to 100 %
+    intervals: dict[str, Interval] = {}
 
 
 class LoadFigures(Evidence):
@@ -228,28 +234,110 @@ class LoadFigures(Evidence):
     size_bytes: int
 
 
-class LatencyRow(Evidence):
-    """One candidate against one baseline on one execution provider at one batch size.
+CallPath = Literal["pyfunc", "session"]
 
-    ``speedup`` is baseline time / candidate time, from paired blocks: above 1, the candidate wins.
+
+class LatencyRow(Evidence):
+    """One candidate against one baseline on one execution provider at one workload.
+
+    ``speedup`` is baseline time / candidate time, of medians, from paired blocks: above 1, the
+    candidate wins; ``p99_speedup`` is that of 99th percentiles, None where calls are too few.
+    ``path``: what of the candidate was called: its pyfunc, as it is served, or the onnxruntime
+    session alone with inputs that are ready; the baseline is called through its pyfunc in both.
     """
 
     candidate: str
-    baseline: str  # "source" or "champion"
+    baseline: str  # "source", "champion", or the candidate that others are compared with
     execution_provider: ExecutionProvider
     batch_size: int
+    sequence_length: int | None = None  # None: as the inputs are
+    threads: int | None = None  # of onnxruntime; None: as the candidate is served
+    path: CallPath = "pyfunc"
     status: Status
     cause: str = ""
     candidate_figures: LatencyFigures | None = None
     baseline_figures: LatencyFigures | None = None
     speedup: Interval | None = None
+    p99_speedup: Interval | None = None
     rounds: int = 0
 
 
 class LoadRow(Evidence):
+    """``placement``: execution provider -> nodes that it runs, where onnxruntime says so."""
+
     model: str
     execution_provider: ExecutionProvider | None  # None for the source
+    threads: int | None = None
     figures: LoadFigures
+    placement: dict[str, int] = {}
+
+
+class OfflineRow(Evidence):
+    """MLPerf's offline scenario: all rows are there, batches follow each other without a pause.
+
+    ``rows_per_second``: median of a few blocks, with the least and the most in ``spread``.
+    """
+
+    model: str
+    execution_provider: ExecutionProvider | None
+    batch_size: int
+    status: Status
+    cause: str = ""
+    rows_per_second: float = 0.0
+    spread: tuple[float, float] = (0.0, 0.0)
+    p50_ms: float = 0.0
+
+
+class ServerRow(Evidence):
+    """MLPerf's server scenario: queries of one row arrive at random times (a Poisson process).
+
+    Times count from the arrival, so that waiting for the queries before is part of them.
+    ``answered_per_second`` falls behind ``arrivals_per_second`` where the model cannot keep up; the
+    run is then ``cut`` short.
+    """
+
+    model: str
+    execution_provider: ExecutionProvider | None
+    arrivals_per_second: float
+    threads: int  # that answer, side by side
+    status: Status
+    cause: str = ""
+    queries: int = 0
+    answered_per_second: float = 0.0
+    p50_ms: float = 0.0
+    p90_ms: float = 0.0
+    p99_ms: float = 0.0
+    cut: bool = False
+
+
+class ServerCapacity(Evidence):
+    """The highest rate of those tried at which the 99th percentile stays within a budget.
+
+    0 where none did; None where the model failed.
+    """
+
+    model: str
+    execution_provider: ExecutionProvider | None
+    p99_budget_ms: float
+    highest_per_second: float | None
+
+
+class Surroundings(Evidence):
+    """What else the machine did while latency was measured; None where the system does not tell.
+
+    ``others_share``: processor time of other processes, as a share of all cores' time.
+    ``steal_share``: what the hypervisor took of it.  ``throttled_share``: of the time, held back by
+    a cgroup's quota.  ``waiting_share``: of the time, some process waited for a core.
+    ``source_spread``: how far a round's median of the source is from the middle one, typically.
+    """
+
+    seconds: float
+    load_average: float | None = None
+    others_share: float | None = None
+    steal_share: float | None = None
+    throttled_share: float | None = None
+    waiting_share: float | None = None
+    source_spread: float | None = None
 
 
 class LatencyReport(Evidence):
@@ -261,6 +349,10 @@ class LatencyReport(Evidence):
     inputs_digest: str
     rows: tuple[LatencyRow, ...]
     loads: tuple[LoadRow, ...]
+    offline: tuple[OfflineRow, ...] = ()
+    server: tuple[ServerRow, ...] = ()
+    capacities: tuple[ServerCapacity, ...] = ()
     seconds: float
     measuring_seconds: float = 0.0  # of these, in the alternating blocks
     environment: Environment
+    surroundings: Surroundings | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlflow_onnx_flavor.configuration import Gates, LatencyGate, ParityGate, SizeGate
+from mlflow_onnx_flavor.configuration import Gates, LatencyGate, MemoryGate, ParityGate, SizeGate
 from mlflow_onnx_flavor.errors import ConfigurationError
 from mlflow_onnx_flavor.evidence import (
     ERROR_THRESHOLDS,
@@ -15,12 +15,21 @@ from mlflow_onnx_flavor.evidence import (
     LatencyFigures,
     LatencyReport,
     LatencyRow,
+    LoadFigures,
+    LoadRow,
     ModelIdentity,
     OutputParity,
     ParityReport,
     ParityRow,
 )
-from mlflow_onnx_flavor.gates import ReleaseEvidence, judge, rows_needed, upper_bound
+from mlflow_onnx_flavor.gates import (
+    Finding,
+    ReleaseEvidence,
+    judge,
+    judge_latency,
+    rows_needed,
+    upper_bound,
+)
 
 CPU = ExecutionProvider(name="CPUExecutionProvider")
 HERE = Environment(
@@ -257,3 +266,88 @@ def test_bounds_match_the_closed_form_for_no_disagreement():
     assert rows_needed(0.001, 0.95) == 2995
     assert upper_bound(0, 2995, 0.95) <= 0.001 < upper_bound(0, 2994, 0.95)
     assert upper_bound(5, 5, 0.95) == 1.0 and upper_bound(0, 0, 0.95) == 1.0
+
+
+def served(speedup=2.0, **changes) -> LatencyReport:
+    """A report of one row that stands alone, as it is served."""
+    return evidence(latency=[latency_row(speedup=speedup, **changes)]).latency
+
+
+def budgeted(p99_ms: float, low: float, high: float) -> LatencyFigures:
+    return LatencyFigures(
+        calls=500,
+        p50_ms=1,
+        p90_ms=2,
+        p99_ms=p99_ms,
+        throughput_rows_per_second=1000,
+        intervals={"p99": Interval(estimate=p99_ms, low=low, high=high, confidence=0.95)},
+    )
+
+
+def only(report: LatencyReport, gate: LatencyGate, name: str) -> Finding:
+    (found,) = (each for each in judge_latency(report, gate) if each.gate == name)
+    return found
+
+
+def test_a_budget_holds_where_the_whole_interval_is_within_it():
+    gate = LatencyGate(p99_ms=4, batch_sizes=[1])
+    assert only(served(candidate_figures=budgeted(3, 2.8, 3.5)), gate, "p99").passed
+    spans = only(served(candidate_figures=budgeted(3.8, 3.5, 4.2)), gate, "p99")
+    assert not spans.passed and spans.reason.startswith("not enough evidence")
+    over = only(served(candidate_figures=budgeted(5, 4.5, 5.5)), gate, "p99")
+    assert not over.passed and not over.reason
+
+
+def test_evidence_without_intervals_is_judged_by_its_percentiles():
+    gate = LatencyGate(p50_ms=1, p90_ms=1.9, batch_sizes=[1])
+    assert only(served(), gate, "p50").passed and not only(served(), gate, "p90").passed
+
+
+def test_the_tail_may_be_held_against_the_source_and_the_champion():
+    gate = LatencyGate(min_p99_speedup=1.5, max_p99_regression=0.1, batch_sizes=[1])
+    tail = Interval(estimate=1.6, low=1.4, high=1.8, confidence=0.95)
+    rows = [
+        latency_row(p99_speedup=tail),
+        latency_row(baseline="champion", p99_speedup=None, rounds=5),
+    ]
+    report = evidence(latency=rows).latency
+    against_source = only(report, gate, "p99 latency")
+    assert not against_source.passed and "spans the threshold" in against_source.reason
+    against_champion = only(report, gate, "p99 regression")
+    assert not against_champion.passed and "5 rounds are too few" in against_champion.reason
+
+
+def test_only_what_is_served_is_judged():
+    rows = [latency_row(batch_size=size) for size in (1, 32)]
+    rows += [
+        latency_row(speedup=0.1, width=0.01, path="session"),
+        latency_row(speedup=0.1, threads=1),
+    ]
+    rows += [latency_row(speedup=0.5, baseline="converted")]
+    assert judge(evidence(latency=rows), Gates()).passed
+
+
+def test_every_sequence_length_is_judged():
+    rows = [
+        latency_row(speedup=speed, batch_size=size, sequence_length=length)
+        for length, speed in ((16, 2.0), (128, 0.8))
+        for size in (1, 32)
+    ]
+    failures = judge(evidence(latency=rows), Gates()).failures()
+    assert [(each.batch_size, each.sequence_length) for each in failures] == [(1, 128), (32, 128)]
+
+
+@pytest.mark.parametrize(("peak", "passed"), [(90e6, True), (110e6, False), (None, False)])
+def test_peak_memory_has_a_limit(peak, passed):
+    measured = evidence()
+    if peak is not None:
+        figures = LoadFigures(
+            load_seconds=1, first_call_ms=1, peak_memory_bytes=int(peak), size_bytes=1
+        )
+        load = LoadRow(model="converted", execution_provider=CPU, figures=figures)
+        latency = measured.latency.model_copy(update={"loads": (load,)})
+        measured = measured.model_copy(update={"latency": latency})
+    verdict = judge(measured, Gates(memory=MemoryGate(max_megabytes=100)))
+    assert verdict.passed is passed
+    if peak is None:
+        assert verdict.failures()[0].measured == "not measured"

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from math import prod
 
 from mlflow_onnx_flavor.configuration import Gates
-from mlflow_onnx_flavor.evidence import ExecutionProvider, ModelIdentity
-from mlflow_onnx_flavor.gates.latency import findings_on_latency, judge_latency
+from mlflow_onnx_flavor.evidence import ExecutionProvider, LatencyReport, ModelIdentity
+from mlflow_onnx_flavor.gates.latency import findings_on_latency, is_judged, judge_latency
 from mlflow_onnx_flavor.gates.parity import (
     check_names,
     findings_on_parity,
@@ -28,6 +28,7 @@ __all__ = [
     "Finding",
     "ReleaseEvidence",
     "Verdict",
+    "is_judged",
     "judge",
     "judge_latency",
     "judge_parity",
@@ -74,19 +75,41 @@ def _judge_candidate(
     seconds = evidence.latency.measuring_seconds
     yield from findings_on_latency(candidate.name, provider, latency, gates.latency, seconds)
     if gates.size.max_megabytes is not None:
-        yield _judge_size(candidate, provider, gates.size.max_megabytes)
+        yield _limit("size", candidate, provider, candidate.size_bytes, gates.size.max_megabytes)
+    if gates.memory.max_megabytes is not None:
+        peak = _peak_memory(evidence.latency, candidate.name, provider)
+        yield _limit("memory", candidate, provider, peak, gates.memory.max_megabytes)
 
 
-def _judge_size(candidate: ModelIdentity, provider: ExecutionProvider, limit: float) -> Finding:
-    megabytes = candidate.size_bytes / 1e6
+def _peak_memory(report: LatencyReport, name: str, provider: ExecutionProvider) -> int | None:
+    """Of the candidate as it is served; None where it was not measured."""
+    return next(
+        (
+            row.figures.peak_memory_bytes
+            for row in report.loads
+            if (row.model, row.execution_provider, row.threads) == (name, provider, None)
+        ),
+        None,
+    )
+
+
+def _limit(
+    gate: str,
+    candidate: ModelIdentity,
+    provider: ExecutionProvider,
+    size_bytes: int | None,
+    limit: float,
+) -> Finding:
+    """``size_bytes`` against ``limit`` megabytes."""
+    megabytes = float("nan") if size_bytes is None else size_bytes / 1e6
     measured, most = figures.apart(megabytes, limit, figures.significant, digits=3)
     return Finding(
-        gate="size",
+        gate=gate,
         candidate=candidate.name,
         execution_provider=provider.name,
         batch_size=None,
         passed=megabytes <= limit,
-        measured=f"{measured} MB",
+        measured="not measured" if size_bytes is None else f"{measured} MB",
         required=f"at most {most} MB",
     )
 
@@ -100,6 +123,7 @@ def _fastest(evidence: ReleaseEvidence, passing: list[str]) -> str | None:
             for row in evidence.latency.rows
             if row.candidate == name
             and row.baseline == "source"
+            and is_judged(row)
             and row.execution_provider in evidence.required
             and row.speedup is not None
         )

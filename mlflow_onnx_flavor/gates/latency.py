@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Sequence
 from math import ceil
 
 from mlflow_onnx_flavor.configuration import LatencyGate
-from mlflow_onnx_flavor.evidence import ExecutionProvider, Interval, LatencyReport, LatencyRow
+from mlflow_onnx_flavor.evidence import (
+    ExecutionProvider,
+    Interval,
+    LatencyFigures,
+    LatencyReport,
+    LatencyRow,
+)
 from mlflow_onnx_flavor.gates.verdict import Finding, measured_on, rows_of
 from mlflow_onnx_flavor.reporting import figures
 
@@ -15,6 +21,9 @@ from mlflow_onnx_flavor.reporting import figures
 _HOPELESS = 10.0
 # Over the time that would do on average.
 _MARGIN = 1.5
+
+# Makes a finding of: gate, passed, measured, required, reason.
+_Finding = Callable[[str, bool, str, str, str], Finding]
 
 
 def judge_latency(report: LatencyReport, gate: LatencyGate) -> tuple[Finding, ...]:
@@ -28,75 +37,111 @@ def judge_latency(report: LatencyReport, gate: LatencyGate) -> tuple[Finding, ..
     )
 
 
+def is_judged(row: LatencyRow) -> bool:
+    """Whether the row is of the candidate as it is served; others are shown beside it."""
+    return row.path == "pyfunc" and row.threads is None
+
+
 def findings_on_latency(
     candidate: str,
     provider: ExecutionProvider,
-    rows: list[LatencyRow],
+    rows: Sequence[LatencyRow],
     gate: LatencyGate,
     seconds: float,
-) -> Iterable[Finding]:
+) -> Iterator[Finding]:
     """``seconds``: what was spent measuring."""
-    for batch_size in gate.batch_sizes:
-        at_size = [row for row in rows if row.batch_size == batch_size]
-        source = next((row for row in at_size if row.baseline == "source"), None)
-        champion = next((row for row in at_size if row.baseline == "champion"), None)
-        common = candidate, provider, batch_size, seconds
-        yield _against(source, "latency", gate.min_speedup, *common)
-        if champion is not None:
-            least = 1 - gate.max_regression
-            yield _against(champion, "regression", least, *common)
-        if gate.p99_ms is not None and source is not None and source.candidate_figures:
-            p99 = source.candidate_figures.p99_ms
-            measured, most = figures.apart(p99, gate.p99_ms, figures.milliseconds, digits=3)
-            yield Finding(
-                gate="p99",
-                candidate=candidate,
-                execution_provider=provider.name,
-                batch_size=batch_size,
-                passed=p99 <= gate.p99_ms,
-                measured=measured,
-                required=f"at most {most}",
-            )
+    rows = [row for row in rows if is_judged(row)]
+    lengths = list(dict.fromkeys(row.sequence_length for row in rows)) or [None]
+    for length in lengths:
+        for batch_size in gate.batch_sizes:
+            at_workload = {
+                row.baseline: row
+                for row in rows
+                if (row.batch_size, row.sequence_length) == (batch_size, length)
+            }
+
+            def finding(name, passed, measured, required, reason, size=batch_size, length=length):
+                return Finding(
+                    gate=name,
+                    candidate=candidate,
+                    execution_provider=provider.name,
+                    batch_size=size,
+                    sequence_length=length,
+                    passed=passed,
+                    measured=measured,
+                    required=required,
+                    reason=reason,
+                )
+
+            yield from _at_workload(at_workload, gate, seconds, finding)
 
 
-def _against(
-    row: LatencyRow | None,
-    gate: str,
-    least: float,
-    candidate: str,
-    provider: ExecutionProvider,
-    batch_size: int,
-    seconds: float,
-) -> Finding:
-    baseline = "champion" if gate == "regression" else "source"
+def _at_workload(
+    rows: dict[str, LatencyRow], gate: LatencyGate, seconds: float, finding: _Finding
+) -> Iterator[Finding]:
+    source, champion = rows.get("source"), rows.get("champion")
+    ratio = source and source.speedup
+    yield finding("latency", *_at_least(ratio, source, gate.min_speedup, seconds))
+    if gate.min_p99_speedup is not None:
+        tail = source and source.p99_speedup
+        least = gate.min_p99_speedup
+        yield finding("p99 latency", *_at_least(tail, source, least, seconds, "at p99 "))
+    if champion is not None:
+        least = 1 - gate.max_regression
+        yield finding("regression", *_at_least(champion.speedup, champion, least, seconds))
+        if gate.max_p99_regression is not None:
+            least = 1 - gate.max_p99_regression
+            tail = champion.p99_speedup
+            yield finding("p99 regression", *_at_least(tail, champion, least, seconds, "at p99 "))
+    measured = source and source.candidate_figures
+    for name in ("p50", "p90", "p99"):
+        budget_ms = getattr(gate, f"{name}_ms")
+        if budget_ms is not None and measured is not None:
+            yield finding(name, *_within(measured, name, budget_ms, seconds))
+
+
+def _at_least(
+    ratio: Interval | None, row: LatencyRow | None, least: float, seconds: float, what: str = ""
+) -> tuple[bool, str, str, str]:
+    """Whether all of the interval of a ratio is at least ``least``."""
     passed, measured, required, reason = False, "not measured", figures.ratio(least), ""
-    if row is not None and row.speedup is None:
-        measured, reason = row.status, row.cause
+    if ratio is not None:
+        passed = ratio.low >= least
+        speedup, required = figures.interval_apart(ratio, least)
+        measured = f"{what}{speedup} times as fast as the {row.baseline}"
+        if not passed and ratio.high >= least:
+            reason = f"not enough evidence: {_would_be_enough(ratio, least, seconds)}"
+    elif row is not None and row.status == "measured":
+        reason = f"not enough evidence: {row.rounds} rounds are too few; give more budget seconds"
     elif row is not None:
-        passed = row.speedup.low >= least
-        speedup, required = figures.interval_apart(row.speedup, least)
-        measured = f"{speedup} times as fast as the {baseline}"
-        if not passed and row.speedup.high >= least:
-            reason = f"not enough evidence: {_would_be_enough(row.speedup, least, seconds)}"
-    return Finding(
-        gate=gate,
-        candidate=candidate,
-        execution_provider=provider.name,
-        batch_size=batch_size,
-        passed=passed,
-        measured=measured,
-        required=f"at least {required} times",
-        reason=reason,
-    )
+        measured, reason = row.status, row.cause
+    return passed, measured, f"at least {required} times", reason
 
 
-def _would_be_enough(speedup: Interval, least: float, seconds: float) -> str:
+def _within(
+    measured: LatencyFigures, name: str, budget_ms: float, seconds: float
+) -> tuple[bool, str, str, str]:
+    """Whether a percentile, to the upper end of its interval, is within a budget."""
+    value_ms, interval = getattr(measured, f"{name}_ms"), measured.intervals.get(name)
+    high_ms = value_ms if interval is None else interval.high
+    passed, reason = high_ms <= budget_ms, ""
+    text, most = figures.apart(value_ms, budget_ms, figures.milliseconds, digits=3)
+    if interval is not None:
+        high, most = figures.apart(high_ms, budget_ms, figures.milliseconds, digits=3)
+        text = f"{figures.milliseconds(value_ms)}, at most {high}"
+        text += f" ({figures.percent(interval.confidence)} interval)"
+        if not passed and interval.low <= budget_ms:
+            reason = f"not enough evidence: {_would_be_enough(interval, budget_ms, seconds)}"
+    return passed, text, f"at most {most}", reason
+
+
+def _would_be_enough(interval: Interval, threshold: float, seconds: float) -> str:
     """How long to measure until an interval like this one leaves the threshold on one side.
 
     An interval narrows with the root of the time, so it must do so by width over distance.
     """
-    distance = abs(speedup.estimate - least)
-    width = max(speedup.high - speedup.estimate, speedup.estimate - speedup.low)
+    distance = abs(interval.estimate - threshold)
+    width = max(interval.high - interval.estimate, interval.estimate - interval.low)
     spans = "the interval spans the threshold"
     if distance == 0 or width / distance > _HOPELESS:
         return f"{spans}, and the model is as fast as that: no budget would tell; lower the gate"

@@ -29,12 +29,13 @@ class ReleaseEvidence(Evidence):
 
 
 class Finding(Evidence):
-    """One gate on one candidate (and provider, and batch size): what was measured against what."""
+    """One gate on one candidate (and provider, and workload): what was measured against what."""
 
-    gate: str  # "parity", "form", "latency", "regression", "p99", "size"
+    gate: str  # "parity", "form", "latency", "regression", "p99", "size", "memory", ...
     candidate: str
     execution_provider: str
     batch_size: int | None
+    sequence_length: int | None = None
     passed: bool
     measured: str
     required: str

@@ -22,14 +22,22 @@ def size_probes(data: InputData, axes: Sequence[Sequence[Axis]]) -> Iterator[Inp
     if not isinstance(data, np.ndarray | dict):
         return
     arrays = data if isinstance(data, dict) else {"": data}
-    for group in axes:
-        known = [(name, axis) for name, axis in group if name in arrays]
-        if not known:
-            continue
+    for known in axes_of(arrays, axes):
         given = arrays[known[0][0]].shape[known[0][1]]
         for size in sorted({1, given + 1, 2 * given} - {given}):
             made = resized({name: array[:_ROWS] for name, array in arrays.items()}, known, size)
             yield Inputs(made if isinstance(data, dict) else made[""], probes_of_size(size))
+
+
+def axes_of(
+    arrays: Mapping[str, np.ndarray], axes: Sequence[Sequence[Axis]]
+) -> Iterator[list[Axis]]:
+    """The groups of ``axes`` that the arrays have; an array without a name is the only input."""
+    for group in axes:
+        named = group if "" not in arrays else [("", axis) for _, axis in group]
+        known = [(name, axis) for name, axis in named if name in arrays]
+        if known:
+            yield known
 
 
 def resized(

@@ -5,30 +5,50 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+from mlflow_onnx_flavor.configuration import LatencyOptions
 from mlflow_onnx_flavor.environment import environment
 from mlflow_onnx_flavor.evidence import (
     ExecutionProvider,
+    LatencyFigures,
     LatencyReport,
     LatencyRow,
     ModelIdentity,
 )
 from mlflow_onnx_flavor.frameworks import get as framework_module
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.latency.participants import Entrant, Participant, open_all
+from mlflow_onnx_flavor.latency import scenarios
+from mlflow_onnx_flavor.latency.participants import (
+    Entrant,
+    Participant,
+    SavedInputs,
+    open_all,
+)
+from mlflow_onnx_flavor.latency.percentiles import percentile_intervals, percentile_ratio
 from mlflow_onnx_flavor.latency.rounds import Rounds
 from mlflow_onnx_flavor.latency.statistics import MIN_ROUNDS, Precision, figures
+from mlflow_onnx_flavor.latency.surroundings import Watch
 from mlflow_onnx_flavor.latency.tasks import BATCHES
+from mlflow_onnx_flavor.latency.workloads import (
+    PYFUNC,
+    SESSION,
+    Workload,
+    inputs_by_length,
+    workloads,
+)
+from mlflow_onnx_flavor.open_axes import open_axes
 from mlflow_onnx_flavor.spare_workers import SpareWorkers
 
 SOURCE, CHAMPION = "source", "champion"
 DEFAULT_PRECISION = Precision()
+PERCENTS = (50, 90, 99)
 
 
 def measure(
@@ -42,6 +62,7 @@ def measure(
     confidence: float,
     budget_seconds: float,
     source_identity: ModelIdentity,
+    options: LatencyOptions | None = None,
     champion: CandidateFolder | None = None,
     precision: Precision = DEFAULT_PRECISION,
     spares: SpareWorkers | None = None,
@@ -53,45 +74,54 @@ def measure(
     ``batch_sizes``: rows a call; ``inputs`` are repeated where they are fewer.  ``budget_seconds``:
     the most time to spend in rounds; less where every interval reaches ``precision`` before, more
     where slow models need it for the fewest rounds that make an interval.  A model that fails,
-    crashes or hangs is a row with its cause at the batch sizes that were not finished, and the
-    others go on.  All models are in memory together.  ``spares``: processes that are ready already.
-    ``source_python``: the interpreter that the source runs on.
+    crashes or hangs is a row with its cause at the workloads that were not finished, and the
+    others go on.  All models are in memory together.  ``options``: what else to measure.
+    ``spares``: processes that are ready already.  ``source_python``: the interpreter that the
+    source runs on.  Raises ConfigurationError for sequence lengths of inputs that have none.
     """
     begun_ns = time.perf_counter_ns()
     note = on_progress or (lambda _text: None)
-    batch_sizes = sorted(set(batch_sizes))
+    options = options or LatencyOptions()
+    asked = workloads(batch_sizes, options.sequence_lengths)
     source = Entrant(source_identity, Path(source_path), None, SOURCE, source_python)
-    entrants = _entrants(source, candidates, execution_providers, champion)
+    entrants = _entrants(source, candidates, execution_providers, champion, options.threads)
     participants = [Participant(each, spares) for each in entrants]
-    rounds = Rounds(participants, batch_sizes, budget_seconds)
+    rounds = Rounds(participants, asked, budget_seconds)
     with ExitStack() as stack:
         folder = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="mlflow-onnx-latency-"))
         )
         for participant in participants:
             stack.callback(participant.close)
-        needed = inputs.take(slice(0, max(batch_sizes) * BATCHES))
+        needed = inputs.take(slice(0, max(*batch_sizes, *options.offline_batch_sizes) * BATCHES))
+        saved = _saved(needed, candidates, options.sequence_lengths, folder)
         note(f"loading {len(entrants)} models, each in its own process")
-        open_all(participants, needed.save(folder), batch_sizes)
-        note(f"timing them in turns, batches of {' and '.join(map(str, batch_sizes))}")
-        rounds.run(confidence, precision, note)
+        open_all(participants, saved, asked[0])
+        note(f"timing them in turns, batches of {' and '.join(map(str, asked))}")
+        with Watch(lambda: [each.pid for each in participants if each.running]) as watch:
+            rounds.run(confidence, precision, note)
         loads = [each.load_row() for each in participants]
+        as_served = [each for each in participants if each.entrant.threads is None]
+        offline = scenarios.offline(as_served, options.offline_batch_sizes, saved, budget_seconds)
+        server, capacities = scenarios.server(as_served, options.server, saved, note)
+    table = _Table(rounds, confidence, budget_seconds)
     return LatencyReport(
         source=source_identity,
         candidates=tuple(each.identity for each in candidates),
         inputs_digest=inputs.digest(),
         rows=tuple(
-            _row(candidate, baseline, batch_size, rounds, confidence, budget_seconds)
-            for candidate in participants
-            if not candidate.entrant.baseline
-            for baseline in participants
-            if baseline.entrant.baseline
-            for batch_size in batch_sizes
+            table.row(candidate, baseline, workload, path)
+            for candidate, baseline, path in _comparisons(participants)
+            for workload in asked
         ),
         loads=tuple(each for each in loads if each is not None),
+        offline=offline,
+        server=server,
+        capacities=capacities,
         seconds=(time.perf_counter_ns() - begun_ns) / 1e9,
         measuring_seconds=rounds.seconds,
         environment=environment(framework_module(framework).distributions),
+        surroundings=watch.surroundings(_medians(rounds, participants[0], asked)),
     )
 
 
@@ -100,50 +130,112 @@ def _entrants(
     candidates: Sequence[CandidateFolder],
     execution_providers: Sequence[ExecutionProvider],
     champion: CandidateFolder | None,
+    threads: Sequence[int],
 ) -> list[Entrant]:
-    """Source and champion as they were logged; every candidate on every provider."""
+    """Source and champion as they were logged; every candidate on every provider, as it is served
+    and with every number of threads."""
     entrants = [source]
     if champion is not None:
         entrants.append(Entrant(champion.identity, champion.folder, None, CHAMPION))
     return entrants + [
-        Entrant(candidate.identity, candidate.folder, provider)
+        Entrant(candidate.identity, candidate.folder, provider, threads=number)
         for provider in execution_providers
         for candidate in candidates
+        for number in (None, *sorted(set(threads)))
     ]
 
 
-def _row(
-    candidate: Participant,
-    baseline: Participant,
-    batch_size: int,
-    rounds: Rounds,
-    confidence: float,
-    budget_seconds: float,
-) -> LatencyRow:
-    common = {
-        "candidate": candidate.entrant.identity.name,
-        "baseline": baseline.entrant.baseline,
-        "execution_provider": candidate.entrant.provider,
-        "batch_size": batch_size,
+def _saved(
+    inputs: Inputs, candidates: Sequence[CandidateFolder], lengths: Sequence[int], folder: Path
+) -> SavedInputs:
+    axes = open_axes(candidates[0].folder) if lengths else []
+    by_length = inputs_by_length(inputs, axes, lengths)
+    return {
+        length: each.save(folder / str(length or "given")) for length, each in by_length.items()
     }
-    for each, prefix in ((candidate, ""), (baseline, f"the {baseline.entrant.baseline}: ")):
-        if batch_size in each.failures:
-            status, cause = each.failures[batch_size]
-            return LatencyRow(**common, status=status, cause=f"{prefix}{cause}")
-    speedup = rounds.ratio(candidate, baseline, batch_size, confidence)
-    times = rounds.times[candidate, batch_size]
-    if speedup is None:
-        cause = (
-            f"the budget of {budget_seconds:g} s ended after {len(times)} of the {MIN_ROUNDS}"
+
+
+def _comparisons(
+    participants: Sequence[Participant],
+) -> Iterator[tuple[Participant, Participant, str]]:
+    """Candidate, what it is held against, and the path of the candidate that is called.
+
+    Each against source and champion; against the first candidate on the same provider, so that
+    variants are told apart; its session alone against the source.
+    """
+    baselines = [each for each in participants if each.entrant.baseline]
+    candidates = [each for each in participants if not each.entrant.baseline]
+    for candidate in candidates:
+        for baseline in baselines:
+            yield candidate, baseline, PYFUNC
+        first = next(
+            each for each in candidates if each.entrant.provider == candidate.entrant.provider
+        )
+        if first is not candidate:
+            yield candidate, first, PYFUNC
+        if candidate.entrant.threads is None:
+            yield candidate, baselines[0], SESSION
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Makes the rows of a report."""
+
+    rounds: Rounds
+    confidence: float
+    budget_seconds: float
+
+    def row(
+        self, candidate: Participant, baseline: Participant, workload: Workload, path: str
+    ) -> LatencyRow:
+        against = baseline.entrant.baseline or baseline.entrant.identity.name
+        common = {
+            "candidate": candidate.entrant.identity.name,
+            "baseline": against,
+            "execution_provider": candidate.entrant.provider,
+            "batch_size": workload.batch_size,
+            "sequence_length": workload.sequence_length,
+            "threads": candidate.entrant.threads,
+            "path": path,
+        }
+        for each, prefix in ((candidate, ""), (baseline, f"the {against}: ")):
+            if workload in each.failures:
+                status, cause = each.failures[workload]
+                return LatencyRow(**common, status=status, cause=f"{prefix}{cause}")
+        baseline_times, times = self.rounds.pairs(candidate, baseline, workload, path)
+        speedup = self.rounds.ratio(candidate, baseline, workload, self.confidence, path)
+        if speedup is None:
+            cause = self._why_not(candidate, workload, path, len(times))
+            return LatencyRow(**common, status="skipped", cause=cause, rounds=len(times))
+        return LatencyRow(
+            **common,
+            status="measured",
+            candidate_figures=self._figures(times, workload),
+            baseline_figures=self._figures(baseline_times, workload),
+            speedup=speedup,
+            p99_speedup=percentile_ratio(baseline_times, times, 99, self.confidence),
+            rounds=len(times),
+        )
+
+    def _why_not(self, candidate: Participant, workload: Workload, path: str, rounds: int) -> str:
+        if path == SESSION and self.rounds.times[candidate, workload, PYFUNC]:
+            return "not told apart from the pyfunc: its calls take too long, or it has no session"
+        return (
+            f"the budget of {self.budget_seconds:g} s ended after {rounds} of the {MIN_ROUNDS}"
             " rounds that an interval needs: give more budget seconds"
         )
-        return LatencyRow(**common, status="skipped", cause=cause, rounds=len(times))
-    baseline_times = rounds.times[baseline, batch_size]
-    return LatencyRow(
-        **common,
-        status="measured",
-        candidate_figures=figures(np.concatenate(times), batch_size),
-        baseline_figures=figures(np.concatenate(baseline_times), batch_size),
-        speedup=speedup,
-        rounds=len(times),
-    )
+
+    def _figures(self, times: list[np.ndarray], workload: Workload) -> LatencyFigures:
+        intervals = percentile_intervals(times, PERCENTS, self.confidence)
+        named = {f"p{percent}": each for percent, each in intervals.items()}
+        return figures(np.concatenate(times), workload.batch_size, named)
+
+
+def _medians(
+    rounds: Rounds, participant: Participant, asked: Sequence[Workload]
+) -> list[list[float]]:
+    """Of each round of the source, by workload."""
+    return [
+        [float(np.median(each)) for each in rounds.times[participant, workload, PYFUNC]]
+        for workload in asked
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +25,14 @@ from mlflow_onnx_flavor.evidence import (
     ModelIdentity,
     Status,
 )
+from mlflow_onnx_flavor.latency.workloads import Workload
 from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.worker import Worker
 
 TASKS = "mlflow_onnx_flavor.latency.tasks"
 OPEN_TIMEOUT_S = 300.0
+
+SavedInputs = Mapping[int | None, Path]  # by sequence length
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Entrant:
 
     ``provider``: None to load it as it was logged.  ``baseline``: "source" or "champion" for what
     candidates are held against, "" for a candidate.  ``python``: the interpreter that it runs on.
+    ``threads``: of onnxruntime, None for what the model says.
     """
 
     identity: ModelIdentity
@@ -45,13 +49,14 @@ class Entrant:
     provider: ExecutionProvider | None
     baseline: str = ""
     python: str = sys.executable
+    threads: int | None = None
 
 
 class Participant:
     """One model in its process.
 
-    ``failures``: batch size -> status and cause, of those at which it failed.  An error of the
-    model's own stays with its batch size; after a crash or a time-out the process is gone, and
+    ``failures``: workload -> status and cause, of those at which it failed.  An error of the
+    model's own stays with its workload; after a crash or a time-out the process is gone, and
     ``status`` and ``cause`` say why.  ``spares``: where the process of a candidate comes from.
     """
 
@@ -60,18 +65,25 @@ class Participant:
         self._spares = spares
         self.status: Status = "measured"
         self.cause = ""
-        self.failures: dict[int, tuple[Status, str]] = {}
+        self.failures: dict[Workload, tuple[Status, str]] = {}
         self._worker: Worker | None = None
         self._stopped = False
-        self._opened: dict[str, float] | None = None
+        self._opened: dict[str, Any] | None = None
         self._peak_memory_bytes = 0
 
     @property
     def running(self) -> bool:
         return self.status == "measured" and self._worker is not None
 
-    def open(self, inputs_path: Path, batch_sizes: Sequence[int]) -> None:
-        """Start the process and load the model; a failure is remembered, not raised."""
+    @property
+    def pid(self) -> int:
+        return self._worker.pid
+
+    def open(self, inputs: SavedInputs, first: Workload) -> None:
+        """Start the process and load the model; a failure is remembered, not raised.
+
+        ``inputs``: the rows at each sequence length; ``first``: of the first call.
+        """
         provider = self.entrant.provider
         try:
             self._worker = self._start(f"{self.entrant.identity.name} under measurement")
@@ -85,8 +97,9 @@ class Participant:
             {
                 "path": self.entrant.folder,
                 "provider": None if provider is None else provider.model_dump(),
-                "inputs_path": inputs_path,
-                "batch_sizes": list(batch_sizes),
+                "inputs": list(inputs.items()),
+                "first": first.as_arguments(),
+                "threads": self.entrant.threads,
             },
             OPEN_TIMEOUT_S,
         )
@@ -102,48 +115,60 @@ class Participant:
             else Worker(name=name, python=self.entrant.python)
         )
 
-    def runs_at(self, batch_size: int) -> bool:
-        return self.running and batch_size not in self.failures
+    def runs_at(self, workload: Workload) -> bool:
+        return self.running and workload not in self.failures
 
-    def meet(self, batch_size: int, timeout_s: float) -> None:
-        """Let the model answer its first call at this batch size."""
-        peak = self._call("meet_batch_size", {"batch_size": batch_size}, timeout_s, batch_size)
+    def meet(self, workload: Workload, timeout_s: float) -> None:
+        """Let the model answer its first calls at this workload."""
+        peak = self.ask("meet_workload", workload, timeout_s)
         self._peak_memory_bytes = max(self._peak_memory_bytes, peak or 0)
 
+    def meet_session(self, workload: Workload, timeout_s: float) -> None:
+        """The same of its session alone; after all of `meet`, whose peak memory is what counts."""
+        self.ask("meet_session", workload, timeout_s)
+
     def run_block(
-        self, batch_size: int, block_ms: float, warmup_ms: float, timeout_s: float
-    ) -> np.ndarray | None:
-        """Nanoseconds of each call of a block; None where the participant failed, now or before.
+        self, workload: Workload, block_ms: float, warmup_ms: float, timeout_s: float
+    ) -> dict[str, np.ndarray] | None:
+        """Nanoseconds of each call of a block by path; None where it failed, now or before.
 
         Returns when its threads have come to rest, so that the next participant has all cores.
         """
-        if not self.runs_at(batch_size):
+        if not self.runs_at(workload):
             return None
-        arguments = {"batch_size": batch_size, "block_ms": block_ms, "warmup_ms": warmup_ms}
-        times = self._call("run_block", arguments, timeout_s, batch_size)
+        limits = {"block_ms": block_ms, "warmup_ms": warmup_ms}
+        times = self.ask("run_block", workload, timeout_s, **limits)
         self._call("come_to_rest", {}, timeout_s)
         if self.status == "timed out":
             self.cause = (
-                f"a block of calls with batch size {batch_size} ran past {timeout_s:g} s, its share"
+                f"a block of calls with batch size {workload} ran past {timeout_s:g} s, its share"
                 " of the time: give more budget seconds"
             )
         return times
 
-    def load_row(self) -> LoadRow | None:
-        """What it cost to load; None where it never did.
+    def ask(self, task: str, workload: Workload, timeout_s: float, **arguments: Any) -> Any:
+        """The answer of a task about a workload; None after a failure, now or before."""
+        if not self.runs_at(workload):
+            return None
+        return self._call(
+            task, {"workload": workload.as_arguments(), **arguments}, timeout_s, workload
+        )
 
-        After a crash the peak memory is what was known before.
+    def load_row(self) -> LoadRow | None:
+        """What it cost to load, and the peak of its memory until all workloads were met; None
+        where it never loaded.
         """
         if self._opened is None:
             return None
-        peak = self._call("peak_memory", {}, OPEN_TIMEOUT_S) or self._peak_memory_bytes
         return LoadRow(
             model=self.entrant.identity.name,
             execution_provider=self.entrant.provider,
+            threads=self.entrant.threads,
+            placement=self._opened["placement"],
             figures=LoadFigures(
                 load_seconds=self._opened["load_seconds"],
                 first_call_ms=self._opened["first_call_ms"],
-                peak_memory_bytes=peak,
+                peak_memory_bytes=self._peak_memory_bytes,
                 size_bytes=self.entrant.identity.size_bytes or _size_of(self.entrant.folder),
             ),
         )
@@ -159,9 +184,13 @@ class Participant:
             self._worker.close()
 
     def _call(
-        self, task: str, arguments: dict[str, Any], timeout_s: float, batch_size: int | None = None
+        self,
+        task: str,
+        arguments: dict[str, Any],
+        timeout_s: float,
+        workload: Workload | None = None,
     ) -> Any:
-        """The task's answer; None after a failure, which is of ``batch_size`` only if it can be."""
+        """The task's answer; None after a failure, which is of ``workload`` only if it can be."""
         if not self.running:
             return None
         try:
@@ -169,24 +198,22 @@ class Participant:
         except OnnxFlavorError as error:
             status = _status(error)
             cause = (str(error).strip() or type(error).__name__).splitlines()[0]
-            if status == "failed" and batch_size is not None:
-                self.failures[batch_size] = status, cause
+            if status == "failed" and workload is not None:
+                self.failures[workload] = status, cause
                 return None
             self.status, self.cause = status, cause
             self.close()  # its memory and threads are the others' now
             return None
 
 
-def open_all(
-    participants: Sequence[Participant], inputs_path: Path, batch_sizes: Sequence[int]
-) -> None:
+def open_all(participants: Sequence[Participant], inputs: SavedInputs, first: Workload) -> None:
     """Start all, as many at a time as there are cores, since most of it is importing.
 
     An interrupt ends those that are loading; closing them is the caller's part in any case.
     """
     pool = ThreadPoolExecutor(cores_allowed())
     try:
-        list(pool.map(lambda each: each.open(inputs_path, batch_sizes), participants))
+        list(pool.map(lambda each: each.open(inputs, first), participants))
     except BaseException:
         for each in participants:
             each.stop()

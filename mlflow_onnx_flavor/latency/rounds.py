@@ -16,6 +16,7 @@ import numpy as np
 
 from mlflow_onnx_flavor.evidence import Interval
 from mlflow_onnx_flavor.latency.participants import Participant
+from mlflow_onnx_flavor.latency.percentiles import percentile_intervals, percentile_ratio
 from mlflow_onnx_flavor.latency.statistics import (
     MIN_ROUNDS,
     SEED,
@@ -24,6 +25,7 @@ from mlflow_onnx_flavor.latency.statistics import (
     relative_half_width,
     speedup,
 )
+from mlflow_onnx_flavor.latency.workloads import PYFUNC, Workload
 
 BLOCK_MS, WARMUP_MS = 20.0, 4.0
 MAX_ROUNDS = 2000  # of the fastest models, minutes: in practice the budget ends before
@@ -39,28 +41,28 @@ MIN_MEETING_LIMIT_S = 30.0  # compiling for a new shape takes seconds
 
 
 class Rounds:
-    """The blocks of all participants at every batch size.
+    """The blocks of all participants at every workload.
 
-    ``times[participant, batch_size]`` has one array of nanoseconds a round; ``seconds`` is what was
-    spent in the participants' blocks.
+    ``times[participant, workload, path]`` has one array of nanoseconds a round; ``seconds`` is what
+    was spent in the participants' blocks.
     """
 
     def __init__(
         self,
         participants: Sequence[Participant],
-        batch_sizes: Sequence[int],
+        workloads: Sequence[Workload],
         budget_seconds: float,
     ):
-        self.times: dict[tuple[Participant, int], list[np.ndarray]] = defaultdict(list)
+        self.times: dict[tuple[Participant, Workload, str], list[np.ndarray]] = defaultdict(list)
         self.seconds = 0.0
         self._participants = list(participants)
-        self._batch_sizes = list(batch_sizes)
+        self._workloads = list(workloads)
         self._budget_seconds = budget_seconds
         self._order = random.Random(SEED)
         self._begun = 0.0
-        self._open_sizes = list(self._batch_sizes)
-        self._seconds_at: dict[int, float] = defaultdict(float)
-        self._block_seconds: dict[tuple[Participant, int], float] = defaultdict(float)
+        self._open = list(self._workloads)
+        self._seconds_at: dict[Workload, float] = defaultdict(float)
+        self._block_seconds: dict[tuple[Participant, Workload], float] = defaultdict(float)
 
     def run(
         self,
@@ -70,7 +72,7 @@ class Rounds:
     ) -> None:
         """Rounds until every ratio to a baseline is precise enough, or the budget is spent.
 
-        A batch size that is precise enough drops out, which leaves its time to the others.
+        A workload that is precise enough drops out, which leaves its time to the others.
         """
         self._begun = time.perf_counter()
         self._meet()
@@ -81,51 +83,64 @@ class Rounds:
             if self._budget_is_spent(number, cost_s):
                 break
             if number == look:
-                self._open_sizes = self._imprecise(confidence, precision, note)
+                self._open = self._imprecise(confidence, precision, note)
                 look = next(upcoming)
-            if not any(map(self._anything_to_compare, self._open_sizes)):
+            if not any(map(self._anything_to_compare, self._open)):
                 break
             cost_s = self._round()
 
+    def pairs(
+        self, candidate: Participant, baseline: Participant, workload: Workload, path: str = PYFUNC
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Times of the baseline and of the candidate's ``path``, of the rounds that have both."""
+        both = zip(
+            self.times[baseline, workload, PYFUNC],
+            self.times[candidate, workload, path],
+            strict=False,
+        )
+        pairs = list(both)
+        return [one for one, _ in pairs], [other for _, other in pairs]
+
     def ratio(
-        self, candidate: Participant, baseline: Participant, batch_size: int, confidence: float
+        self,
+        candidate: Participant,
+        baseline: Participant,
+        workload: Workload,
+        confidence: float,
+        path: str = PYFUNC,
     ) -> Interval | None:
         """The candidate's speed-up; None where too few rounds have both."""
-        pairs = list(
-            zip(self.times[baseline, batch_size], self.times[candidate, batch_size], strict=False)
-        )
-        if len(pairs) < MIN_ROUNDS:
-            return None
-        baseline_ns, candidate_ns = zip(*pairs, strict=True)
-        return speedup(baseline_ns, candidate_ns, confidence)
+        times = self.pairs(candidate, baseline, workload, path)
+        return speedup(*times, confidence) if len(times[0]) >= MIN_ROUNDS else None
 
     def _meet(self) -> None:
-        for batch_size in self._batch_sizes:
-            for participant in self._participants:
-                limit_s = max(self._block_limit_s(participant, batch_size), MIN_MEETING_LIMIT_S)
-                begun = time.perf_counter()
-                participant.meet(batch_size, limit_s)
-                self._account(participant, batch_size, time.perf_counter() - begun)
+        for meet in (Participant.meet, Participant.meet_session):
+            for workload in self._workloads:
+                for participant in self._participants:
+                    limit_s = max(self._block_limit_s(participant, workload), MIN_MEETING_LIMIT_S)
+                    begun = time.perf_counter()
+                    meet(participant, workload, limit_s)
+                    self._account(participant, workload, time.perf_counter() - begun)
 
     def _round(self) -> float:
-        """One block of each participant at each open size; returns the seconds it took."""
+        """One block of each participant at each open workload; returns the seconds it took."""
         begun = time.perf_counter()
-        for batch_size in self._shuffled(self._open_sizes):
+        for workload in self._shuffled(self._open):
             for participant in self._shuffled(self._participants):
-                limit_s = self._block_limit_s(participant, batch_size)
+                limit_s = self._block_limit_s(participant, workload)
                 block_begun = time.perf_counter()
-                times = participant.run_block(batch_size, BLOCK_MS, WARMUP_MS, limit_s)
-                self._account(participant, batch_size, time.perf_counter() - block_begun)
-                if times is not None:
-                    self.times[participant, batch_size].append(times)
+                blocks = participant.run_block(workload, BLOCK_MS, WARMUP_MS, limit_s)
+                self._account(participant, workload, time.perf_counter() - block_begun)
+                for path, times in (blocks or {}).items():
+                    self.times[participant, workload, path].append(times)
         return time.perf_counter() - begun
 
-    def _account(self, participant: Participant, batch_size: int, seconds: float) -> None:
+    def _account(self, participant: Participant, workload: Workload, seconds: float) -> None:
         self.seconds += seconds
-        self._seconds_at[batch_size] += seconds
-        self._block_seconds[participant, batch_size] = seconds
-        if not participant.running:  # sizes that are finished keep what was measured
-            for each in self._open_sizes:
+        self._seconds_at[workload] += seconds
+        self._block_seconds[participant, workload] = seconds
+        if not participant.running:  # workloads that are finished keep what was measured
+            for each in self._open:
                 participant.failures.setdefault(each, (participant.status, participant.cause))
 
     def _budget_is_spent(self, rounds: int, cost_s: float) -> bool:
@@ -135,22 +150,22 @@ class Rounds:
         allowed = FEW_ROUNDS_BUDGETS if rounds < FEW_ROUNDS else 1.0
         return time.perf_counter() - self._begun + cost_s > allowed * self._budget_seconds
 
-    def _block_limit_s(self, participant: Participant, batch_size: int) -> float:
+    def _block_limit_s(self, participant: Participant, workload: Workload) -> float:
         left_s = self._budget_seconds - (time.perf_counter() - self._begun)
         return max(
             MIN_BLOCK_LIMIT_S,
-            BLOCK_LIMIT_SHARES * left_s / len(self._open_sizes),
-            BLOCK_LIMIT_BLOCKS * self._block_seconds[participant, batch_size],
+            BLOCK_LIMIT_SHARES * left_s / len(self._open),
+            BLOCK_LIMIT_BLOCKS * self._block_seconds[participant, workload],
         )
 
     def _shuffled(self, items: Sequence) -> list:
         return self._order.sample(list(items), len(items))
 
-    def _running(self, batch_size: int) -> list[Participant]:
-        return [each for each in self._participants if each.runs_at(batch_size)]
+    def _running(self, workload: Workload) -> list[Participant]:
+        return [each for each in self._participants if each.runs_at(workload)]
 
-    def _anything_to_compare(self, batch_size: int) -> bool:
-        running = [bool(each.entrant.baseline) for each in self._running(batch_size)]
+    def _anything_to_compare(self, workload: Workload) -> bool:
+        running = [bool(each.entrant.baseline) for each in self._running(workload)]
         return any(running) and not all(running)
 
     def _imprecise(
@@ -158,28 +173,56 @@ class Rounds:
         confidence: float,
         precision: Precision,
         note: Callable[[str], None],
-    ) -> list[int]:
-        """Those of the open batch sizes at which some ratio is not precise enough yet."""
+    ) -> list[Workload]:
+        """Those of the open workloads at which some ratio is not precise enough yet."""
         remaining = []
-        for batch_size in self._open_sizes:
-            ratios = self._ratios(batch_size, confidence)
-            widest = max((relative_half_width(each) for _, each in ratios), default=0.0)
-            usual = self._seconds_at[batch_size] >= USUAL_SECONDS and widest <= USUAL_HALF_WIDTH
-            is_open = any(precision.against(name).is_open(each) for name, each in ratios)
-            reached = all(precision.against(name).reached(each) for name, each in ratios)
+        for workload in self._open:
+            ratios = self._ratios(workload, confidence)
+            widest = max((relative_half_width(each) for _, _, each in ratios), default=0.0)
+            usual = self._seconds_at[workload] >= USUAL_SECONDS and widest <= USUAL_HALF_WIDTH
+            is_open = any(
+                precision.against(baseline.entrant.baseline).is_open(each)
+                for _, baseline, each in ratios
+            ) or self._tails_are_open(workload, confidence, precision)
+            reached = not is_open and all(
+                precision.against(baseline.entrant.baseline).reached(each)
+                for _, baseline, each in ratios
+            )
             if not reached and (is_open or not usual):
-                remaining.append(batch_size)
-                note(f"batches of {batch_size} need more rounds: ratios known to {widest:.0%}")
+                remaining.append(workload)
+                note(f"batches of {workload} need more rounds: ratios known to {widest:.0%}")
         return remaining
 
-    def _ratios(self, batch_size: int, confidence: float) -> list[tuple[str, Interval]]:
-        """Each ratio with the baseline that it is to."""
-        running = self._running(batch_size)
-        ratios = [
-            (baseline.entrant.baseline, self.ratio(candidate, baseline, batch_size, confidence))
+    def _tails_are_open(self, workload: Workload, confidence: float, precision: Precision) -> bool:
+        """Whether a percentile that a gate asks for leaves its decision open."""
+        for candidate, baseline in self._compared(workload):
+            for least in precision.decisive_tail_of.get(baseline.entrant.baseline, ()):
+                times = self.pairs(candidate, baseline, workload)
+                if precision.spans(percentile_ratio(*times, 99, confidence), least):
+                    return True
+            blocks = self.times[candidate, workload, PYFUNC]
+            found = percentile_intervals(blocks, tuple(precision.budgets_ms), confidence)
+            budgets = precision.budgets_ms.items()
+            if any(precision.spans(found.get(percent), budget) for percent, budget in budgets):
+                return True
+        return False
+
+    def _compared(self, workload: Workload) -> list[tuple[Participant, Participant]]:
+        """Each candidate with each baseline that a gate may hold it against."""
+        running = self._running(workload)
+        return [
+            (candidate, baseline)
             for candidate in running
-            if not candidate.entrant.baseline
+            if not candidate.entrant.baseline and candidate.entrant.threads is None
             for baseline in running
             if baseline.entrant.baseline
         ]
-        return [(name, each) for name, each in ratios if each is not None]
+
+    def _ratios(
+        self, workload: Workload, confidence: float
+    ) -> list[tuple[Participant, Participant, Interval]]:
+        found = [
+            (candidate, baseline, self.ratio(candidate, baseline, workload, confidence))
+            for candidate, baseline in self._compared(workload)
+        ]
+        return [each for each in found if each[2] is not None]

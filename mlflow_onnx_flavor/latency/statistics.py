@@ -34,12 +34,16 @@ class Precision:
     each of ``decisive``, the speed-ups at which somebody will decide (1 tells faster from slower).
     ``decisive_of``: these for one baseline, "source" or "champion", where a gate says so; an
     interval that spans one of them is measured on until its half is ``finest_half_width``.
+    ``decisive_tail_of``: the same of the ratio of 99th percentiles.  ``budgets_ms``: by percent,
+    what a percentile of the candidate is held against.
     """
 
     half_width: float = 0.03
     clear_half_width: float = 0.10
     decisive: tuple[float, ...] = (1.0,)
     decisive_of: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    decisive_tail_of: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    budgets_ms: Mapping[float, float] = field(default_factory=dict)
     finest_half_width: float = 1.0
 
     CLEARANCE = 3.0
@@ -48,7 +52,17 @@ class Precision:
     def for_gate(cls, gate: LatencyGate) -> Precision:
         """Measured no closer than ``gate`` needs to decide."""
         thresholds = {"source": (gate.min_speedup,), "champion": (1 - gate.max_regression,)}
-        return cls(decisive_of=thresholds, finest_half_width=FINEST_HALF_WIDTH)
+        tails = {
+            "source": () if gate.min_p99_speedup is None else (gate.min_p99_speedup,),
+            "champion": () if gate.max_p99_regression is None else (1 - gate.max_p99_regression,),
+        }
+        budgets_ms = {50: gate.p50_ms, 90: gate.p90_ms, 99: gate.p99_ms}
+        return cls(
+            decisive_of=thresholds,
+            decisive_tail_of=tails,
+            budgets_ms={percent: each for percent, each in budgets_ms.items() if each is not None},
+            finest_half_width=FINEST_HALF_WIDTH,
+        )
 
     def against(self, baseline: str) -> Precision:
         """What is enough for ratios to that baseline."""
@@ -56,9 +70,15 @@ class Precision:
 
     def is_open(self, interval: Interval) -> bool:
         """Whether the interval leaves a decision open that more measuring may bring."""
+        return any(self.spans(interval, each) for each in self.decisive)
+
+    def spans(self, interval: Interval | None, threshold: float) -> bool:
+        """The same of one threshold; None, too few calls for an interval, leaves all open."""
+        if interval is None:
+            return True
         if relative_half_width(interval) <= self.finest_half_width:
             return False
-        return any(interval.low < each <= interval.high for each in self.decisive)
+        return interval.low < threshold <= interval.high
 
     def reached(self, interval: Interval) -> bool:
         width = relative_half_width(interval)
@@ -80,7 +100,9 @@ def looks() -> Iterator[int]:
         rounds = math.ceil(rounds * _LOOK_GROWTH)
 
 
-def figures(times_ns: np.ndarray, batch_size: int) -> LatencyFigures:
+def figures(
+    times_ns: np.ndarray, batch_size: int, intervals: Mapping[str, Interval] | None = None
+) -> LatencyFigures:
     """Quantiles and throughput of single calls; ``times_ns``: nanoseconds, shape (calls,)."""
     times_ms = np.asarray(times_ns, dtype=np.float64) / 1e6
     p50, p90, p99 = np.quantile(times_ms, (0.5, 0.9, 0.99))
@@ -91,6 +113,7 @@ def figures(times_ns: np.ndarray, batch_size: int) -> LatencyFigures:
         p99_ms=float(p99),
         throughput_rows_per_second=float(batch_size * len(times_ms) / (times_ms.sum() / 1e3)),
         histogram_ms=tuple(float(each) for each in np.quantile(times_ms, np.linspace(0, 1, 101))),
+        intervals=dict(intervals or {}),
     )
 
 
@@ -134,23 +157,28 @@ def relative_half_width(interval: Interval) -> float:
     return (interval.high - interval.low) / 2 / interval.estimate
 
 
-def _bootstrap(values: np.ndarray, confidence: float) -> tuple[float, float]:
+def outward_tail(confidence: float, n: int) -> float:
+    """The share of a bootstrap's draws on each side of the interval, of a sample of ``n``."""
     from scipy.special import ndtr
 
+    return float(ndtr(-math.sqrt(n / (n - 1)) * _student_quantile(confidence, n - 1)))
+
+
+def _bootstrap(values: np.ndarray, confidence: float) -> tuple[float, float]:
     n = len(values)
     chosen = np.random.default_rng(SEED).integers(0, n, (RESAMPLES, n))
     medians = np.median(values[chosen], axis=1)
-    tail = float(ndtr(-math.sqrt(n / (n - 1)) * _student_quantile(confidence, n - 1)))
+    tail = outward_tail(confidence, n)
     low, high = np.quantile(medians, (tail, 1 - tail))
-    estimate, widening = float(np.median(values)), _widening(values)
+    estimate, wider = float(np.median(values)), widening(values)
     # Widened, but not past what any round showed: of six rounds and more, the smallest and the
     # largest ratio enclose the true median in 97 % of samples.
-    low = max(estimate - (estimate - low) * widening, float(values.min()))
-    high = min(estimate + (high - estimate) * widening, float(values.max()))
+    low = max(estimate - (estimate - low) * wider, float(values.min()))
+    high = min(estimate + (high - estimate) * wider, float(values.max()))
     return low, high
 
 
-def _widening(values: np.ndarray) -> float:
+def widening(values: np.ndarray) -> float:
     """The root of the rounds over the independent ones that they are worth.
 
     From the correlation of each with the next, of ranks since one outlier would hide it, corrected

@@ -19,6 +19,8 @@ import numpy as np
 import pandas as pd
 
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.latency import arrivals
+from mlflow_onnx_flavor.latency.workloads import PYFUNC, SESSION, Workload
 
 # Calls rotate through this many different batches: one hot array would flatter every cache.
 BATCHES = 8
@@ -41,84 +43,167 @@ PACE_CALLS, PACE_NS = 30, 500_000_000
 _REST_SLOT_S, _REST_SLOTS, _REST_LIMIT_S = 0.002, 2, 0.2
 _THREADS = Path("/proc/self/task")
 
+ARRIVALS_SEED = 20260103
+
+# The batches of one workload take no more memory than this, but one of them is needed.
+MOST_BYTES = 256_000_000
+
+# Within a block, the session alone gets this share of the time after the pyfunc.  Where a call is
+# long, what the pyfunc adds cannot be told, and the session is left out.
+SESSION_SHARE = 0.25
+
 
 @dataclass
-class _Opened:
-    predict: Callable[[Any], Any]
-    batches: dict[int, list[Any]]
-    call_ns: dict[int, int] = field(default_factory=dict)  # batch size -> a recent call
-    fastest_ns: dict[int, int] = field(default_factory=dict)  # batch size -> the fastest call
+class Opened:
+    """The model of this process; ``answers``: by path, what answers a call."""
+
+    answers: dict[str, Callable[[Any], Any]]
+    inputs: dict[int | None, Inputs]  # by sequence length
+    feeds: Callable[[Any], Any] | None = None  # of the session, where it can be called alone
+    batches: dict[tuple[str, Workload], list[Any]] = field(default_factory=dict)
+    call_ns: dict[tuple[str, Workload], int] = field(default_factory=dict)  # of a recent call
+    fastest_ns: dict[tuple[str, Workload], int] = field(default_factory=dict)
     calls: int = 0
 
+    def batches_of(self, path: str, workload: Workload) -> list[Any]:
+        """Different batches of the rows, for the session as feeds; made once."""
+        if (path, workload) not in self.batches:
+            rows = self.inputs[workload.sequence_length]
+            size = workload.batch_size
+            first = rows.batch(size).data
+            number = max(1, min(BATCHES, MOST_BYTES // max(_bytes_of(first), 1)))
+            made = [rows.batch(size, at * size).data for at in range(number)]
+            if path == SESSION:
+                made = [self.feeds(each) for each in made]
+            self.batches[path, workload] = made
+        return self.batches[path, workload]
 
-_state: dict[str, _Opened] = {}
+
+_state: dict[str, Opened] = {}
 
 
 def open_model(
-    path: str, provider: dict[str, Any] | None, inputs_path: str, batch_sizes: Sequence[int]
-) -> dict[str, float]:
+    path: str,
+    provider: dict[str, Any] | None,
+    inputs: Sequence[tuple[int | None, str]],
+    first: dict[str, Any],
+    threads: int | None = None,
+) -> dict[str, Any]:
     """Load the model and answer once.
 
     ``provider``: the execution provider to load it on ({"name", "options"}); None to load it as
-    MLflow serves it.  Returns ``load_seconds``, which counts the imports of the model's framework
-    but not MLflow's own, and ``first_call_ms``, of the smallest batch.
+    MLflow serves it.  ``inputs``: the rows at each sequence length, saved.  ``first``: the workload
+    of the first call.  ``threads``: of onnxruntime; None as the model says.  Returns
+    ``load_seconds``, which counts the imports of the model's framework but not MLflow's own,
+    ``first_call_ms``, ``peak_memory_bytes``, and the ``placement`` of nodes.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore")
-    inputs = Inputs.load(Path(inputs_path))
+    rows = {length: Inputs.load(Path(file)) for length, file in inputs}
     load = _loader(Path(path))
+    config: dict[str, Any] = {}
+    if provider:
+        config = {"execution_providers": [provider], "record_placement": True}
+    if threads:
+        config["session_options"] = {"intra_op_num_threads": threads}
     begun_ns = time.perf_counter_ns()
-    predict = load(str(path), {"execution_providers": [provider]} if provider else None)
+    model = load(str(path), config or None)
     load_seconds = (time.perf_counter_ns() - begun_ns) / 1e9
-    batches = {
-        size: [inputs.batch(size, number * size).data for number in range(BATCHES)]
-        for size in batch_sizes
-    }
-    opened = _state["opened"] = _Opened(predict, batches)
-    first_call_ms = _timed_call(opened, min(batch_sizes)) / 1e6
+    scoring = getattr(model, "_model_impl", model)
+    is_session = hasattr(scoring, "feeds") and hasattr(scoring, "session")
+    opened = _state["opened"] = Opened({PYFUNC: model.predict}, rows)
+    if is_session:
+        run = scoring.session.run
+        opened.answers[SESSION] = lambda feeds: run(None, feeds)
+        opened.feeds = scoring.feeds
+    first_call_ms = _timed_call(opened, PYFUNC, Workload(**first)) / 1e6
     gc.collect()
     gc.freeze()  # a framework's million objects are not looked through again between blocks
     return {
         "load_seconds": load_seconds,
         "first_call_ms": first_call_ms,
         "peak_memory_bytes": peak_memory(),
+        "placement": scoring.placement() if provider and is_session else {},
     }
 
 
-def meet_batch_size(batch_size: int) -> int:
+def meet_workload(workload: dict[str, Any]) -> int:
     """Answer before the first block: some models compile for every shape that is new.
 
     Returns the peak memory so far, in bytes.
     """
-    opened = _state["opened"]
-    begun_ns = time.perf_counter_ns()
-    times = [_timed_call(opened, batch_size)]
-    while len(times) < PACE_CALLS and time.perf_counter_ns() - begun_ns < PACE_NS:
-        times.append(_timed_call(opened, batch_size))
-    opened.call_ns[batch_size] = opened.fastest_ns[batch_size] = min(times)
+    _meet(_state["opened"], PYFUNC, Workload(**workload))
     return peak_memory()
 
 
-def run_block(batch_size: int, block_ms: float, warmup_ms: float) -> np.ndarray:
-    """Nanoseconds of each call of one block, shape (calls,).
+def meet_session(workload: dict[str, Any]) -> bool:
+    """The same of the session alone, where there is one and its share of a call can be told.
+
+    The feeds that it is given take memory that no service needs, so this comes after the peak.
+    """
+    opened, met = _state["opened"], Workload(**workload)
+    takes_part = SESSION in opened.answers and opened.call_ns[PYFUNC, met] < LONG_CALL_NS
+    if takes_part:
+        _meet(opened, SESSION, met)
+    return takes_part
+
+
+def _meet(opened: Opened, path: str, workload: Workload) -> None:
+    begun_ns = time.perf_counter_ns()
+    times = [_timed_call(opened, path, workload)]
+    while len(times) < PACE_CALLS and time.perf_counter_ns() - begun_ns < PACE_NS:
+        times.append(_timed_call(opened, path, workload))
+    opened.call_ns[path, workload] = opened.fastest_ns[path, workload] = min(times)
+
+
+def run_block(workload: dict[str, Any], block_ms: float, warmup_ms: float) -> dict[str, np.ndarray]:
+    """Nanoseconds of each call of one block, shape (calls,), by path.
 
     Calls go on for ``block_ms`` at the pace of the fastest so far, `MAX_STRETCH` times as long at
     most, after some for ``warmup_ms``, at least one, that are not counted: they bring the model's
-    data back into the caches and its own threads awake.  Garbage is collected between blocks, not
-    within, for every participant alike.
+    data back into the caches and its own threads awake.  Then the session alone, where there is
+    one, for `SESSION_SHARE` of that.  Garbage is collected between blocks, not within, for every
+    participant alike.
     """
-    opened = _state["opened"]
-    is_long = opened.call_ns[batch_size] >= LONG_CALL_NS
+    opened, asked = _state["opened"], Workload(**workload)
+    times = {}
     gc.collect()
     gc.disable()
     try:
-        if not is_long:
-            _calls(opened, batch_size, warmup_ms, least=1)
-        times = _calls(opened, batch_size, block_ms, least=1 if is_long else MIN_CALLS)
+        for path, share in ((PYFUNC, 1.0), (SESSION, SESSION_SHARE)):
+            if (path, asked) in opened.call_ns:
+                times[path] = _block(opened, path, asked, share * block_ms, share * warmup_ms)
     finally:
         gc.enable()
-    opened.call_ns[batch_size] = int(np.median(times))
     return times
+
+
+def _block(
+    opened: Opened, path: str, workload: Workload, block_ms: float, warmup_ms: float
+) -> np.ndarray:
+    is_long = opened.call_ns[path, workload] >= LONG_CALL_NS
+    if not is_long:
+        _calls(opened, path, workload, warmup_ms, least=1)
+    times = _calls(opened, path, workload, block_ms, least=1 if is_long else MIN_CALLS)
+    opened.call_ns[path, workload] = int(np.median(times))
+    return times
+
+
+def answer_arrivals(
+    workload: dict[str, Any], rate: float, seconds: float, threads: int
+) -> dict[str, Any]:
+    """Answer queries that arrive at random, ``rate`` a second: see `arrivals.answer_all`."""
+    opened = _state["opened"]
+    batches = opened.batches_of(PYFUNC, Workload(**workload))
+    call = opened.answers[PYFUNC]
+
+    def answer(number: int) -> None:
+        given = call(batches[number % len(batches)])
+        if not isinstance(given, _IN_MEMORY):
+            np.asarray(given)
+
+    gc.collect()
+    return arrivals.answer_all(answer, rate, seconds, threads, ARRIVALS_SEED)
 
 
 def come_to_rest() -> None:
@@ -162,12 +247,14 @@ def peak_memory() -> int:
     return int(line.split()[1]) * 1024
 
 
-def _loader(path: Path) -> Callable[[str, dict[str, Any] | None], Callable[[Any], Any]]:
-    """How a model at ``path`` is loaded, with what every model needs imported already."""
+def _loader(path: Path) -> Callable[[str, dict[str, Any] | None], Any]:
+    """How a model at ``path`` is loaded, with what every model needs imported already; what is
+    loaded has ``predict``.
+    """
     if path.is_file():
         from mlflow_onnx_flavor.scoring import load_session
 
-        return lambda file, config: load_session(file, config).predict
+        return load_session
     import mlflow.pyfunc
     from mlflow.models import Model
 
@@ -177,36 +264,46 @@ def _loader(path: Path) -> Callable[[str, dict[str, Any] | None], Callable[[Any]
     if not frameworks.served_by_mlflow(path, flavors):
         name = frameworks.recognise(flavors)
         flavor = flavors[frameworks.flavor_of(flavors, name)]
-        return lambda _folder, _config: frameworks.get(name).load(path, flavor).pyfunc.predict
-    return lambda folder, config: mlflow.pyfunc.load_model(folder, model_config=config).predict
+        return lambda _folder, _config: frameworks.get(name).load(path, flavor).pyfunc
+    return lambda folder, config: mlflow.pyfunc.load_model(folder, model_config=config)
 
 
-def _calls(opened: _Opened, batch_size: int, duration_ms: float, least: int) -> np.ndarray:
+def _calls(
+    opened: Opened, path: str, workload: Workload, duration_ms: float, least: int
+) -> np.ndarray:
     times: list[int] = []
     duration_ns = duration_ms * 1e6
     end = time.perf_counter_ns() + MAX_STRETCH * duration_ns
-    fastest = opened.fastest_ns[batch_size]
+    fastest = opened.fastest_ns[path, workload]
     while len(times) < least or (
         len(times) * fastest < duration_ns
         and len(times) < MAX_CALLS
         and time.perf_counter_ns() < end
     ):
-        times.append(_timed_call(opened, batch_size))
+        times.append(_timed_call(opened, path, workload))
         fastest = min(fastest, times[-1])
-    opened.fastest_ns[batch_size] = fastest
+    opened.fastest_ns[path, workload] = fastest
     return np.array(times, dtype=np.int64)
 
 
-def _timed_call(opened: _Opened, batch_size: int) -> int:
+def _timed_call(opened: Opened, path: str, workload: Workload) -> int:
     """Nanoseconds of one call, until its answer is there in memory; freeing it is not counted."""
-    batches = opened.batches[batch_size]
+    batches = opened.batches_of(path, workload)
     data = batches[opened.calls % len(batches)]
     opened.calls += 1
+    call = opened.answers[path]
     begun = time.perf_counter_ns()
-    answer = opened.predict(data)
+    answer = call(data)
     if not isinstance(answer, _IN_MEMORY):
         np.asarray(answer)  # a lazy answer costs its time when it is read
     return time.perf_counter_ns() - begun
+
+
+def _bytes_of(data: Any) -> int:
+    if isinstance(data, pd.DataFrame):
+        return int(data.memory_usage(index=False).sum())
+    arrays = data.values() if isinstance(data, dict) else [data]
+    return sum(np.asarray(each).nbytes for each in arrays)
 
 
 _IN_MEMORY = (np.ndarray, pd.DataFrame, pd.Series, dict, list)

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator
 from typing import TextIO
 
 from mlflow_onnx_flavor.evidence import LatencyReport, ParityReport
-from mlflow_onnx_flavor.gates import Finding
-from mlflow_onnx_flavor.reporting import figures, headline, probe_tables, tables
+from mlflow_onnx_flavor.gates import Finding, is_judged
+from mlflow_onnx_flavor.reporting import figures, headline, latency_tables, probe_tables, tables
+from mlflow_onnx_flavor.reporting.latency_tables import speedup_cell
+from mlflow_onnx_flavor.reporting.noise import noise_note
 from mlflow_onnx_flavor.reporting.progress import Progress
 from mlflow_onnx_flavor.reporting.provider_names import ProviderNames, short
 from mlflow_onnx_flavor.reporting.summary import ReleaseSummary, SourceSummary
@@ -43,6 +45,7 @@ def print_summary(
         Block("Rows that differ most", probe_tables.worst_table(summary, shown)),
         Block("Causes and remedies", None, tuple(_problem_lines(summary))),
         Block(f"Latency{of_candidate}{_interval_title(summary)}", _latency_table(summary)),
+        Block("Noise", None, tuple(_noise_lines(summary))),
         Block(f"Gates{of_candidate}", _gates_table(findings, summary)),
         Block("Not chosen", None, tuple(_other_candidates(summary))),
         Block("Result", None, tuple(_result_lines(summary))),
@@ -74,7 +77,13 @@ def print_latency(
     summary = ReleaseSummary(source=SourceSummary(uri=report.source.uri), latency=report)
     blocks = (
         Block(f"Latency{_interval_title(summary)}", _latency_table(summary)),
-        Block("Load time, memory, size", tables.load_table(summary)),
+        Block("Noise", None, tuple(_noise_lines(summary))),
+        Block("With other numbers of threads", latency_tables.threads_table(summary)),
+        Block("The session alone", latency_tables.paths_table(summary)),
+        Block("Rows a second, offline", latency_tables.offline_table(summary)),
+        Block("Queries that arrive at random", latency_tables.server_table(summary)),
+        Block("", None, tuple(map(Cell, latency_tables.capacity_lines(summary)))),
+        Block("Load time, memory, size", latency_tables.load_table(summary)),
         Block("Causes and remedies", None, tuple(_problem_lines(summary))),
         Block("Gates", _gates_table(findings, summary)),
     )
@@ -87,7 +96,7 @@ def _without_gate(summary: ReleaseSummary) -> Table:
 
 
 def _interval_title(summary: ReleaseSummary) -> str:
-    return f": times as fast with its {tables.confidence(summary)} interval"
+    return f": times as fast with its {latency_tables.confidence(summary)} interval"
 
 
 def _conversion_lines(summary: ReleaseSummary) -> Iterator[Cell]:
@@ -144,7 +153,7 @@ def _latency_table(summary: ReleaseSummary) -> Table:
     names, candidates = ProviderNames(summary), headline.reported_candidates(summary)
     rows = []
     for row in summary.latency.rows if summary.latency else ():
-        if row.candidate not in candidates:
+        if row.candidate not in candidates or row.baseline in candidates or not is_judged(row):
             continue
         mine, baseline = row.candidate_figures, row.baseline_figures
         rows.append(
@@ -152,15 +161,23 @@ def _latency_table(summary: ReleaseSummary) -> Table:
                 _candidate_cell(row.candidate, candidates),
                 names.short(row.execution_provider),
                 figures.count(row.batch_size),
+                tables.length_cell(row),
                 row.baseline,
                 figures.significant(baseline.p50_ms) if baseline else "-",
                 figures.significant(mine.p50_ms) if mine else "-",
                 figures.significant(mine.p99_ms) if mine else "-",
-                tables.speedup_cell(row.speedup) if row.speedup else tables.status_cell(row),
+                speedup_cell(row.speedup) if row.speedup else tables.status_cell(row),
+                speedup_cell(row.p99_speedup) if row.p99_speedup else "",
             )
         )
-    titles = ["candidate", "provider", ">batch", "against", ">its p50 ms", ">p50 ms", ">p99 ms"]
-    return tables.table([*titles, ">times as fast"], rows)
+    titles = ["candidate", "provider", ">batch", ">length", "against", ">its p50 ms", ">p50 ms"]
+    return tables.table([*titles, ">p99 ms", ">times as fast", ">at p99"], rows)
+
+
+def _noise_lines(summary: ReleaseSummary) -> Iterator[Cell]:
+    note = noise_note(summary.latency.surroundings if summary.latency else None)
+    if note:
+        yield Cell(note, "warn")
 
 
 def _gates_table(findings: Iterable[Finding], summary: ReleaseSummary) -> Table:
@@ -168,7 +185,7 @@ def _gates_table(findings: Iterable[Finding], summary: ReleaseSummary) -> Table:
     candidates = frozenset(finding.candidate for finding in findings)
     causes = [problem.cause for problem in tables.problems(summary) if problem.cause]
     return tables.table(
-        ["", "candidate", "gate", "provider", ">batch", "measured", "required", "why"],
+        ["", "candidate", "gate", "provider", ">batch", ">length", "measured", "required", "why"],
         (
             (
                 Cell("pass", "good") if finding.passed else Cell("FAIL", "bad"),
@@ -176,6 +193,7 @@ def _gates_table(findings: Iterable[Finding], summary: ReleaseSummary) -> Table:
                 finding.gate,
                 short(finding.execution_provider),
                 "-" if finding.batch_size is None else figures.count(finding.batch_size),
+                tables.length_cell(finding),
                 finding.measured,
                 finding.required,
                 # Causes are listed once, under the parity table.

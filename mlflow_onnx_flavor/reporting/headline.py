@@ -115,6 +115,8 @@ def why_not_chosen(summary: ReleaseSummary, candidate: str) -> str:
 
 def where(finding: Finding) -> str:
     batch = "" if finding.batch_size is None else f", batch {finding.batch_size}"
+    if finding.sequence_length is not None:
+        batch += f", length {finding.sequence_length}"
     return f"on {finding.execution_provider}{batch}"
 
 

@@ -5,14 +5,25 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
-from mlflow_onnx_flavor.reporting import figures, headline, plots, probe_tables, tables
+from mlflow_onnx_flavor.reporting import (
+    figures,
+    headline,
+    latency_tables,
+    noise,
+    plot_frame,
+    plots,
+    probe_tables,
+    tables,
+)
 from mlflow_onnx_flavor.reporting.plain_text import printable
 from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
 
 PLOT_DESCRIPTIONS = {
     "error_distribution": "Share of rows whose error is above x, per candidate and provider",
     "latency": "Median and 99th percentile of one call by batch size, source and candidates",
+    "latency_distribution": "Share of calls that took at most x, source and candidates",
     "speedup": "Speed-up over the source with its confidence interval",
+    "throughput": "Rows per second over the time of one call, by batch size",
 }
 
 
@@ -64,6 +75,8 @@ def render_html(summary: ReleaseSummary) -> str:
         is_link=_is_link,
         tables=tables,
         probe_tables=probe_tables,
+        latency_tables=latency_tables,
+        noise=noise,
         figures=figures,
     )
 
@@ -139,7 +152,7 @@ def _configuration(summary: ReleaseSummary) -> str:
 
 
 def _data_uri(figure) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(plots.svg(figure).encode()).decode()
+    return "data:image/svg+xml;base64," + base64.b64encode(plot_frame.svg(figure).encode()).decode()
 
 
 def _with_code(text: str):

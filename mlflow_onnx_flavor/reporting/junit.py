@@ -77,6 +77,8 @@ def _finding_case(finding: Finding, summary: ReleaseSummary) -> Case:
     name = finding.execution_provider
     if finding.batch_size is not None:
         name += f", batch {finding.batch_size}"
+    if finding.sequence_length is not None:
+        name += f", length {finding.sequence_length}"
     measured = f"measured: {finding.measured}\nrequired: {finding.required}"
     if finding.passed:
         return Case(name, text=measured)

@@ -11,6 +11,7 @@ import re
 import statistics
 
 from mlflow_onnx_flavor.evidence import LatencyRow, ParityRow
+from mlflow_onnx_flavor.gates import is_judged
 from mlflow_onnx_flavor.reporting import headline, tables
 from mlflow_onnx_flavor.reporting.provider_names import ProviderNames
 from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
@@ -24,17 +25,23 @@ def metrics(summary: ReleaseSummary) -> dict[str, float]:
     names = ProviderNames(summary)
     for row in summary.parity.rows if summary.parity else ():
         _add_worst(found, _parity_metrics(row, names, summary))
-    for row in summary.latency.rows if summary.latency else ():
+    for row in _latency_rows(summary):
         found |= _speedup_metrics(row, names)
     for name, values in _call_metrics(summary, names).items():
         found[name] = statistics.median_low(values)
     for row in summary.latency.loads if summary.latency else ():
         provider = row.execution_provider
         where = f"{row.model}.{names.key(provider)}" if provider else row.model
+        where += "" if row.threads is None else f".threads_{row.threads}"
         found[f"load_seconds.{where}"] = row.figures.load_seconds
         found[f"first_call_ms.{where}"] = row.figures.first_call_ms
         found[f"peak_memory_mb.{where}"] = row.figures.peak_memory_bytes / 1e6
         found[f"size_mb.{row.model}"] = row.figures.size_bytes / 1e6
+    for row in summary.latency.capacities if summary.latency else ():
+        if row.highest_per_second is not None:
+            provider = row.execution_provider
+            where = f"{row.model}.{names.key(provider)}" if provider else row.model
+            found[f"highest_queries_per_second.{where}"] = row.highest_per_second
     if summary.verdict is not None:
         found["passed"] = float(headline.outcome(summary) == "passed")
         found["gates_failed"] = len(summary.verdict.failures())
@@ -84,20 +91,32 @@ def _add_worst(found: dict[str, float], row: dict[str, float]) -> None:
 def _speedup_metrics(row: LatencyRow, names: ProviderNames) -> dict[str, float]:
     if row.speedup is None:
         return {}
-    where = f"{row.candidate}.{names.key(row.execution_provider)}.batch_{row.batch_size}"
+    where = f"{row.candidate}.{names.key(row.execution_provider)}.{_workload(row)}"
     name = "speedup" if row.baseline == "source" else f"speedup_over_{row.baseline}"
+    ratios = {name: row.speedup, f"p99_{name}": row.p99_speedup}
     return {
-        f"{name}.{where}": row.speedup.estimate,
-        f"{name}_low.{where}": row.speedup.low,
-        f"{name}_high.{where}": row.speedup.high,
+        f"{name}{end}.{where}": value
+        for name, ratio in ratios.items()
+        if ratio is not None
+        for end, value in (("", ratio.estimate), ("_low", ratio.low), ("_high", ratio.high))
     }
+
+
+def _latency_rows(summary: ReleaseSummary) -> list[LatencyRow]:
+    """Of the candidates as they are served."""
+    return [row for row in (summary.latency.rows if summary.latency else ()) if is_judged(row)]
+
+
+def _workload(row: LatencyRow) -> str:
+    length = "" if row.sequence_length is None else f".length_{row.sequence_length}"
+    return f"batch_{row.batch_size}{length}"
 
 
 def _call_metrics(summary: ReleaseSummary, names: ProviderNames) -> dict[str, list[float]]:
     """Every measurement of each name: a baseline is measured anew against every candidate."""
     found: dict[str, list[float]] = {}
-    for row in summary.latency.rows if summary.latency else ():
-        place = f"{names.key(row.execution_provider)}.batch_{row.batch_size}"
+    for row in _latency_rows(summary):
+        place = f"{names.key(row.execution_provider)}.{_workload(row)}"
         for whose, figures in (
             (row.candidate, row.candidate_figures),
             (row.baseline, row.baseline_figures),

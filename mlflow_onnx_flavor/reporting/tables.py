@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from mlflow_onnx_flavor.evidence import Environment, LatencyFigures, OutputParity
+from mlflow_onnx_flavor.evidence import Environment, OutputParity
 from mlflow_onnx_flavor.gates import Finding, tolerance_of
 from mlflow_onnx_flavor.reporting import figures
 from mlflow_onnx_flavor.reporting.provider_names import ProviderNames
@@ -71,12 +71,22 @@ def table(titles: Sequence[str], rows: Iterable[Iterable[Cell | str]]) -> Table:
 
 def gates_table(findings: Iterable[Finding]) -> Table:
     return table(
-        ["Gate", "Execution provider", ">Batch", "Result", "Measured", "Required", "Reason"],
+        [
+            "Gate",
+            "Execution provider",
+            ">Batch",
+            ">Length",
+            "Result",
+            "Measured",
+            "Required",
+            "Reason",
+        ],
         (
             (
                 finding.gate,
                 finding.execution_provider,
                 NOTHING if finding.batch_size is None else figures.count(finding.batch_size),
+                length_cell(finding),
                 Cell("passed", "good") if finding.passed else Cell("failed", "bad"),
                 finding.measured,
                 finding.required,
@@ -161,53 +171,6 @@ def placement_table(summary: ReleaseSummary) -> Table:
     )
 
 
-def latency_table(summary: ReleaseSummary) -> Table:
-    names = ProviderNames(summary)
-    figures_of = ["p50 ms", "p90 ms", "p99 ms", "rows/s"]
-    rows = (
-        (
-            row.candidate,
-            names.full(row.execution_provider),
-            figures.count(row.batch_size),
-            status_cell(row),
-            speedup_cell(row.speedup),
-            *_latency_cells(row.candidate_figures),
-            row.baseline,
-            *_latency_cells(row.baseline_figures),
-            figures.count(row.candidate_figures.calls) if row.candidate_figures else NOTHING,
-            figures.count(row.rounds),
-        )
-        for row in (summary.latency.rows if summary.latency else ())
-    )
-    return table(
-        ["Candidate", "Execution provider", ">Batch", "Status"]
-        + [f">Speed-up [{confidence(summary)} interval]"]
-        + [f">{title}" for title in figures_of]
-        + ["Baseline"]
-        + [f">its {title}" for title in figures_of]
-        + [">Calls", ">Rounds"],
-        rows,
-    )
-
-
-def load_table(summary: ReleaseSummary) -> Table:
-    names = ProviderNames(summary)
-    return table(
-        ["Model", "Execution provider", ">Load", ">First call", ">Peak memory", ">Size"],
-        (
-            (
-                row.model,
-                names.full(row.execution_provider) if row.execution_provider else NOTHING,
-                figures.duration(row.figures.load_seconds),
-                figures.milliseconds(row.figures.first_call_ms),
-                figures.byte_size(row.figures.peak_memory_bytes),
-                figures.byte_size(row.figures.size_bytes),
-            )
-            for row in (summary.latency.loads if summary.latency else ())
-        ),
-    )
-
-
 def attempts_table(summary: ReleaseSummary) -> Table:
     tones = {"converted": "good", "not tried": "muted"}
     return table(
@@ -263,10 +226,13 @@ def environment_table(environment: Environment) -> Table:
         ("Python", environment.python),
         ("Platform", environment.platform),
         ("Processor", environment.cpu),
+        ("Instruction sets", " ".join(environment.cpu_flags)),
+        ("Frequency governor", environment.governor),
         ("Cores allowed", figures.count(environment.cores_allowed)),
         ("Memory", figures.byte_size(environment.memory_bytes)),
     ]
-    return table(["", ""], rows + sorted(environment.versions.items()))
+    known = [row for row in rows if row[1]]
+    return table(["", ""], known + sorted(environment.versions.items()))
 
 
 def environments(summary: ReleaseSummary) -> tuple[tuple[str, Environment], ...]:
@@ -280,17 +246,14 @@ def environments(summary: ReleaseSummary) -> tuple[tuple[str, Environment], ...]
     return tuple(found.items())
 
 
+def length_cell(row) -> str:
+    """The sequence length of a row or finding; empty where the inputs are as they were given."""
+    return "" if row.sequence_length is None else figures.count(row.sequence_length)
+
+
 def status_cell(row) -> Cell:
     tones = {"measured": "good", "fell back": "warn", "skipped": "muted"}
     return Cell(row.status, tones.get(row.status, "bad"))
-
-
-def speedup_cell(speedup) -> Cell:
-    if speedup is None:
-        return Cell(NOTHING, "muted")
-    # 1 is where the candidate wins, whatever the gate asks for; keep the two apart.
-    text, _ = figures.interval_apart(speedup, 1.0)
-    return Cell(text, "good" if speedup.low > 1 else "bad" if speedup.high < 1 else "warn")
 
 
 def differing_cell(rows: int) -> Cell:
@@ -337,19 +300,6 @@ def _output_cells(output: OutputParity, summary: ReleaseSummary) -> tuple[Cell |
         differing = Cell(f"{differing.text} ({number} by NaN or infinity)", "bad")
     shape_cell = Cell(shape, "" if output.same_shape else "bad")
     return (output.name, differing, tolerance, *errors, dtype, shape_cell)
-
-
-def _latency_cells(measured: LatencyFigures | None) -> tuple[Cell | str, ...]:
-    if measured is None:
-        return (Cell(NOTHING, "muted"),) * 4
-    times = (measured.p50_ms, measured.p90_ms, measured.p99_ms)
-    rate = figures.significant(measured.throughput_rows_per_second)
-    return (*map(figures.significant, times), rate)
-
-
-def confidence(summary: ReleaseSummary) -> str:
-    rows = summary.latency.rows if summary.latency else ()
-    return next((figures.percent(row.speedup.confidence) for row in rows if row.speedup), "95%")
 
 
 def _arrow(source: str, candidate: str) -> str:

@@ -57,6 +57,7 @@ def check_latency(
             confidence=configuration.gates.latency.confidence,
             budget_seconds=configuration.budget.seconds,
             source_identity=source.identity,
+            options=configuration.latency,
             precision=Precision.for_gate(configuration.gates.latency),
             champion=_champion(champion_uri),
             spares=spares,

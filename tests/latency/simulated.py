@@ -11,6 +11,7 @@ import numpy as np
 from mlflow_onnx_flavor.errors import WorkerTimeoutError
 from mlflow_onnx_flavor.evidence import ExecutionProvider, ModelIdentity
 from mlflow_onnx_flavor.latency.participants import Entrant, Participant
+from mlflow_onnx_flavor.latency.workloads import PYFUNC
 
 CPU = ExecutionProvider(name="CPUExecutionProvider")
 
@@ -45,7 +46,8 @@ class SimulatedWorker:
         self._generator = np.random.default_rng(seed)
 
     def call(self, task: str, arguments: Mapping[str, Any], *, timeout_s: float) -> Any:
-        name, batch_size = task.rpartition(":")[2], arguments.get("batch_size")
+        name = task.rpartition(":")[2]
+        batch_size = arguments.get("workload", {}).get("batch_size")
         if name == "run_block":
             self.limits_s.append(timeout_s)
             self.blocks += 1
@@ -55,10 +57,11 @@ class SimulatedWorker:
             times = self._block(batch_size, arguments["block_ms"], arguments["warmup_ms"])
             if self.clock.seconds - begun > timeout_s:
                 raise WorkerTimeoutError(f"it ran past its limit of {timeout_s:g} s")
-            return times
-        if name == "meet_batch_size":
+            return {PYFUNC: times}
+        if name == "meet_workload":
             self.clock.seconds += self.call_seconds[batch_size]
-        return 1_000_000 if name in ("meet_batch_size", "peak_memory") else None
+            return 1_000_000
+        return None
 
     def _block(self, batch_size: int, block_ms: float, warmup_ms: float) -> np.ndarray:
         one = self.call_seconds[batch_size] * np.exp(self._generator.normal(0, self.noise))
@@ -79,5 +82,10 @@ def participant(worker: SimulatedWorker, baseline: str = "") -> Participant:
     identity = ModelIdentity(name=name, uri=f"models:/{name}/1", digest="0", size_bytes=10)
     made = Participant(Entrant(identity, Path("."), None if baseline else CPU, baseline))
     made._worker = worker
-    made._opened = {"load_seconds": 1.0, "first_call_ms": 2.0, "peak_memory_bytes": 1_000}
+    made._opened = {
+        "load_seconds": 1.0,
+        "first_call_ms": 2.0,
+        "peak_memory_bytes": 1_000,
+        "placement": {},
+    }
     return made

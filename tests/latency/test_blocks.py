@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from mlflow_onnx_flavor.latency import tasks
+from mlflow_onnx_flavor.latency.workloads import PYFUNC, Workload
 
+ONE = Workload(1)
 FAST_NS, SLOW_NS = 50_000, 16_000_000
 
 
@@ -18,7 +20,7 @@ def opened(monkeypatch):
 
     def make(is_slow):
         now = [0]
-        made = tasks._Opened(lambda data: answer(), {1: [None]})
+        made = tasks.Opened({PYFUNC: lambda data: answer()}, {}, batches={(PYFUNC, ONE): [None]})
 
         def answer():
             now[0] += SLOW_NS if is_slow(made.calls) else FAST_NS
@@ -26,14 +28,14 @@ def opened(monkeypatch):
 
         monkeypatch.setattr(time, "perf_counter_ns", lambda: now[0])
         monkeypatch.setitem(tasks._state, "opened", made)
-        tasks.meet_batch_size(1)
+        tasks.meet_workload(ONE.as_arguments())
         return made
 
     return make
 
 
 def blocks(number):
-    return [tasks.run_block(1, 20.0, 4.0) for _ in range(number)]
+    return [tasks.run_block(ONE.as_arguments(), 20.0, 4.0)[PYFUNC] for _ in range(number)]
 
 
 def test_a_few_slow_calls_at_the_start_do_not_become_the_median(opened):

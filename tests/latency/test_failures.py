@@ -16,6 +16,7 @@ from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency import participants as participants_module
 from mlflow_onnx_flavor.latency.rounds import Rounds
 from mlflow_onnx_flavor.latency.statistics import Precision
+from mlflow_onnx_flavor.latency.workloads import PYFUNC, Workload
 from mlflow_onnx_flavor.worker import Worker
 
 CPU = ExecutionProvider(name="CPUExecutionProvider")
@@ -57,7 +58,8 @@ def measured(source, candidates, frame, **options) -> LatencyReport:
 
 
 def by_key(report: LatencyReport) -> dict:
-    return {(row.candidate, row.baseline, row.batch_size): row for row in report.rows}
+    rows = [row for row in report.rows if row.path == PYFUNC]
+    return {(row.candidate, row.baseline, row.batch_size): row for row in rows}
 
 
 def test_source_champion_and_a_candidate_that_does_not_open(
@@ -71,7 +73,7 @@ def test_source_champion_and_a_candidate_that_does_not_open(
         champion=candidate(candidate_folder, "champion"),
     )
     rows = by_key(report)
-    assert len(rows) == 2 * 2 * 2 and len(workers) == 4
+    assert len(rows) == 2 * 2 * 2 + 2 and len(workers) == 4
     for size in (1, 8):
         for baseline in ("source", "champion"):
             row = rows["converted", baseline, size]
@@ -92,7 +94,7 @@ def test_a_participant_that_is_killed_is_a_row_and_the_others_go_on(
 ):
     def kill_after_some_rounds(rounds: Rounds) -> None:
         victim = next(p for p in rounds._participants if p.entrant.identity.name == "victim")
-        while len(rounds.times[victim, 1]) < 3:
+        while len(rounds.times[victim, Workload(1), PYFUNC]) < 3:
             over.wait(0.01)
         os.kill(victim._worker.pid, signal.SIGKILL)
 
@@ -128,7 +130,7 @@ def test_a_tiny_budget_still_ends_with_rows(classifier_folder, candidate_folder,
         budget_seconds=0.001,
         precision=NEVER,
     )
-    assert [row.rounds for row in report.rows] == [2, 2]
+    assert [row.rounds for row in report.rows] == [2, 2, 2, 2]
     assert all(row.status == "measured" and row.speedup for row in report.rows)
 
 

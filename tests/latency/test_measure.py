@@ -9,16 +9,21 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
 from mlflow_onnx_flavor import latency
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+from mlflow_onnx_flavor.configuration import LatencyOptions, ServerScenario
+from mlflow_onnx_flavor.errors import ConfigurationError
 from mlflow_onnx_flavor.evidence import ExecutionProvider, LatencyReport, ModelIdentity
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency import rounds as rounds_module
 from mlflow_onnx_flavor.latency.participants import TASKS
 from mlflow_onnx_flavor.latency.statistics import Precision
 from mlflow_onnx_flavor.worker import Worker
+from tests.onnx_graphs import save, tensor
 
+ONE = {"batch_size": 1, "sequence_length": None}
 CPU = ExecutionProvider(name="CPUExecutionProvider")
 ABSENT = ExecutionProvider(name="CUDAExecutionProvider")
 AT_FIRST_LOOK = Precision(half_width=1e9)  # whatever the machine does meanwhile
@@ -104,7 +109,8 @@ def report(measure, candidate_folder, misbehaving):
 
 
 def rows_of(report, name, baseline="source"):
-    return [row for row in report.rows if (row.candidate, row.baseline) == (name, baseline)]
+    wanted = name, baseline, "pyfunc"
+    return [row for row in report.rows if (row.candidate, row.baseline, row.path) == wanted]
 
 
 @pytest.mark.parametrize("name", ["converted", "bare"])
@@ -201,7 +207,7 @@ def test_a_stuck_model_is_stopped_and_the_others_are_measured(
 
 def test_a_provider_that_is_not_here_is_a_row(measure, candidate_folder):
     report = measure([candidate("converted", candidate_folder)], (CPU, ABSENT), batch_sizes=(1,))
-    here, absent = report.rows
+    here, absent = rows_of(report, "converted")
     assert (here.status, here.execution_provider) == ("measured", CPU)
     assert (absent.status, absent.execution_provider) == ("failed", ABSENT)
     assert "CUDAExecutionProvider" in absent.cause
@@ -226,21 +232,97 @@ def participant(candidate_folder, frame):
         opening = {
             "path": candidate_folder,
             "provider": CPU.model_dump(),
-            "inputs_path": Inputs(frame).save(Path(folder)),
-            "batch_sizes": [1],
+            "inputs": [[None, Inputs(frame).save(Path(folder))]],
+            "first": ONE,
         }
         worker.call(f"{TASKS}:open_model", opening)
-        worker.call(f"{TASKS}:meet_batch_size", {"batch_size": 1})
+        worker.call(f"{TASKS}:meet_workload", {"workload": ONE})
         yield worker
         del ballast
 
 
 def test_a_participant_sleeps_before_the_next_one_is_timed(participant):
-    block = {"batch_size": 1, "block_ms": 5, "warmup_ms": 1}
-    assert len(participant.call(f"{TASKS}:run_block", block)) >= 2
+    block = {"workload": ONE, "block_ms": 5, "warmup_ms": 1}
+    assert len(participant.call(f"{TASKS}:run_block", block)["pyfunc"]) >= 2
     participant.call(f"{TASKS}:come_to_rest")
     assert participant.call(f"{TASKS}:threads_at_work") == 0
 
 
 def test_peak_memory_is_that_of_the_participant_not_of_its_parent(participant):
     assert 2**24 < participant.call(f"{TASKS}:peak_memory") < 400_000_000
+
+
+def test_other_threads_offline_and_server_scenarios_are_shown(measure, candidate_folder):
+    options = LatencyOptions(
+        threads=[1],
+        offline_batch_sizes=[1, 64],
+        server=ServerScenario(rates_per_second=[200], p99_ms=1000, seconds=0.3, threads=2),
+    )
+    report = measure([candidate("converted", candidate_folder)], batch_sizes=(1,), options=options)
+    assert {row.threads for row in report.rows} == {None, 1}
+    assert [(row.model, row.threads) for row in report.loads] == [
+        ("source", None),
+        ("converted", None),
+        ("converted", 1),
+    ]
+    assert report.loads[1].placement.keys() == {CPU.name} and not report.loads[0].placement
+    of_session = [row for row in report.rows if row.path == "session"]
+    assert [(row.threads, row.baseline) for row in of_session] == [(None, "source")]
+    (served,) = (row for row in rows_of(report, "converted") if row.threads is None)
+    assert of_session[0].candidate_figures.p50_ms < served.candidate_figures.p50_ms
+    assert [(row.model, row.batch_size) for row in report.offline] == [
+        (model, size) for size in (1, 64) for model in ("source", "converted")
+    ]
+    for row in report.offline:
+        assert row.status == "measured"
+        assert row.spread[0] <= row.rows_per_second <= row.spread[1]
+    asked = [row for row in report.server if row.arrivals_per_second == 200]
+    assert [row.model for row in asked] == ["source", "converted"]
+    assert all(row.queries > 0 and 0 < row.p50_ms <= row.p99_ms for row in asked)
+    by_model = {each.model: each.highest_per_second for each in report.capacities}
+    assert by_model["converted"] > 0
+    assert 0 <= report.surroundings.others_share <= 1
+
+
+def test_every_sequence_length_is_measured(measure, tmp_path):
+    path = open_graph(tmp_path / "model.onnx")
+    report = latency.measure(
+        path,
+        "onnx",
+        [candidate("converted", path)],
+        Inputs(np.ones((3, 4), np.float32)),
+        [CPU],
+        batch_sizes=(1, 2),
+        confidence=0.9,
+        budget_seconds=20,
+        source_identity=identity("source"),
+        precision=AT_FIRST_LOOK,
+        options=LatencyOptions(sequence_lengths=[2, 9], offline_batch_sizes=[1]),
+    )
+    rows = rows_of(report, "converted")
+    assert [(row.sequence_length, row.batch_size) for row in rows] == [
+        (2, 1),
+        (2, 2),
+        (9, 1),
+        (9, 2),
+    ]
+    assert all(row.status == "measured" for row in rows)
+
+
+def test_sequence_lengths_of_columns_are_refused(measure, candidate_folder):
+    with pytest.raises(ConfigurationError, match="sequence_lengths needs inputs with an open axis"):
+        measure(
+            [candidate("converted", candidate_folder)],
+            options=LatencyOptions(sequence_lengths=[8]),
+        )
+
+
+def open_graph(path):
+    """x, of any rows and any length, summed along the length."""
+    return save(
+        [helper.make_node("ReduceSum", ["x", "axes"], ["y"], keepdims=0)],
+        [tensor("x", ["rows", "length"])],
+        [tensor("y", ["rows"])],
+        path,
+        [numpy_helper.from_array(np.array([1]), "axes")],
+    )

@@ -9,9 +9,11 @@ from mlflow_onnx_flavor.configuration import LatencyGate
 from mlflow_onnx_flavor.latency import rounds as rounds_module
 from mlflow_onnx_flavor.latency.rounds import Rounds
 from mlflow_onnx_flavor.latency.statistics import Precision
+from mlflow_onnx_flavor.latency.workloads import PYFUNC, Workload
 from tests.latency.simulated import Clock, SimulatedWorker, participant
 
 PRECISION = Precision()
+ONE, MANY = Workload(1), Workload(32)
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def clock(monkeypatch) -> Clock:
 
 
 def run(clock, source_seconds, candidate_seconds, budget_seconds, noise=0.02, **candidate):
-    sizes = list(source_seconds)
+    sizes = [Workload(size) for size in source_seconds]
     source = participant(SimulatedWorker(clock, source_seconds, noise, seed=1), "source")
     worker = SimulatedWorker(clock, candidate_seconds, noise, seed=2, **candidate)
     made = Rounds([source, participant(worker)], sizes, budget_seconds)
@@ -33,7 +35,7 @@ def run(clock, source_seconds, candidate_seconds, budget_seconds, noise=0.02, **
 def test_narrow_intervals_end_it_long_before_the_budget(clock):
     made, source, candidate = run(clock, {1: 0.001}, {1: 0.0005}, 300)
     assert clock.seconds < 2
-    assert made.ratio(candidate, source, 1, 0.95).estimate == pytest.approx(2, rel=0.05)
+    assert made.ratio(candidate, source, ONE, 0.95).estimate == pytest.approx(2, rel=0.05)
 
 
 def test_fairly_narrow_intervals_end_it_after_the_usual_seconds(clock):
@@ -49,14 +51,14 @@ def test_wide_intervals_use_the_budget(clock):
 def test_a_slow_source_stays_near_its_budget(clock):
     made, source, candidate = run(clock, {1: 2.0, 32: 2.0}, {1: 0.002, 32: 0.002}, 20)
     assert clock.seconds < 30
-    assert len(made.times[source, 1]) >= 3
-    assert made.ratio(candidate, source, 32, 0.95) is not None
+    assert len(made.times[source, ONE, PYFUNC]) >= 3
+    assert made.ratio(candidate, source, MANY, 0.95) is not None
 
 
 def test_a_budget_too_small_still_gives_an_interval(clock):
     made, source, candidate = run(clock, {1: 2.0}, {1: 0.002}, 0.1)
-    assert len(made.times[source, 1]) == 2
-    assert made.ratio(candidate, source, 1, 0.95) is not None
+    assert len(made.times[source, ONE, PYFUNC]) == 2
+    assert made.ratio(candidate, source, ONE, 0.95) is not None
 
 
 def test_seconds_are_those_in_blocks(clock):
@@ -77,8 +79,8 @@ def test_an_error_at_one_batch_size_leaves_the_other(clock):
 
     same = {1: 0.001, 32: 0.001}
     made, source, candidate = run(clock, same, same, 5, fail=fail)
-    assert candidate.failures == {32: ("failed", "ValueError: too many rows")}
-    assert len(made.times[candidate, 1]) == len(made.times[source, 1]) >= 8
+    assert candidate.failures == {MANY: ("failed", "ValueError: too many rows")}
+    assert len(made.times[candidate, ONE, PYFUNC]) == len(made.times[source, ONE, PYFUNC]) >= 8
     assert candidate.load_row().figures.load_seconds == 1.0
 
 
@@ -99,10 +101,10 @@ def test_a_crash_keeps_what_was_finished(clock):
 
     worker._block = block
     candidate = participant(worker)
-    made = Rounds([source, candidate], [1, 32], 60)
+    made = Rounds([source, candidate], [ONE, MANY], 60)
     made.run(0.95, PRECISION)
-    assert candidate.status == "crashed" and set(candidate.failures) == {32}
-    assert made.ratio(candidate, source, 1, 0.95) is not None
+    assert candidate.status == "crashed" and set(candidate.failures) == {MANY}
+    assert made.ratio(candidate, source, ONE, 0.95) is not None
     load = candidate.load_row()
     assert load.figures.load_seconds == 1.0 and load.figures.peak_memory_bytes == 1_000_000
 
@@ -113,7 +115,7 @@ def test_without_a_baseline_nothing_is_measured(clock):
 
     source = participant(SimulatedWorker(clock, {1: 1.0}, fail=fail), "source")
     candidate = participant(SimulatedWorker(clock, {1: 1.0}))
-    made = Rounds([source, candidate], [1], 300)
+    made = Rounds([source, candidate], [ONE], 300)
     made.run(0.95, PRECISION)
     assert made.times == {} and clock.seconds == 1.0
 
@@ -124,7 +126,7 @@ def test_an_open_gate_uses_the_budget_where_a_clear_one_does_not(clock):
         gate = LatencyGate(min_speedup=least)
         source = participant(SimulatedWorker(clock, {1: 0.001}, 0.2, seed=1), "source")
         candidate = participant(SimulatedWorker(clock, {1: 0.001}, 0.2, seed=2))
-        Rounds([source, candidate], [1], 40.0).run(0.95, Precision.for_gate(gate))
+        Rounds([source, candidate], [ONE], 40.0).run(0.95, Precision.for_gate(gate))
         return clock.seconds
 
     assert seconds(1.0) > 2 * seconds(0.5)

@@ -20,9 +20,11 @@ from mlflow_onnx_flavor.evidence import (
     LoadFigures,
     LoadRow,
     ModelIdentity,
+    OfflineRow,
     OutputParity,
     ParityReport,
     ParityRow,
+    Surroundings,
 )
 from mlflow_onnx_flavor.gates import ReleaseEvidence, judge
 from mlflow_onnx_flavor.reporting.summary import (
@@ -158,6 +160,20 @@ def load_row(model: str, provider: ExecutionProvider | None) -> LoadRow:
     return LoadRow(model=model, execution_provider=provider, figures=figures)
 
 
+def offline_row(model: str, provider: ExecutionProvider | None, batch: int) -> OfflineRow:
+    ms = (1.91 + 0.004 * batch) / SPEED.get(model, 1)
+    rate = batch * 1000 / ms
+    return OfflineRow(
+        model=model,
+        execution_provider=provider,
+        batch_size=batch,
+        status="measured",
+        rows_per_second=rate,
+        spread=(rate * 0.97, rate * 1.01),
+        p50_ms=ms,
+    )
+
+
 def evidence(
     candidates=tuple(SPEED), providers=(CPU, OPENVINO), parity=parity_row, latency=latency_row
 ) -> tuple[ParityReport, LatencyReport]:
@@ -175,7 +191,18 @@ def evidence(
         LatencyReport(
             rows=tuple(latency(*place) for place in places),
             loads=tuple(loads),
+            offline=tuple(
+                offline_row(name, ep, batch)
+                for name, ep in [
+                    ("source", None),
+                    *((n, ep) for n in candidates for ep in providers),
+                ]
+                for batch in (1, 8, 128)
+            ),
             seconds=21.7,
+            surroundings=Surroundings(
+                seconds=20.0, load_average=1.2, others_share=0.02, source_spread=0.01
+            ),
             **shared,
         ),
     )

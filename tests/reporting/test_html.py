@@ -9,7 +9,7 @@ import yaml
 
 from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.reporting.html import render_html
-from mlflow_onnx_flavor.reporting.plots import INK
+from mlflow_onnx_flavor.reporting.plot_frame import INK
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -124,7 +124,7 @@ def test_the_page_and_its_plots_follow_a_dark_theme(passing):
     rendered = render_html(passing)
     assert "prefers-color-scheme: dark" in rendered
     pictures = [src for src in Page(rendered).values("src") if src.startswith("data:image/svg")]
-    assert len(pictures) == 3
+    assert len(pictures) == 5
     for picture in pictures:
         drawing = base64.b64decode(picture.partition(",")[2]).decode()
         assert "prefers-color-scheme: dark" in drawing and "currentColor" in drawing

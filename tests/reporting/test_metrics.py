@@ -9,7 +9,7 @@ from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 
 from mlflow_onnx_flavor.evidence import ExecutionProvider
-from mlflow_onnx_flavor.reporting import plots
+from mlflow_onnx_flavor.reporting import latency_plots
 from mlflow_onnx_flavor.reporting.metrics import metric_name, metrics
 from mlflow_onnx_flavor.reporting.model_card import tags
 
@@ -75,7 +75,7 @@ def test_a_real_store_takes_metrics_tags_and_plots(passing, hostile, tmp_path):
         run = client.get_run(run_id)
         assert run.data.metrics == logged
         assert run.data.tags["onnx.verdict"] == "passed"
-    client.log_figure(run_id, plots.speedup(passing), "plots/speedup.png")
+    client.log_figure(run_id, latency_plots.speedup(passing), "plots/speedup.png")
     assert [file.path for file in client.list_artifacts(run_id, "plots")] == ["plots/speedup.png"]
 
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mlflow_onnx_flavor.reporting import plots
+from mlflow_onnx_flavor.reporting import latency_plots, plot_frame, plots
 
 
 def with_outputs(summary, *outputs):
@@ -21,8 +21,14 @@ def labels_of(figure) -> list[str]:
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-def test_a_release_has_its_three_plots(passing):
-    assert list(plots.figures(passing)) == ["error_distribution", "latency", "speedup"]
+def test_a_release_has_its_plots(passing):
+    assert list(plots.figures(passing)) == [
+        "error_distribution",
+        "latency",
+        "latency_distribution",
+        "speedup",
+        "throughput",
+    ]
 
 
 def test_what_was_not_measured_is_not_drawn(not_converted, make_release):
@@ -33,12 +39,14 @@ def test_what_was_not_measured_is_not_drawn(not_converted, make_release):
 @pytest.mark.parametrize("name", ["error_distribution", "latency", "speedup"])
 def test_png_and_svg_are_complete_files(passing, name):
     figure = plots.figures(passing)[name]
-    assert plots.png(figure).startswith(b"\x89PNG")
-    assert ElementTree.fromstring(plots.svg(figure)).tag.endswith("svg")
+    assert plot_frame.png(figure).startswith(b"\x89PNG")
+    assert ElementTree.fromstring(plot_frame.svg(figure)).tag.endswith("svg")
 
 
 def test_the_same_summary_gives_the_same_drawing(passing):
-    assert plots.svg(plots.speedup(passing)) == plots.svg(plots.speedup(passing))
+    assert plot_frame.svg(latency_plots.speedup(passing)) == plot_frame.svg(
+        latency_plots.speedup(passing)
+    )
 
 
 def test_the_error_distribution_has_a_curve_per_candidate_and_provider_and_the_tolerance(passing):
@@ -48,7 +56,7 @@ def test_the_error_distribution_has_a_curve_per_candidate_and_provider_and_the_t
 
 
 def test_latency_draws_the_source_beside_every_candidate_in_a_panel_per_provider(passing):
-    figure = plots.latency(passing)
+    figure = latency_plots.latency(passing)
     assert [axes.get_title() for axes in figure.axes] == ["CPU", "OpenVINO"]
     assert labels_of(figure) == ["source", "converted", "fused", "int8_dynamic"]
     ticks = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
@@ -56,7 +64,7 @@ def test_latency_draws_the_source_beside_every_candidate_in_a_panel_per_provider
 
 
 def test_the_speedup_shows_the_threshold_of_the_gate(failing):
-    assert "asked for by the gate" in labels_of(plots.speedup(failing))
+    assert "asked for by the gate" in labels_of(latency_plots.speedup(failing))
 
 
 def test_answers_without_any_difference_are_said_in_words(passing):
@@ -80,13 +88,13 @@ def test_one_batch_size_and_many_outputs_are_drawn(passing):
         update={"latency": passing.latency.model_copy(update={"rows": rows})}
     )
     for figure in plots.figures(summary).values():
-        assert plots.png(figure)
+        assert plot_frame.png(figure)
     assert len(plots.error_distribution(summary).axes) == plots.MOST_OUTPUTS
 
 
 def test_hostile_names_are_drawn_as_they_are(hostile):
     for figure in plots.figures(hostile).values():
-        ElementTree.fromstring(plots.svg(figure))
+        ElementTree.fromstring(plot_frame.svg(figure))
 
 
 def test_infinite_and_missing_figures_do_not_break_a_plot(passing):
@@ -94,7 +102,7 @@ def test_infinite_and_missing_figures_do_not_break_a_plot(passing):
     infinite = output.model_copy(
         update={"rows_above": (output.rows,) * 141, "max_absolute_error": float("inf")}
     )
-    assert plots.png(plots.error_distribution(with_outputs(passing, infinite)))
+    assert plot_frame.png(plots.error_distribution(with_outputs(passing, infinite)))
 
 
 def test_importing_the_reports_loads_no_drawing_and_no_template_library():
@@ -109,5 +117,5 @@ def test_drawing_leaves_the_global_state_of_matplotlib_alone(passing):
     already = (
         "matplotlib.pyplot" in sys.modules
     )  # MLflow imports it where another test logged a figure
-    plots.svg(plots.speedup(passing))
+    plot_frame.svg(latency_plots.speedup(passing))
     assert ("matplotlib.pyplot" in sys.modules) == already

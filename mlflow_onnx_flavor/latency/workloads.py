@@ -1,0 +1,65 @@
+"""Workloads: what one call is asked, and the inputs that ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from mlflow_onnx_flavor.errors import ConfigurationError
+from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.inputs.size_probes import Axis, axes_of, resized
+
+# What of a model is called: its pyfunc, as it is served; onnxruntime's session alone, with feeds
+# that are ready.
+PYFUNC, SESSION = "pyfunc", "session"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """``batch_size`` rows a call, ``sequence_length`` long along the open axis; None: as given."""
+
+    batch_size: int
+    sequence_length: int | None = None
+
+    def __str__(self) -> str:
+        length = "" if self.sequence_length is None else f" of length {self.sequence_length}"
+        return f"{self.batch_size}{length}"
+
+    def as_arguments(self) -> dict[str, Any]:
+        """As they cross the boundary of a process."""
+        return {"batch_size": self.batch_size, "sequence_length": self.sequence_length}
+
+
+def workloads(
+    batch_sizes: Sequence[int], sequence_lengths: Sequence[int] = ()
+) -> tuple[Workload, ...]:
+    """Every batch size at every sequence length, the smallest first, each once."""
+    lengths = sorted(set(sequence_lengths)) or [None]
+    return tuple(Workload(size, length) for length in lengths for size in sorted(set(batch_sizes)))
+
+
+def inputs_by_length(
+    inputs: Inputs, axes: Sequence[Sequence[Axis]], sequence_lengths: Sequence[int]
+) -> dict[int | None, Inputs]:
+    """The rows at every length, cut or begun again from the start; as they are under None.
+
+    ``axes``: those that the graph leaves open beside the batch, those of one size together; the
+    first that the inputs have is the sequence.  Raises ConfigurationError where there is none.
+    """
+    if not sequence_lengths:
+        return {None: inputs}
+    arrays = inputs.data if isinstance(inputs.data, dict) else {"": inputs.data}
+    group = next(axes_of(arrays, axes), None)
+    if group is None or isinstance(inputs.data, pd.DataFrame):
+        raise ConfigurationError(
+            "latency.sequence_lengths needs inputs with an open axis beside the batch, and these"
+            " have none; leave it out"
+        )
+    made = {length: resized(arrays, group, length) for length in sorted(set(sequence_lengths))}
+    return {
+        length: Inputs(each if isinstance(inputs.data, dict) else each[""], inputs.origin)
+        for length, each in made.items()
+    }

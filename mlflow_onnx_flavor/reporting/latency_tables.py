@@ -1,0 +1,229 @@
+"""Tables of what latency measured: ratios, paths, threads, load, offline and server scenarios."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mlflow_onnx_flavor.evidence import Interval, LatencyFigures, LatencyRow, ServerRow
+from mlflow_onnx_flavor.gates import is_judged
+from mlflow_onnx_flavor.reporting import figures
+from mlflow_onnx_flavor.reporting.provider_names import ProviderNames
+from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
+from mlflow_onnx_flavor.reporting.tables import (
+    NOTHING,
+    Cell,
+    Table,
+    length_cell,
+    status_cell,
+    table,
+)
+
+
+def latency_table(summary: ReleaseSummary) -> Table:
+    """Candidates as they are served, against each baseline."""
+    return _ratios(summary, (row for row in _rows(summary) if is_judged(row)))
+
+
+def threads_table(summary: ReleaseSummary) -> Table:
+    """Candidates with other numbers of onnxruntime's threads."""
+    return _ratios(summary, (row for row in _rows(summary) if row.threads is not None))
+
+
+def paths_table(summary: ReleaseSummary) -> Table:
+    """What the pyfunc takes beyond onnxruntime's session alone."""
+    names, rows = ProviderNames(summary), []
+    served = {_place(row): row for row in _rows(summary) if is_judged(row)}
+    for row in _rows(summary):
+        of_pyfunc = served.get(_place(row))
+        if row.path != "session" or row.candidate_figures is None or of_pyfunc is None:
+            continue
+        session, pyfunc = row.candidate_figures, of_pyfunc.candidate_figures
+        if pyfunc is not None:
+            rows.append(
+                (
+                    row.candidate,
+                    names.full(row.execution_provider),
+                    figures.count(row.batch_size),
+                    length_cell(row),
+                    figures.significant(session.p50_ms),
+                    figures.significant(pyfunc.p50_ms),
+                    figures.milliseconds(pyfunc.p50_ms - session.p50_ms, digits=2),
+                    figures.percent(max(1 - session.p50_ms / pyfunc.p50_ms, 0.0)),
+                )
+            )
+    return table(
+        ["Candidate", "Execution provider", ">Batch", ">Length", ">Session p50 ms"]
+        + [">Pyfunc p50 ms", ">The pyfunc adds", ">of its time"],
+        rows,
+    )
+
+
+def load_table(summary: ReleaseSummary) -> Table:
+    names = ProviderNames(summary)
+    return table(
+        [
+            "Model",
+            "Execution provider",
+            ">Threads",
+            ">Load",
+            ">First call",
+            ">Peak memory",
+            ">Size",
+        ],
+        (
+            (
+                row.model,
+                _provider(names, row),
+                "" if row.threads is None else figures.count(row.threads),
+                figures.duration(row.figures.load_seconds),
+                figures.milliseconds(row.figures.first_call_ms),
+                figures.byte_size(row.figures.peak_memory_bytes),
+                figures.byte_size(row.figures.size_bytes),
+            )
+            for row in (summary.latency.loads if summary.latency else ())
+        ),
+    )
+
+
+def offline_table(summary: ReleaseSummary) -> Table:
+    """Throughput by batch size, a row for each model."""
+    names = ProviderNames(summary)
+    reported = summary.latency.offline if summary.latency else ()
+    sizes = sorted({row.batch_size for row in reported if row.status == "measured"})
+    rates: dict[tuple[str, str], dict[int, str]] = {}
+    for row in reported:
+        of_model = rates.setdefault((row.model, _provider(names, row)), {})
+        if row.status == "measured":
+            of_model[row.batch_size] = figures.significant(row.rows_per_second)
+    return table(
+        ["Model", "Execution provider", *(f">batch {figures.count(size)}" for size in sizes)],
+        (
+            (*model, *(of_model.get(size, NOTHING) for size in sizes))
+            for model, of_model in rates.items()
+            if sizes
+        ),
+    )
+
+
+def server_table(summary: ReleaseSummary) -> Table:
+    """Queries that arrive at random: the tail at each rate that was tried, the slowest first."""
+    names = ProviderNames(summary)
+    reported = summary.latency.server if summary.latency else ()
+    highest = {
+        (each.model, _provider(names, each), each.highest_per_second)
+        for each in (summary.latency.capacities if summary.latency else ())
+    }
+    return table(
+        ["Model", "Execution provider", ">Threads", ">Queries/s", ">Answered/s", ">p50 ms"]
+        + [">p90 ms", ">p99 ms", ">Queries", "Status", ""],
+        (
+            (
+                row.model,
+                _provider(names, row),
+                figures.count(row.threads),
+                figures.significant(row.arrivals_per_second),
+                figures.significant(row.answered_per_second),
+                *map(figures.significant, (row.p50_ms, row.p90_ms, row.p99_ms)),
+                figures.count(row.queries),
+                status_cell(row),
+                "the highest within the budget"
+                if (row.model, _provider(names, row), row.arrivals_per_second) in highest
+                else "cut short: it cannot keep up"
+                if row.cut
+                else row.cause,
+            )
+            for row in sorted(reported, key=_rate)
+        ),
+    )
+
+
+def capacity_lines(summary: ReleaseSummary) -> list[str]:
+    """The highest rate of each model that keeps the tail within the budget, as sentences."""
+    names, lines = ProviderNames(summary), []
+    for each in summary.latency.capacities if summary.latency else ():
+        if each.highest_per_second is None:
+            continue
+        where = f" on {_provider(names, each)}" if each.execution_provider else ""
+        budget = figures.milliseconds(each.p99_budget_ms)
+        if each.highest_per_second:
+            rate = figures.significant(each.highest_per_second)
+            held = f"answers {rate} queries a second with a 99th percentile within {budget}"
+        else:
+            held = f"keeps its 99th percentile within {budget} at none of the rates tried"
+        lines.append(f"{each.model}{where} {held}")
+    return lines
+
+
+def speedup_cell(speedup: Interval | None) -> Cell:
+    if speedup is None:
+        return Cell(NOTHING, "muted")
+    # 1 is where the candidate wins, whatever the gate asks for; keep the two apart.
+    text, _ = figures.interval_apart(speedup, 1.0)
+    return Cell(text, "good" if speedup.low > 1 else "bad" if speedup.high < 1 else "warn")
+
+
+def confidence(summary: ReleaseSummary) -> str:
+    rows = summary.latency.rows if summary.latency else ()
+    return next((figures.percent(row.speedup.confidence) for row in rows if row.speedup), "95%")
+
+
+def _rows(summary: ReleaseSummary) -> tuple[LatencyRow, ...]:
+    return summary.latency.rows if summary.latency else ()
+
+
+def _place(row: LatencyRow) -> tuple:
+    return (
+        row.candidate,
+        str(row.execution_provider.model_dump()),
+        row.batch_size,
+        row.sequence_length,
+    )
+
+
+def _ratios(summary: ReleaseSummary, rows: Iterable[LatencyRow]) -> Table:
+    names = ProviderNames(summary)
+    figures_of = ["p50 ms", "p90 ms", "p99 ms", "rows/s"]
+    interval = f"[{confidence(summary)} interval]"
+    return table(
+        ["Candidate", "Execution provider", ">Threads", ">Batch", ">Length", "Status"]
+        + [f">Speed-up {interval}", f">of p99 {interval}"]
+        + [f">{title}" for title in figures_of]
+        + ["Baseline"]
+        + [f">its {title}" for title in figures_of]
+        + [">Calls", ">Rounds"],
+        (
+            (
+                row.candidate,
+                names.full(row.execution_provider),
+                "" if row.threads is None else figures.count(row.threads),
+                figures.count(row.batch_size),
+                length_cell(row),
+                status_cell(row),
+                speedup_cell(row.speedup),
+                speedup_cell(row.p99_speedup),
+                *_latency_cells(row.candidate_figures),
+                row.baseline,
+                *_latency_cells(row.baseline_figures),
+                figures.count(row.candidate_figures.calls) if row.candidate_figures else NOTHING,
+                figures.count(row.rounds),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _rate(row: ServerRow) -> tuple[str, str, float]:
+    return row.model, str(row.execution_provider), row.arrivals_per_second
+
+
+def _provider(names: ProviderNames, row) -> str:
+    """Where a row's model ran; nothing of a source, which is on none."""
+    return names.full(row.execution_provider) if row.execution_provider else NOTHING
+
+
+def _latency_cells(measured: LatencyFigures | None) -> tuple[Cell | str, ...]:
+    if measured is None:
+        return (Cell(NOTHING, "muted"),) * 4
+    times = (measured.p50_ms, measured.p90_ms, measured.p99_ms)
+    rate = figures.significant(measured.throughput_rows_per_second)
+    return (*map(figures.significant, times), rate)

@@ -1,0 +1,54 @@
+"""What the surroundings of a measurement say of it: a noisy run is told to be one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mlflow_onnx_flavor.evidence import Surroundings
+from mlflow_onnx_flavor.reporting import figures
+from mlflow_onnx_flavor.reporting.tables import Table, table
+
+# Shares from which on an absolute time is not what it would be on a quiet machine.
+OTHERS, STEAL, THROTTLED, SPREAD = 0.10, 0.02, 0.01, 0.10
+
+
+def noise_note(surroundings: Surroundings | None) -> str:
+    """One sentence where the run was noisy, else nothing."""
+    reasons = list(_reasons(surroundings)) if surroundings else []
+    if not reasons:
+        return ""
+    return (
+        f"noisy: {', '.join(reasons)}; ratios are of models that took turns and hold, absolute"
+        " times are those of a busy machine"
+    )
+
+
+def surroundings_table(surroundings: Surroundings | None) -> Table:
+    """The figures behind it."""
+    if surroundings is None:
+        return table(["", ""], [])
+    shares = (
+        ("Processor time of other processes", surroundings.others_share),
+        ("Processor time that the hypervisor took", surroundings.steal_share),
+        ("Time held back by a quota", surroundings.throttled_share),
+        ("Time in which some process waited for a core", surroundings.waiting_share),
+        ("Rounds of the source away from the middle one, typically", surroundings.source_spread),
+    )
+    rows = [(what, figures.percent(share)) for what, share in shares if share is not None]
+    if surroundings.load_average is not None:
+        rows.append(("Load average at the end", figures.significant(surroundings.load_average)))
+    return table(["", ""], rows)
+
+
+def _reasons(surroundings: Surroundings) -> Iterator[str]:
+    if (surroundings.others_share or 0) >= OTHERS:
+        share = figures.percent(surroundings.others_share)
+        yield f"other processes took {share} of the processor time"
+    if (surroundings.steal_share or 0) >= STEAL:
+        yield f"the hypervisor took {figures.percent(surroundings.steal_share)} of it"
+    if (surroundings.throttled_share or 0) >= THROTTLED:
+        share = figures.percent(surroundings.throttled_share)
+        yield f"a quota held the processes back for {share} of the time"
+    if (surroundings.source_spread or 0) >= SPREAD:
+        share = figures.percent(surroundings.source_spread)
+        yield f"the source's rounds are {share} apart"

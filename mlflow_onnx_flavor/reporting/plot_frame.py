@@ -1,0 +1,102 @@
+"""What all plots share: size, colours, axes, legend, and how a figure becomes a file."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from mlflow_onnx_flavor.reporting.plain_text import one_line, shorten
+from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Drawn in these two colours, text and frame follow the page's theme in an SVG (see `svg`).
+INK = "#1b1f24"
+FAINT = "#8a9099"
+SOURCE_COLOR = "#8a9099"
+# Told apart by readers with any colour vision, on white and on black.
+COLORS = ("#2f81d6", "#e0751c", "#1f9d6b", "#a565d8", "#d4487f", "#179aa5", "#b08a00", "#7d6b5d")
+LINE_STYLES = ("-", "--", ":", "-.")
+
+
+def png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=144, facecolor="white")
+    return buffer.getvalue()
+
+
+def svg(figure: Figure) -> str:
+    """A stand-alone SVG document; text and frame are light where the reader's theme is dark."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    # Fixed salt and no date: the same summary gives the same bytes.
+    with matplotlib.rc_context({"svg.hashsalt": "mlflow-onnx-flavor"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue().replace(INK, "currentColor")
+    style = (
+        "<style>svg { color: #1b1f24 }"
+        " @media (prefers-color-scheme: dark) { svg { color: #d7dbe0 } }</style>"
+    )
+    return re.sub(r"(<svg[^>]*>)", rf"\1{style}", text, count=1)
+
+
+def new_figure(panels: int, height: float) -> tuple[Figure, list[Axes]]:
+    from matplotlib.figure import Figure
+
+    width = {1: 7.2, 2: 8.4}.get(panels, 3.6 * panels)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
+    drawn = list(figure.subplots(1, panels, squeeze=False)[0])
+    for axes in drawn:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(FAINT)
+        axes.tick_params(which="both", color=FAINT, labelcolor=INK, labelsize=8.5)
+        axes.grid(color=FAINT, alpha=0.25, linewidth=0.6)
+        axes.set_axisbelow(True)
+    return figure, drawn
+
+
+def label_axes(panels: list[Axes], x: str, y: str) -> None:
+    panels[0].set_ylabel(y, color=INK, fontsize=9)
+    for axes in panels:
+        axes.set_xlabel(x, color=INK, fontsize=9)
+
+
+def add_legend(figure: Figure, panels: Iterable[Axes]) -> None:
+    """One legend for all panels, under them, each entry once."""
+    entries = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    if entries:
+        widest = max(map(len, entries)) + 6  # in characters, with the line in front
+        columns = max(1, min(len(entries), int(figure.get_figwidth() * 14 // widest)))
+        # Further lines of the legend are room on top, not taken from the axes.
+        lines = -(-len(entries) // columns)
+        figure.set_figheight(figure.get_figheight() + 0.19 * (lines - 1))
+        figure.legend(
+            entries.values(),
+            entries.keys(),
+            loc="outside lower center",
+            ncols=columns,
+            frameon=False,
+            fontsize=8.5,
+            labelcolor=INK,
+        )
+
+
+def candidate_colors(summary: ReleaseSummary) -> dict[str, str]:
+    """The same colour for a candidate in every plot."""
+    reports = [report for report in (summary.parity, summary.latency) if report is not None]
+    names = dict.fromkeys(row.candidate for report in reports for row in report.rows)
+    return {name: COLORS[index % len(COLORS)] for index, name in enumerate(names)}
+
+
+def label(text: str) -> str:
+    """A name from outside; "$" would start a formula, "_" in front hides it from a legend."""
+    return shorten(one_line(text), 48).replace("$", r"\$").lstrip("_")
