@@ -143,6 +143,11 @@ class Budget(Section):
     seconds: Positive = Field(
         300, description="time for measuring latency; less is used where intervals are narrow"
     )
+    tuning_seconds: Positive = Field(
+        30,
+        description="time for the candidate tuned, which is the converted model with the fastest"
+        " session settings; for it to be built, name it among the candidates",
+    )
 
 
 class ConversionOptions(Section):

@@ -180,6 +180,7 @@ class _Release:
             lambda: optimize(converted.run_id, configuration),
         )
         self.found["skipped"] = summarize.summarize_skipped(built)
+        self.found["tuning"] = summarize.summarize_tuning(built)
         parity_run_id, self.found["parity"] = self._step(
             "check_parity",
             "checking that the answers agree",

@@ -382,7 +382,8 @@ def test_the_other_verbs(classifier_folder, files, tmp_path, capsys):
         "latency", classifier_folder, path, *data, "--batch-size", 4, "--json", capsys=capsys
     )
     assert status == 0, err
-    assert [row["batch_size"] for row in json.loads(out)["report"]["rows"]] == [4]
+    rows = json.loads(out)["report"]["rows"]
+    assert [(row["batch_size"], row["path"]) for row in rows] == [(4, "pyfunc"), (4, "session")]
     status, out, _ = cli("providers", capsys=capsys)
     assert status == 0 and "CPUExecutionProvider" in out
 

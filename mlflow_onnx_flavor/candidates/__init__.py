@@ -9,12 +9,19 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mlflow_onnx_flavor.candidates.base import BuiltCandidate, CandidateError, Optimization
+from mlflow_onnx_flavor.candidates.base import (
+    BuiltCandidate,
+    CandidateError,
+    Measuring,
+    Optimization,
+)
 from mlflow_onnx_flavor.errors import ConfigurationError, OnnxFlavorError
+from mlflow_onnx_flavor.evidence import ExecutionProvider
 from mlflow_onnx_flavor.graph_spec import GraphSpec
 from mlflow_onnx_flavor.worker import Worker
 
@@ -46,9 +53,12 @@ def build(
     graph: GraphSpec,
     out_dir: Path,
     *,
+    measuring: Measuring | None = None,
     timeout_s: float = BUILD_TIMEOUT_S,
 ) -> BuiltCandidate:
     """Build the candidate ``name`` as ``out_dir/model.onnx``, in a child process.
+
+    ``measuring``: for one that is built by measuring, which may take its time beyond the limit.
 
     Raises CandidateError with one line on why where it cannot be built, also where the child
     crashes or takes longer than ``timeout_s``; ConfigurationError for a name that is unknown.
@@ -60,24 +70,57 @@ def build(
         try:
             built = worker.call(
                 "mlflow_onnx_flavor.candidates:build_in_child",
-                {"name": name, "converted": converted, "out": path},
-                timeout_s=timeout_s,
+                {
+                    "name": name,
+                    "converted": converted,
+                    "out": path,
+                    "measuring": None if measuring is None else _as_arguments(measuring),
+                },
+                timeout_s=timeout_s + (measuring.seconds if measuring else 0.0),
             )
         except OnnxFlavorError as error:
             raise CandidateError(str(error).strip().partition("\n")[0]) from error
     if "cannot" in built:
         raise CandidateError(built["cannot"])
-    return BuiltCandidate(name, path, graph, built["session_options"], built["description"])
+    return BuiltCandidate(
+        name, path, graph, built["session_options"], built["description"], built["details"]
+    )
 
 
-def build_in_child(name: str, converted: str, out: str) -> dict[str, Any]:
+def build_in_child(
+    name: str, converted: str, out: str, measuring: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """The task: build, and say what was built, or why it cannot be."""
     optimization: Optimization = _module(name)
+    given = None if measuring is None else _from_arguments(measuring)
     try:
-        built = optimization.build(Path(converted), Path(out))
+        built = optimization.build(Path(converted), Path(out), given)
     except CandidateError as error:
         return {"cannot": str(error)}
-    return {"description": built.description, "session_options": built.session_options}
+    return asdict(built)
+
+
+def _as_arguments(measuring: Measuring) -> dict[str, Any]:
+    """As it crosses the boundary of a process."""
+    return {
+        "inputs": measuring.inputs,
+        "graph": measuring.graph.model_dump(mode="json"),
+        "provider": measuring.provider.model_dump(),
+        "batch_sizes": list(measuring.batch_sizes),
+        "confidence": measuring.confidence,
+        "seconds": measuring.seconds,
+    }
+
+
+def _from_arguments(given: dict[str, Any]) -> Measuring:
+    return Measuring(
+        inputs=Path(given["inputs"]),
+        graph=GraphSpec.model_validate(given["graph"]),
+        provider=ExecutionProvider.model_validate(given["provider"]),
+        batch_sizes=tuple(given["batch_sizes"]),
+        confidence=given["confidence"],
+        seconds=given["seconds"],
+    )
 
 
 def _module(name: str) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mlflow_onnx_flavor.errors import OnnxFlavorError
+from mlflow_onnx_flavor.evidence import ExecutionProvider
 from mlflow_onnx_flavor.graph_spec import GraphSpec
 
 
@@ -19,11 +20,30 @@ class CandidateError(OnnxFlavorError):
 
 
 @dataclass(frozen=True)
+class Measuring:
+    """What a candidate is measured on that is built by measuring.
+
+    ``inputs``: rows that were saved.  ``provider``: that it will be served on.  ``seconds``: how
+    long to measure, about.
+    """
+
+    inputs: Path
+    graph: GraphSpec
+    provider: ExecutionProvider
+    batch_sizes: tuple[int, ...]
+    confidence: float
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Built:
-    """What an optimization made: options for its session, and a line that says what it is."""
+    """What an optimization made: options for its session, a line that says what it is, and what
+    it measured for that.
+    """
 
     description: str
     session_options: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -35,6 +55,7 @@ class BuiltCandidate:
     graph: GraphSpec
     session_options: dict[str, Any]
     description: str
+    details: dict[str, Any]
 
 
 class Optimization(Protocol):
@@ -42,9 +63,10 @@ class Optimization(Protocol):
 
     name: str
 
-    def build(self, converted: Path, out: Path) -> Built:
+    def build(self, converted: Path, out: Path, measuring: Measuring | None = None) -> Built:
         """Write the variant of ``converted`` to the file ``out``, weights that stay outside it
-        into the same folder.  Runs in a child process.
+        into the same folder.  ``measuring``: None where there are no rows.  Runs in a child
+        process.
 
         Raises CandidateError where there is nothing to do.
         """

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlflow_onnx_flavor.candidates.base import Built
+from mlflow_onnx_flavor.candidates.base import Built, Measuring
 
 name = "converted"
 
 
-def build(converted: Path, out: Path) -> Built:
+def build(converted: Path, out: Path, measuring: Measuring | None = None) -> Built:
     """Copy the file and its external data; CorruptModelError where it is no ONNX."""
     from mlflow_onnx_flavor.onnx_files import copy_model
 

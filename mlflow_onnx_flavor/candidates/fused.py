@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlflow_onnx_flavor.candidates.base import Built, CandidateError
+from mlflow_onnx_flavor.candidates.base import Built, CandidateError, Measuring
 from mlflow_onnx_flavor.candidates.external_data import MAX_INLINE_BYTES, data_files, total_bytes
 from mlflow_onnx_flavor.candidates.operators import count_operators
 
@@ -20,7 +20,7 @@ _SAVED_WEIGHTS = "session.optimized_model_external_initializers_file_name"
 _SAVED_WEIGHTS_FROM = "session.optimized_model_external_initializers_min_size_in_bytes"
 
 
-def build(converted: Path, out: Path) -> Built:
+def build(converted: Path, out: Path, measuring: Measuring | None = None) -> Built:
     """Save the optimized graph; CandidateError where it has the operators that it had before."""
     import onnx
     import onnxruntime as ort

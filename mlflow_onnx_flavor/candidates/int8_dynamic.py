@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from mlflow_onnx_flavor.candidates.base import Built, CandidateError
+from mlflow_onnx_flavor.candidates.base import Built, CandidateError, Measuring
 from mlflow_onnx_flavor.candidates.external_data import MAX_INLINE_BYTES, total_bytes
 from mlflow_onnx_flavor.candidates.operators import count_operators
 
@@ -28,7 +28,7 @@ _QUANTIZED = frozenset(
 )
 
 
-def build(converted: Path, out: Path) -> Built:
+def build(converted: Path, out: Path, measuring: Measuring | None = None) -> Built:
     """Quantize the weights; CandidateError where no operator has weights to quantize."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 

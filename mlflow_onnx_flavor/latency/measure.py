@@ -93,7 +93,7 @@ def measure(
         )
         for participant in participants:
             stack.callback(participant.close)
-        needed = inputs.take(slice(0, max(*batch_sizes, *options.offline_batch_sizes) * BATCHES))
+        needed = inputs.take(slice(0, max([*batch_sizes, *options.offline_batch_sizes]) * BATCHES))
         saved = _saved(needed, candidates, options.sequence_lengths, folder)
         note(f"loading {len(entrants)} models, each in its own process")
         open_all(participants, saved, asked[0])

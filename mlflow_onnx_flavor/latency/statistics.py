@@ -133,12 +133,15 @@ def speedup(
     wider by as much (Zwiers and von Storch, Journal of Climate 8, 1995, section 2).  Fewer than six
     rounds get Student's interval of the logarithms.  Seeded: the same times give the same interval.
     """
-    logs = np.array(
-        [
-            math.log(np.median(baseline) / np.median(candidate))
-            for baseline, candidate in zip(baseline_ns, candidate_ns, strict=True)
-        ]
-    )
+    logs = [
+        math.log(np.median(baseline) / np.median(candidate))
+        for baseline, candidate in zip(baseline_ns, candidate_ns, strict=True)
+    ]
+    return ratio_of_logs(np.array(logs), confidence)
+
+
+def ratio_of_logs(logs: np.ndarray, confidence: float) -> Interval:
+    """The ratio whose logarithm was seen in each round, in their order: see `speedup`."""
     if len(logs) < MIN_ROUNDS:
         raise ValueError(f"an interval needs {MIN_ROUNDS} rounds, not {len(logs)}")
     interval = _student if len(logs) < _MIN_BOOTSTRAP_ROUNDS else _bootstrap

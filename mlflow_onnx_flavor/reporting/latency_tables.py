@@ -17,6 +17,7 @@ from mlflow_onnx_flavor.reporting.tables import (
     status_cell,
     table,
 )
+from mlflow_onnx_flavor.session_tuning import in_words
 
 
 def latency_table(summary: ReleaseSummary) -> Table:
@@ -55,6 +56,23 @@ def paths_table(summary: ReleaseSummary) -> Table:
         ["Candidate", "Execution provider", ">Batch", ">Length", ">Session p50 ms"]
         + [">Pyfunc p50 ms", ">The pyfunc adds", ">of its time"],
         rows,
+    )
+
+
+def tuning_table(summary: ReleaseSummary) -> Table:
+    """Session settings that were tried for the candidate tuned, the fastest first."""
+    tried = summary.tuning.tried if summary.tuning else ()
+    return table(
+        ["Session settings", ">Times as fast as the default", ">Rounds", ""],
+        (
+            (
+                in_words(each.settings),
+                NOTHING if each.times_as_fast is None else figures.ratio(each.times_as_fast),
+                figures.count(each.rounds),
+                Cell("chosen", "good") if each.settings == summary.tuning.best else each.cause,
+            )
+            for each in sorted(tried, key=lambda each: (-each.rung, -(each.times_as_fast or 0)))
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.evidence import LatencyReport, ParityReport
 from mlflow_onnx_flavor.gates import Verdict
+from mlflow_onnx_flavor.session_tuning import Tuning
 
 SCHEMA_VERSION = 1
 
@@ -114,6 +115,7 @@ class ReleaseSummary(Part):
     data: DataSummary | None = None
     conversion: ConversionSummary | None = None
     skipped: tuple[SkippedCandidate, ...] = ()
+    tuning: Tuning | None = None
     parity: ParityReport | None = None
     latency: LatencyReport | None = None
     verdict: Verdict | None = None

@@ -100,9 +100,11 @@ def load_session(path: str, model_config: Mapping[str, Any] | None = None) -> Sc
     return _open(file, entry, model_config or {})
 
 
-def open_graph(path: str, graph: Mapping[str, Any]) -> ScoringSession:
-    """Open an ``.onnx`` file under a graph specification, on the CPU."""
-    return _open(os.fspath(path), {"graph": graph}, {})
+def open_graph(
+    path: str, graph: Mapping[str, Any], model_config: Mapping[str, Any] | None = None
+) -> ScoringSession:
+    """Open an ``.onnx`` file under a graph specification; on the CPU unless ``model_config``."""
+    return _open(os.fspath(path), {"graph": graph}, model_config or {})
 
 
 def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> ScoringSession:

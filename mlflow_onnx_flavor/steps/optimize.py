@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mlflow_onnx_flavor import candidates
 from mlflow_onnx_flavor.attestation import digest_of, size_of
-from mlflow_onnx_flavor.candidates.base import CandidateError
+from mlflow_onnx_flavor.candidates.base import CandidateError, Measuring
 from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.conversion import Conversion
-from mlflow_onnx_flavor.steps.convert import CONVERTED, log_candidate
+from mlflow_onnx_flavor.steps.convert import CONVERTED, log_candidate, required_providers
 from mlflow_onnx_flavor.steps.downloads import model_folder, source_model
 from mlflow_onnx_flavor.steps.log_source import load_inputs
 from mlflow_onnx_flavor.steps.records import (
@@ -23,6 +25,7 @@ from mlflow_onnx_flavor.steps.records import (
 from mlflow_onnx_flavor.steps.runs import log_record, read_record, scratch_folder, step_run
 
 MODEL_FILE = "model.onnx"
+MEASURED_ROWS = 4096  # of the rows there are, for a candidate that is built by measuring
 
 
 def optimize(
@@ -38,13 +41,23 @@ def optimize(
     built: list[CandidateRecord] = []
     skipped: list[SkippedCandidate] = []
     with step_run("optimize", parent_run_id) as run, scratch_folder() as folder:
+        measuring = Measuring(
+            inputs=(evaluation or example).take(slice(0, MEASURED_ROWS)).save(folder / "inputs"),
+            graph=conversion.graph,
+            provider=required_providers(configuration)[0],
+            batch_sizes=configuration.gates.latency.batch_sizes,
+            confidence=configuration.gates.latency.confidence,
+            seconds=configuration.budget.tuning_seconds,
+        )
         for name in configuration.candidates:
             if name == "converted":
                 built.append(_record(name, converted.model_uri, converted.description))
                 continue
             path = model_folder(converted.model_uri) / MODEL_FILE
             try:
-                candidate = candidates.build(name, path, conversion.graph, folder / name)
+                candidate = candidates.build(
+                    name, path, conversion.graph, folder / name, measuring=measuring
+                )
             except CandidateError as error:
                 skipped.append(SkippedCandidate(name=name, cause=str(error)))
                 continue
@@ -57,7 +70,7 @@ def optimize(
                 rows,
                 configuration,
             )
-            built.append(_record(name, uri, candidate.description))
+            built.append(_record(name, uri, candidate.description, candidate.details))
         record = CandidatesRecord(
             run_id=run.info.run_id,
             source_run_id=converted.source_run_id,
@@ -69,7 +82,9 @@ def optimize(
         return record
 
 
-def _record(name: str, model_uri: str, description: str) -> CandidateRecord:
+def _record(
+    name: str, model_uri: str, description: str, details: dict[str, Any] | None = None
+) -> CandidateRecord:
     folder = model_folder(model_uri)
     return CandidateRecord(
         name=name,
@@ -77,4 +92,5 @@ def _record(name: str, model_uri: str, description: str) -> CandidateRecord:
         digest=digest_of(folder),
         size_bytes=size_of(folder),
         description=description,
+        details=details or {},
     )

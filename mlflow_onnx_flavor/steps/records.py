@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 SOURCE, CONVERSION, CANDIDATES = "source.json", "conversion.json", "candidates.json"
@@ -55,11 +57,14 @@ class ConvertedRecord(StepRecord):
 
 
 class CandidateRecord(StepRecord):
+    """``details``: what was measured to build it."""
+
     name: str
     model_uri: str
     digest: str
     size_bytes: int
     description: str
+    details: dict[str, Any] = {}
 
 
 class SkippedCandidate(StepRecord):

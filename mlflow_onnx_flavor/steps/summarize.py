@@ -17,6 +17,7 @@ from mlflow_onnx_flavor.reporting.summary import (
     SkippedCandidate,
     SourceSummary,
 )
+from mlflow_onnx_flavor.session_tuning import Tuning
 from mlflow_onnx_flavor.source_environment import environment_note
 from mlflow_onnx_flavor.steps.records import (
     CANDIDATES,
@@ -55,6 +56,7 @@ def summarize(
         data=summarize_data(source),
         conversion=summarize_conversion(conversion.attempts, conversion),
         skipped=summarize_skipped(built),
+        tuning=summarize_tuning(built),
         parity=read_record(parity_run_id, PARITY, ParityReport),
         latency=read_record(latency_run_id, LATENCY, LatencyReport),
         verdict=verdict,
@@ -116,3 +118,9 @@ def _environment_note(conversion: Conversion) -> str:
 
 def summarize_skipped(built: CandidatesRecord) -> tuple[SkippedCandidate, ...]:
     return tuple(SkippedCandidate(name=each.name, reason=each.cause) for each in built.skipped)
+
+
+def summarize_tuning(built: CandidatesRecord) -> Tuning | None:
+    """The settings that were tried for a candidate that was built by measuring them."""
+    details = next((each.details for each in built.candidates if each.details), None)
+    return None if details is None else Tuning.model_validate(details)

@@ -195,7 +195,7 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
 
 
 def test_candidates_are_found_by_their_files():
-    assert candidates.names() == ("converted", "fused", "int8_dynamic")
+    assert candidates.names() == ("converted", "fused", "int8_dynamic", "tuned")
     for name in candidates.names():
         assert importlib.import_module(f"mlflow_onnx_flavor.candidates.{name}").name == name
 

@@ -1,12 +1,16 @@
-"""How repeatable is a latency ratio?  A model against itself: the right answer is 1.
+"""Do two runs agree, and is a slow-down seen?  A model against itself, and made 10 % slower.
 
-    python -m benchmarks.latency_repeatability [--runs 10] [--busy 2] [--threads 2] [--model FOLDER]
+    python -m benchmarks.latency_verdicts [--runs 100] [--others 30] [--busy 2] [--threads 2]
 
-Every run starts new processes.  Side by side in each run, in random order:
+Every run starts new processes and asks whether candidates are more than 5 % slower than the
+champion: one that is the same model, one whose pyfunc spins for a tenth of each call's time after
+it.  Side by side, in random order, in the first ``--others`` runs:
 
-- paired: this package's measurement (blocks in turns, ratio of each round, bootstrap interval)
-- naive p50: one process after the other, a second of calls each, ratio of their medians
-- 10 + 20 mean: the same, with the mean of 20 calls after 10 warm-ups (as Olive's defaults do)
+- paired: this package's measurement and its gate (blocks in turns, interval on one side of 5 %)
+- naive p50: one process after the other, calls for half a second, ratio of medians
+- 10 + 20 mean: the same, mean of 20 calls after 10 warm-ups (Olive's defaults)
+- one call: the same, the first call after one warm-up (Polygraphy's default of one iteration)
+- mean of all: the same, mean of all calls (as onnxruntime_perf_test runs a model)
 
 Before that, what taking turns costs the models: p50 of one alone, of two in turns, and of two in
 turns that wait until the other's threads have come to rest, which is what `paired` does.
@@ -27,94 +31,167 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import mlflow
 import numpy as np
 
 from mlflow_onnx_flavor import latency
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+from mlflow_onnx_flavor.configuration import LatencyGate, LatencyOptions
 from mlflow_onnx_flavor.environment import environment
-from mlflow_onnx_flavor.evidence import ExecutionProvider, Interval, ModelIdentity
+from mlflow_onnx_flavor.evidence import ExecutionProvider, ModelIdentity
+from mlflow_onnx_flavor.gates import is_judged, judge_latency
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency.participants import TASKS
 from mlflow_onnx_flavor.latency.rounds import BLOCK_MS, WARMUP_MS
+from mlflow_onnx_flavor.latency.statistics import Precision
+from mlflow_onnx_flavor.latency.workloads import Workload
 from mlflow_onnx_flavor.worker import Worker
 
 PROVIDER = ExecutionProvider(name="CPUExecutionProvider")
-ALONE_MS = 1000.0
+ALONE_MS = 500.0
 WARMUP_CALLS, MEAN_CALLS = 10, 20
-REGRESSION = 0.05
+GATE = LatencyGate(min_speedup=0, max_regression=0.05)
+SLOWER = 0.10
+ITSELF, SLOWED = "itself", "10 % slower"
 PAIRED, NAIVE, MEAN_OF_20 = "paired", "naive p50", "10 + 20 mean"
+ONE_CALL, MEAN_OF_ALL = "one call", "mean of all"
+OTHERS = {
+    NAIVE: np.median,
+    MEAN_OF_20: lambda times: times[WARMUP_CALLS : WARMUP_CALLS + MEAN_CALLS].mean(),
+    ONE_CALL: lambda times: times[1],
+    MEAN_OF_ALL: np.mean,
+}
 ALONE, TURNS, RESTING = "alone", "in turns", "in turns, at rest"
+
+# The pyfunc of a model that answers as the one in `inner`, and spins for a share of the call after.
+SLOW_LOADER = """
+import time
+
+import mlflow_onnx_flavor.scoring as scoring
+
+SHARE = {share}
+
+
+class Slow:
+    def __init__(self, inner):
+        answer = inner.predict
+
+        def predict(data, params=None):
+            begun = time.perf_counter_ns()
+            given = answer(data)
+            end = begun + (1 + SHARE) * (time.perf_counter_ns() - begun)
+            while time.perf_counter_ns() < end:
+                pass
+            return given
+
+        predict.__signature__ = answer.__signature__
+        self.predict = predict
+
+
+def _load_pyfunc(path, model_config=None):
+    return Slow(scoring.load_session(path, model_config))
+"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--others", type=int, default=10, help="runs with the other methods too")
     parser.add_argument("--busy", type=int, default=0, help="other processes that compute")
     parser.add_argument("--threads", type=int, default=0, help="of onnxruntime; 0: its default")
-    parser.add_argument("--batch-size", type=int, action="append", help="default: 1 and 8")
+    parser.add_argument("--batch-size", type=int, action="append", help="default: 1")
     parser.add_argument("--budget-seconds", type=float, default=30.0)
-    parser.add_argument("--model", type=Path, help="a folder with MLmodel and input example")
     arguments = parser.parse_args()
-    batch_sizes = arguments.batch_size or [1, 8]
+    batch_sizes = arguments.batch_size or [1]
     with tempfile.TemporaryDirectory() as folder, _busy(arguments.busy):
-        model, inputs = _given(arguments.model) or _convnet(Path(folder), arguments.threads)
+        model, inputs = _convnet(Path(folder), arguments.threads)
+        slowed = _slowed(model, Path(folder))
         path = inputs.save(Path(folder))
         print(f"{_machine()}; {arguments.busy} busy processes", flush=True)
         _print_turns(_turns(model, path, batch_sizes[0]))
-        ratios = defaultdict(list)
+        found = defaultdict(list)
         for number in range(arguments.runs):
-            _one_run(model, inputs, path, batch_sizes, arguments.budget_seconds, ratios)
+            with_others = number < arguments.others
+            _one_run(model, slowed, inputs, path, batch_sizes, arguments, with_others, found)
             print(f"run {number + 1} of {arguments.runs}", end="\r", flush=True)
-        _print(ratios, batch_sizes)
+        _print(found, batch_sizes)
 
 
-def _one_run(model, inputs, path, batch_sizes, budget_seconds, ratios) -> None:
-    """Append to ``ratios[method, batch size]``: an interval of `paired`, a number of the others."""
+def _one_run(model, slowed, inputs, path, batch_sizes, arguments, with_others, found) -> None:
+    """Append to ``found[method, candidate, batch size]``: what the method says of the candidate."""
 
     def paired():
         begun = time.perf_counter()
-        report = _paired(model, inputs, batch_sizes, budget_seconds)
-        ratios["seconds", PAIRED].append(time.perf_counter() - begun)
-        for row in report.rows:
-            ratios[PAIRED, row.batch_size].append(row.speedup)
+        report = _paired(model, slowed, inputs, batch_sizes, arguments.budget_seconds)
+        found["seconds", PAIRED].append(time.perf_counter() - begun)
+        gate = GATE.model_copy(update={"batch_sizes": tuple(batch_sizes)})
+        rows = {(row.candidate, row.batch_size): row for row in report.rows if is_regression(row)}
+        for finding in judge_latency(report, gate):
+            if finding.gate == "regression":
+                key = finding.candidate, finding.batch_size
+                found[PAIRED, *key].append((finding, rows[key].speedup))
 
     def one_after_the_other():
         begun = time.perf_counter()
-        first, second = (_alone(model, path, batch_sizes) for _ in range(2))
-        ratios["seconds", NAIVE].append(time.perf_counter() - begun)
+        champion, same, slow = (_alone(each, path, batch_sizes) for each in (model, model, slowed))
+        found["seconds", NAIVE].append(time.perf_counter() - begun)
         for size in batch_sizes:
-            ratios[NAIVE, size].append(np.median(first[size]) / np.median(second[size]))
-            ratios[MEAN_OF_20, size].append(_mean_of_20(first[size]) / _mean_of_20(second[size]))
+            for name, candidate in ((ITSELF, same), (SLOWED, slow)):
+                for method, figure in OTHERS.items():
+                    ratio = figure(champion[size]) / figure(candidate[size])
+                    found[method, name, size].append(float(ratio))
 
-    for method in random.sample([paired, one_after_the_other], 2):
+    methods = [paired, one_after_the_other] if with_others else [paired]
+    for method in random.sample(methods, len(methods)):
         method()
 
 
-def _paired(model: Path, inputs: Inputs, batch_sizes: Sequence[int], budget_seconds: float):
+def is_regression(row) -> bool:
+    return row.baseline == "champion" and is_judged(row)
+
+
+def _paired(model: Path, slowed: Path, inputs: Inputs, batch_sizes, budget_seconds: float):
     identity = ModelIdentity(name="source", uri=str(model), digest="")
+
+    def folder(name, path):
+        return CandidateFolder(identity.model_copy(update={"name": name}), path)
+
     return latency.measure(
         model,
         "onnx",
-        [CandidateFolder(identity.model_copy(update={"name": "itself"}), model)],
+        [folder(ITSELF, model), folder(SLOWED, slowed)],
         inputs,
         [PROVIDER],
         batch_sizes=batch_sizes,
         confidence=0.95,
         budget_seconds=budget_seconds,
         source_identity=identity,
+        champion=folder("champion", model),
+        precision=Precision.for_gate(GATE),
+        options=LatencyOptions(offline_batch_sizes=()),
     )
+
+
+def _slowed(model: Path, folder: Path) -> Path:
+    """The model, served by a pyfunc that takes a tenth longer."""
+    slowed, code = folder / "slowed", folder / "slow_loader.py"
+    code.write_text(SLOW_LOADER.format(share=SLOWER))
+    mlflow.pyfunc.save_model(
+        str(slowed),
+        loader_module="slow_loader",
+        data_path=str(model),
+        code_paths=[str(code)],
+        pip_requirements=[],
+    )
+    return slowed
 
 
 def _alone(model: Path, path: Path, batch_sizes: Sequence[int]) -> dict[int, np.ndarray]:
     """Nanoseconds of each call of a process that has the machine to itself, by batch size."""
     with _opened(model, path, batch_sizes) as worker:
         return {size: _block(worker, size, ALONE_MS, 0.0) for size in batch_sizes}
-
-
-def _mean_of_20(times_ns: np.ndarray) -> float:
-    return float(times_ns[WARMUP_CALLS : WARMUP_CALLS + MEAN_CALLS].mean())
 
 
 def _turns(model: Path, path: Path, batch_size: int, rounds: int = 20) -> dict[str, list[float]]:
@@ -151,28 +228,22 @@ def _opened(model: Path, path: Path, batch_sizes: Sequence[int]) -> Iterator[Wor
         opening = {
             "path": model,
             "provider": PROVIDER.model_dump(),
-            "inputs_path": path,
-            "batch_sizes": list(batch_sizes),
+            "inputs": [[None, path]],
+            "first": Workload(min(batch_sizes)).as_arguments(),
         }
         worker.call(f"{TASKS}:open_model", opening)
         for size in batch_sizes:
-            worker.call(f"{TASKS}:meet_batch_size", {"batch_size": size})
+            worker.call(f"{TASKS}:meet_workload", {"workload": Workload(size).as_arguments()})
         yield worker
 
 
 def _block(worker: Worker, batch_size: int, block_ms: float, warmup_ms: float) -> np.ndarray:
-    arguments = {"batch_size": batch_size, "block_ms": block_ms, "warmup_ms": warmup_ms}
-    return worker.call(f"{TASKS}:run_block", arguments)
-
-
-def _given(model: Path | None) -> tuple[Path, Inputs] | None:
-    if model is None:
-        return None
-    from mlflow_onnx_flavor.inputs import input_example
-    from mlflow_onnx_flavor.sources import resolve_source
-
-    source = resolve_source(str(model))
-    return source.folder, input_example(source.metadata, source.folder, source.signature)
+    arguments = {
+        "workload": Workload(batch_size).as_arguments(),
+        "block_ms": block_ms,
+        "warmup_ms": warmup_ms,
+    }
+    return worker.call(f"{TASKS}:run_block", arguments)["pyfunc"]
 
 
 def _convnet(folder: Path, threads: int) -> tuple[Path, Inputs]:
@@ -237,28 +308,41 @@ def _print_turns(measured: dict) -> None:
         )
 
 
-def _print(ratios, batch_sizes: Sequence[int]) -> None:
+def _print(found, batch_sizes: Sequence[int]) -> None:
+    limit = 1 - GATE.max_regression
     for size in batch_sizes:
-        print(f"\nratio of a model to itself, batch size {size}: median [min, max]")
-        for method in (PAIRED, NAIVE, MEAN_OF_20):
-            results = ratios[method, size]
-            measured = [each for each in results if each is not None]
-            values = [each.estimate if isinstance(each, Interval) else each for each in measured]
-            lows = [each.low if isinstance(each, Interval) else each for each in measured]
+        for name, right in ((ITSELF, "passes"), (SLOWED, "is caught")):
+            verdicts = found[PAIRED, name, size]
+            passed = sum(finding.passed for finding, _ in verdicts)
+            undecided = sum("not enough" in finding.reason for finding, _ in verdicts)
+            ratios = [each.estimate for _, each in verdicts if each is not None]
+            number = passed if name == ITSELF else len(verdicts) - passed
+            print(f"\n{name}, batch size {size}: how often it {right}; ratio, its variation")
             print(
-                f"  {method:<13} {statistics.median(values):.3f} [{min(values):.3f},"
-                f" {max(values):.3f}]  variation {_variation(values):5.1%}"
-                f"  no regression beyond {REGRESSION:.0%}: "
-                f"{sum(low >= 1 - REGRESSION for low in lows)} of {len(results)}"
+                f"  {PAIRED:<13} {number:3} of {len(verdicts)}, {undecided} for want of evidence;"
+                f" {statistics.median(ratios):.3f} [{min(ratios):.3f}, {max(ratios):.3f}],"
+                f" {_variation(ratios):.1%}"
             )
-        intervals = [each for each in ratios[PAIRED, size] if each is not None]
-        covering = sum(each.low <= 1 <= each.high for each in intervals)
-        width = statistics.median((each.high - each.low) / 2 for each in intervals)
-        print(f"  its 95 % intervals: {covering} of {len(intervals)} cover 1, median ±{width:.1%}")
+            intervals = [each for _, each in verdicts if each is not None]
+            truth = 1.0 if name == ITSELF else 1 / (1 + SLOWER)
+            covering = sum(each.low <= truth <= each.high for each in intervals)
+            width = statistics.median((each.high - each.low) / 2 for each in intervals)
+            print(
+                f"    95 % intervals: {covering} of {len(intervals)} cover it, median ±{width:.1%}"
+            )
+            for method in OTHERS:
+                ratios = found[method, name, size]
+                if ratios:
+                    fine = sum(ratio >= limit for ratio in ratios)
+                    number = fine if name == ITSELF else len(ratios) - fine
+                    print(
+                        f"  {method:<13} {number:3} of {len(ratios)};"
+                        f" {statistics.median(ratios):.3f} [{min(ratios):.3f},"
+                        f" {max(ratios):.3f}], {_variation(ratios):.1%}"
+                    )
     for method in (PAIRED, NAIVE):
-        seconds = statistics.median(ratios["seconds", method])
-        print(f"\nseconds a run, {method}: {seconds:.1f}", end="")
-    print(" (10 + 20 mean is read from the same calls)")
+        if found["seconds", method]:
+            print(f"\nseconds a run, {method}: {statistics.median(found['seconds', method]):.1f}")
 
 
 def _variation(values: Sequence[float]) -> float:

@@ -1,0 +1,68 @@
+"""Session settings worth trying: those that change how fast onnxruntime runs, never what."""
+
+from __future__ import annotations
+
+import random
+
+from mlflow_onnx_flavor.latency.statistics import SEED
+from mlflow_onnx_flavor.session_tuning import Settings
+
+MOST = 24
+
+_SPINNING, _PREPACKING = "session.intra_op.allow_spinning", "session.disable_prepacking"
+# Each is one decision; the first of its choices is onnxruntime's own.
+_CHOICES: dict[str, tuple[Settings, ...]] = {
+    "spinning": ({}, {"config_entries": {_SPINNING: "0"}}),
+    "optimization": (
+        {},
+        {"graph_optimization_level": "ORT_ENABLE_EXTENDED"},
+        {"graph_optimization_level": "ORT_ENABLE_BASIC"},
+    ),
+    "execution": ({}, {"execution_mode": "parallel"}),
+    "arena": ({}, {"enable_cpu_mem_arena": False}),
+    "patterns": ({}, {"enable_mem_pattern": False}),
+    "prepacking": ({}, {"config_entries": {_PREPACKING: "1"}}),
+}
+
+
+def settings_to_try(cores: int, most: int = MOST) -> list[Settings]:
+    """At most ``most``, the default not among them.
+
+    Every decision alone, threads with and without spinning, and some combinations at random.
+    """
+    threads = tuple({"intra_op_num_threads": number} for number in thread_counts(cores))
+    choices = {"threads": ({}, *threads), **_CHOICES}
+    tried: list[Settings] = []
+
+    def add(settings: Settings) -> None:
+        if settings and settings not in tried:
+            tried.append(settings)
+
+    for of_decision in choices.values():
+        for choice in of_decision[1:]:
+            add(choice)
+    for number in threads:
+        add(merged(number, _CHOICES["spinning"][1]))
+    generator = random.Random(SEED)
+    for _ in range(10 * most):
+        if len(tried) >= most:
+            break
+        add(merged(*(generator.choice(of_decision) for of_decision in choices.values())))
+    return tried[:most]
+
+
+def thread_counts(cores: int) -> list[int]:
+    """Powers of two up to the number of cores, and that itself."""
+    powers = [1 << exponent for exponent in range(cores.bit_length()) if 1 << exponent <= cores]
+    return sorted({*powers, cores})
+
+
+def merged(*parts: Settings) -> Settings:
+    """All of them together."""
+    whole: Settings = {}
+    for part in parts:
+        entries = {**whole.get("config_entries", {}), **part.get("config_entries", {})}
+        whole.update(part)
+        if entries:
+            whole["config_entries"] = entries
+    return whole
