@@ -7,7 +7,9 @@ order of paths; of a single file, that of its one-line manifest.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from mlflow_onnx_flavor.errors import DigestMismatchError
 
@@ -40,14 +42,31 @@ def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
-def check_digest(path: Path, expected: str, what: str) -> None:
-    """Raise DigestMismatchError unless ``path`` has the digest that was verified."""
+def check_digest(
+    path: Path, expected: str, what: str, manifest: Mapping[str, Any] | None = None
+) -> None:
+    """Raise DigestMismatchError unless ``path`` has the digest that was verified.
+
+    ``manifest``: of the verified artifact, as `manifest_of` gave it, to name what was changed.
+    """
     found = digest_of(path)
     if found != expected:
+        changes = "; ".join(_changes(manifest, manifest_of(path))) if manifest else ""
         raise DigestMismatchError(
-            f"{what} is not the artifact that was verified: expected {expected}, found {found};"
-            " release the model again"
+            f"{what} is not the artifact that was verified{f': {changes}' if changes else ''}"
+            f" (expected {expected}, found {found}); release the model again"
         )
+
+
+def _changes(verified: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
+    """What became of which file, in words."""
+    for name in sorted({*verified, *found}):
+        if name not in found:
+            yield f"{name!r} is missing"
+        elif name not in verified:
+            yield f"{name!r} was added"
+        elif tuple(verified[name]) != tuple(found[name]):
+            yield f"{name!r} was changed"
 
 
 def _hash(file: Path) -> tuple[str, int]:

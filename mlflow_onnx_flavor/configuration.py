@@ -132,6 +132,15 @@ class Promotion(Section):
     previous_alias: str = Field(
         "previous", min_length=1, description="keeps the version that the alias pointed to before"
     )
+    max_evidence_age_hours: Positive | None = Field(
+        None, description="refuse to promote a version that was registered longer ago"
+    )
+    required_providers: tuple[str, ...] = Field(
+        (), description="names of execution providers on which a version must have passed"
+    )
+    approver_tag: str | None = Field(
+        None, description="a tag that the version must have, such as who approved it"
+    )
 
 
 class ProbeOptions(Section):
@@ -148,6 +157,13 @@ class Budget(Section):
         description="time for the candidate tuned, which is the converted model with the fastest"
         " session settings; for it to be built, name it among the candidates",
     )
+
+
+class Reuse(Section):
+    enabled: bool = Field(
+        True, description="take what an earlier release with the same inputs has finished"
+    )
+    max_age_hours: Positive = Field(168, description="of what is taken; older steps are done anew")
 
 
 class ConversionOptions(Section):
@@ -186,3 +202,4 @@ class Configuration(Section):
     latency: LatencyOptions = LatencyOptions()
     promotion: Promotion = Promotion()
     budget: Budget = Budget()
+    reuse: Reuse = Reuse()

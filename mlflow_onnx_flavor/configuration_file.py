@@ -122,6 +122,7 @@ def overridden(
     alias: str | None = None,
     batch_sizes: Sequence[int] | None = None,
     source_env: str | None = None,
+    fresh: bool = False,
 ) -> Configuration:
     """``configuration`` with what the command line says instead; None and empty leave it.
 
@@ -134,6 +135,8 @@ def overridden(
         values["promotion"]["alias"] = alias
     if source_env:
         values["source_env"] = source_env
+    if fresh:
+        values["reuse"]["enabled"] = False
     if batch_sizes:
         values["gates"]["latency"]["batch_sizes"] = list(batch_sizes)
     return parse_configuration(values, "the command line")

@@ -42,7 +42,7 @@ from mlflow_onnx_flavor.steps.records import (
     SourceRecord,
 )
 from mlflow_onnx_flavor.steps.register import judge_runs, register, why_not
-from mlflow_onnx_flavor.steps.runs import read_record, step_run
+from mlflow_onnx_flavor.steps.runs import end_abandoned_runs, parent_of, read_record, step_run
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ def release(
     _check_request(registered_model, configuration)
     with progress("reading the source model and the data"):
         prepared = prepare_source(model_uri, data, configuration.source_env)
+    end_abandoned_runs()
     with step_run("release") as run:
         return _Release(run, registered_model, configuration, progress).run(
             prepared, promote_alias=promote_alias, dry_run=dry_run
@@ -111,11 +112,14 @@ class _Release:
         self.registered_model = registered_model
         self.configuration = configuration
         self.progress = progress
+        self.champion: str | None = None
         self.found: dict[str, Any] = {}
         self.steps: list[StepSummary] = []
 
     def run(self, prepared: PreparedSource, *, promote_alias: bool, dry_run: bool) -> Release:
-        source = self._step("log_source", "logging the source", lambda: log_source(prepared))
+        source = self._step(
+            "log_source", "logging the source", lambda: log_source(prepared, self.configuration)
+        )
         self.found["source"] = summarize.summarize_source(source)
         self.found["data"] = summarize.summarize_data(source)
         link_inputs(source, prepared.evaluation or prepared.example, self.run_id)
@@ -219,6 +223,8 @@ class _Release:
                     registered.version,
                     promotion,
                     why=f"release run {self.run_id}",
+                    expected=self.champion,
+                    after_rollback=False,
                 ),
             )
             came_from = f"version {moved.moved_from}" if moved.moved_from else "nowhere: it is new"
@@ -237,13 +243,22 @@ class _Release:
         record = result if hasattr(result, "run_id") else None
         run_id = record.run_id if record else result[0] if isinstance(result, tuple) else ""
         url = run_url(self.experiment_id, run_id) if run_id else ""
-        self.steps.append(StepSummary(name=name, seconds=seconds, run_id=run_id, url=url))
+        self.steps.append(
+            StepSummary(
+                name=name,
+                seconds=seconds,
+                run_id=run_id,
+                url=url,
+                reused=bool(run_id) and parent_of(run_id) != self.run_id,
+            )
+        )
         return result
 
     def _champion(self) -> str | None:
+        """The URI of the version that serves now, which `promote` will want to find still."""
         alias = self.configuration.promotion.alias
-        version = registry.aliased_version(self.registered_model, alias)
-        return f"models:/{self.registered_model}/{version}" if version else None
+        self.champion = registry.aliased_version(self.registered_model, alias)
+        return f"models:/{self.registered_model}/{self.champion}" if self.champion else None
 
     def _would(self, verdict: Verdict, promote_alias: bool) -> str:
         if not verdict.passed:

@@ -9,9 +9,9 @@ def main() -> None:
     def step() -> str:
         from mlflow_onnx_flavor.steps.log_source import log_source, prepare_source
 
-        source_env = configuration_of(arguments).source_env
-        prepared = prepare_source(arguments.model_uri, arguments.data, source_env)
-        record = log_source(prepared, parent_run_id=arguments.parent_run_id)
+        configuration = configuration_of(arguments)
+        prepared = prepare_source(arguments.model_uri, arguments.data, configuration.source_env)
+        record = log_source(prepared, configuration, parent_run_id=arguments.parent_run_id)
         return f"source_run_id={record.run_id}"
 
     end(step)

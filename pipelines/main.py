@@ -16,6 +16,7 @@ def main() -> None:
     parser.add_argument("--source-env", choices=("", "current", "recorded"), default="")
     parser.add_argument("--promote", type=_truth, default=True)
     parser.add_argument("--dry-run", type=_truth, default=False)
+    parser.add_argument("--fresh", type=_truth, default=False)
     arguments = parser.parse_args()
     sys.exit(run_guarded(lambda: _release(arguments)))
 
@@ -33,6 +34,7 @@ def _release(arguments: argparse.Namespace) -> int:
         alias=arguments.alias,
         promote=arguments.promote,
         dry_run=arguments.dry_run,
+        fresh=arguments.fresh,
     )
 
 

@@ -185,10 +185,21 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(released, source_u
     assert "would be registered" in out
 
 
+def test_the_same_release_again_makes_no_second_version(released, source_uri, files, capsys):
+    before = aliases(), versions()
+    status, out, _ = release_again(source_uri, files, capsys, "--json")
+    document = json.loads(out)
+    assert status == 0 and (aliases(), versions()) == before
+    assert document["registered"]["version"] == str(aliases()["champion"])
+    done = {each["name"]: each["reused"] for each in document["steps"]}
+    assert done.pop("promote") is False and all(done.values()), done
+
+
 def test_a_second_release_promotes_and_rollback_returns(released, source_uri, files, capsys):
     first = aliases()["champion"]
     junit = files / "junit.xml"
-    status, out, err = release_again(source_uri, files, capsys, "--json", "--junit", str(junit))
+    options = ("--fresh", "--json", "--junit", str(junit))
+    status, out, err = release_again(source_uri, files, capsys, *options)
     assert status == 0, err
     document = json.loads(out)  # one JSON document and nothing else
     second = int(document["registered"]["version"])
@@ -212,7 +223,8 @@ def test_promotion_wants_evidence(released, source_uri, capsys):
 
 
 def test_a_changed_byte_is_refused(released, source_uri, files, capsys, candidate_folder):
-    status, out, _ = release_again(source_uri, files, capsys, "--no-promote", "--json")
+    options = ("--fresh", "--no-promote", "--json")
+    status, out, _ = release_again(source_uri, files, capsys, *options)
     version = json.loads(out)["registered"]["version"]
     uri = f"models:/fraud-onnx/{version}"
     assert cli("verify", uri, capsys=capsys)[0] == 0
@@ -223,6 +235,7 @@ def test_a_changed_byte_is_refused(released, source_uri, files, capsys, candidat
     for command in (("verify", uri), ("promote", "fraud-onnx", version)):
         status, _, err = cli(*command, capsys=capsys)
         assert status == 1 and "is not the artifact that was verified" in err
+        assert "'model.onnx' was changed" in err
     assert aliases() == before
 
 

@@ -46,6 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
     _alias(release)
     release.add_argument("--no-promote", action="store_true", help="register, but move no alias")
     release.add_argument("--dry-run", action="store_true", help="measure, but change no registry")
+    release.add_argument(
+        "--fresh", action="store_true", help="do all anew, also what an earlier release finished"
+    )
     release.add_argument("--junit", metavar="FILE", help="also write the verdict as JUnit XML")
     release.add_argument(
         "--print-config", action="store_true", help="print the default configuration as YAML"
@@ -91,6 +94,9 @@ def build_parser() -> argparse.ArgumentParser:
     promote.add_argument("version", metavar="VERSION")
     _alias(promote)
     promote.add_argument("--dry-run", action="store_true", help="check, but move nothing")
+    promote.add_argument(
+        "--config", metavar="FILE", help="its section promotion says what is asked beyond the gates"
+    )
 
     rollback = verb("rollback", "put an alias back on the version before")
     rollback.add_argument("registered_model", metavar="NAME")

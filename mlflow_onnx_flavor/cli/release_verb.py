@@ -25,6 +25,7 @@ def release(arguments: argparse.Namespace) -> int:
         alias=arguments.alias,
         promote=not arguments.no_promote,
         dry_run=arguments.dry_run,
+        fresh=arguments.fresh,
         json=arguments.json,
         quiet=arguments.quiet,
         junit=arguments.junit,
@@ -42,6 +43,7 @@ def release_and_print(
     alias: str | None = None,
     promote: bool = True,
     dry_run: bool = False,
+    fresh: bool = False,
     json: bool = False,
     quiet: bool = False,
     junit: str | None = None,
@@ -52,6 +54,7 @@ def release_and_print(
         execution_providers=execution_providers,
         alias=alias,
         source_env=source_env,
+        fresh=fresh,
     )
     name = registered_model or default_name(model_uri)
 

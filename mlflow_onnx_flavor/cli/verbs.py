@@ -132,15 +132,18 @@ def providers(arguments: argparse.Namespace) -> int:
 
 def promote(arguments: argparse.Namespace) -> int:
     from mlflow_onnx_flavor import registry
+    from mlflow_onnx_flavor.steps.promote import policy_of
     from mlflow_onnx_flavor.steps.promote import promote as promote_step
 
-    promotion = overridden(Configuration(), alias=arguments.alias).promotion
+    configuration = read_configuration(arguments.config)
+    promotion = overridden(configuration, alias=arguments.alias).promotion
     if arguments.dry_run:
         movement = registry.promote(
             arguments.registered_model,
             arguments.version,
             promotion.alias,
             previous_alias=promotion.previous_alias,
+            policy=policy_of(promotion),
             dry_run=True,
         )
         return _moved(movement, arguments.json, "would point")

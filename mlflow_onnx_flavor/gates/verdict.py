@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
-from mlflow_onnx_flavor.configuration import Gates
+from mlflow_onnx_flavor.configuration import Configuration, Gates
 from mlflow_onnx_flavor.evidence import (
     Evidence,
     ExecutionProvider,
@@ -20,12 +20,13 @@ Row = TypeVar("Row", ParityRow, LatencyRow)
 
 class ReleaseEvidence(Evidence):
     """What a verdict reads.  ``required``: providers on which every gate must hold, in the order
-    of preference for serving.
+    of preference for serving.  ``configuration``: of the release, for the record.
     """
 
     parity: ParityReport
     latency: LatencyReport
     required: tuple[ExecutionProvider, ...]
+    configuration: Configuration | None = None
 
 
 class Finding(Evidence):

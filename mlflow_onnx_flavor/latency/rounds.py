@@ -21,6 +21,7 @@ from mlflow_onnx_flavor.latency.statistics import (
     MIN_ROUNDS,
     SEED,
     Precision,
+    between_processes,
     looks,
     relative_half_width,
     speedup,
@@ -111,7 +112,9 @@ class Rounds:
     ) -> Interval | None:
         """The candidate's speed-up; None where too few rounds have both."""
         times = self.pairs(candidate, baseline, workload, path)
-        return speedup(*times, confidence) if len(times[0]) >= MIN_ROUNDS else None
+        if len(times[0]) < MIN_ROUNDS:
+            return None
+        return between_processes(speedup(*times, confidence))
 
     def _meet(self) -> None:
         for meet in (Participant.meet, Participant.meet_session):

@@ -13,6 +13,7 @@ from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.steps.check_parity import candidate_folders
 from mlflow_onnx_flavor.steps.convert import required_providers
 from mlflow_onnx_flavor.steps.downloads import model_folder, source_model
+from mlflow_onnx_flavor.steps.keys import finished, hardware, step_key, versions_of
 from mlflow_onnx_flavor.steps.log_source import load_inputs
 from mlflow_onnx_flavor.steps.records import (
     CANDIDATES,
@@ -41,11 +42,15 @@ def check_latency(
 
     built = read_record(optimize_run_id, CANDIDATES, CandidatesRecord)
     record = read_record(built.source_run_id, SOURCE, SourceRecord)
+    champion = _champion(champion_uri, built)
+    key = _key(optimize_run_id, record, champion, configuration)
+    if found := finished("check_latency", key, configuration, _read):
+        return found
     source = source_model(record.model_uri, configuration.source_env)
     evaluation, example = load_inputs(record)
     extra = frameworks.get(source.framework).extra
     source_python = interpreter(source.folder, extra, configuration.source_env)
-    with step_run("check_latency", parent_run_id) as run:
+    with step_run("check_latency", parent_run_id, key) as run:
         mlflow.log_params({"optimize_run_id": optimize_run_id})
         report = latency.measure(
             source.folder,
@@ -59,7 +64,7 @@ def check_latency(
             source_identity=source.identity,
             options=configuration.latency,
             precision=Precision.for_gate(configuration.gates.latency),
-            champion=_champion(champion_uri),
+            champion=champion,
             spares=spares,
             source_python=source_python,
             on_progress=on_progress,
@@ -68,10 +73,39 @@ def check_latency(
         return run.info.run_id, report
 
 
-def _champion(uri: str | None) -> CandidateFolder | None:
+def _key(
+    optimize_run_id: str,
+    record: SourceRecord,
+    champion: CandidateFolder | None,
+    configuration: Configuration,
+) -> str:
+    return step_key(
+        "check_latency",
+        optimize_run_id=optimize_run_id,
+        providers=[each.model_dump() for each in required_providers(configuration)],
+        champion=champion and champion.identity.digest,
+        # How long is measured depends on what the gates leave open.
+        gate=configuration.gates.latency.model_dump(),
+        options=configuration.latency.model_dump(),
+        budget_seconds=configuration.budget.seconds,
+        source_env=configuration.source_env,
+        framework=versions_of(record.framework),
+        hardware=hardware(),
+    )
+
+
+def _read(run_id: str) -> tuple[str, LatencyReport]:
+    return run_id, read_record(run_id, LATENCY, LatencyReport)
+
+
+def _champion(uri: str | None, built: CandidatesRecord) -> CandidateFolder | None:
+    """What serves now; None where there is nothing, or where it is one of the candidates, which
+    would be timed against itself."""
     if not uri:
         return None
     folder = model_folder(uri)
+    if digest_of(folder) in {each.digest for each in built.candidates}:
+        return None
     identity = ModelIdentity(
         name="champion", uri=uri, digest=digest_of(folder), size_bytes=size_of(folder)
     )

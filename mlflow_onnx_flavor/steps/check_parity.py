@@ -13,6 +13,7 @@ from mlflow_onnx_flavor.source_process import SourceModelWorker, opened
 from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.steps.convert import required_providers
 from mlflow_onnx_flavor.steps.downloads import model_folder, source_model
+from mlflow_onnx_flavor.steps.keys import finished, hardware, step_key, versions_of
 from mlflow_onnx_flavor.steps.log_source import load_inputs, load_more
 from mlflow_onnx_flavor.steps.records import (
     CANDIDATES,
@@ -44,11 +45,14 @@ def check_parity(
 
     built = read_record(optimize_run_id, CANDIDATES, CandidatesRecord)
     record = read_record(built.source_run_id, SOURCE, SourceRecord)
+    key = _key(optimize_run_id, record, configuration)
+    if found := finished("check_parity", key, configuration, _read):
+        return found
     source = source_model(record.model_uri, configuration.source_env)
     evaluation, example = load_inputs(record)
     with (
         opened(source.folder, source.framework, configuration, source_worker) as worker,
-        step_run("check_parity", parent_run_id) as run,
+        step_run("check_parity", parent_run_id, key) as run,
         tempfile.TemporaryDirectory(prefix="mlflow-onnx-parity-") as scratch,
     ):
         mlflow.log_params({"optimize_run_id": optimize_run_id})
@@ -72,6 +76,23 @@ def check_parity(
             mlflow.log_artifacts(str(Path(scratch) / WORST_INPUTS), WORST_INPUTS)
         log_record(report, PARITY)
         return run.info.run_id, report
+
+
+def _key(optimize_run_id: str, record: SourceRecord, configuration: Configuration) -> str:
+    return step_key(
+        "check_parity",
+        optimize_run_id=optimize_run_id,
+        providers=[each.model_dump() for each in shown_providers(configuration)],
+        batch_sizes=configuration.gates.latency.batch_sizes,
+        probes=configuration.probes.model_dump(),
+        source_env=configuration.source_env,
+        framework=versions_of(record.framework),
+        hardware=hardware(),
+    )
+
+
+def _read(run_id: str) -> tuple[str, ParityReport]:
+    return run_id, read_record(run_id, PARITY, ParityReport)
 
 
 def candidate_folders(records: tuple[CandidateRecord, ...]) -> list[CandidateFolder]:

@@ -12,6 +12,7 @@ from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.source_process import SourceModelWorker, opened
 from mlflow_onnx_flavor.sources import SourceModel
 from mlflow_onnx_flavor.steps.downloads import source_model
+from mlflow_onnx_flavor.steps.keys import finished, step_key, versions_of
 from mlflow_onnx_flavor.steps.log_source import load_inputs
 from mlflow_onnx_flavor.steps.records import CONVERSION, SOURCE, ConvertedRecord, SourceRecord
 from mlflow_onnx_flavor.steps.runs import log_record, read_record, scratch_folder, step_run
@@ -33,11 +34,14 @@ def convert(
     Raises ConversionError where no strategy gives a right model; the attempts are in the run.
     """
     record = read_record(source_run_id, SOURCE, SourceRecord)
+    key = _key(record, configuration)
+    if found := finished("convert", key, configuration, _read):
+        return found
     source = source_model(record.model_uri, configuration.source_env)
     evaluation, example = load_inputs(record)
     with (
         opened(source.folder, source.framework, configuration, source_worker) as worker,
-        step_run("convert", parent_run_id) as run,
+        step_run("convert", parent_run_id, key) as run,
         scratch_folder() as folder,
     ):
         conversion = convert_model(
@@ -59,6 +63,22 @@ def convert(
         )
         log_record(converted, CONVERTED)
         return converted
+
+
+def _key(record: SourceRecord, configuration: Configuration) -> str:
+    return step_key(
+        "convert",
+        source_run_id=record.run_id,
+        options=configuration.conversion.model_dump(),
+        source_env=configuration.source_env,
+        serve_on=required_providers(configuration)[0].model_dump(),
+        framework=versions_of(record.framework),
+    )
+
+
+def _read(run_id: str) -> ConvertedRecord:
+    read_record(run_id, CONVERSION, Conversion)
+    return read_record(run_id, CONVERTED, ConvertedRecord)
 
 
 def conversion_options(configuration: Configuration, source: SourceModel) -> dict[str, Any]:

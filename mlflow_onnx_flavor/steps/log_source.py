@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor.artifact_downloads import download
+from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.errors import MissingSignatureError
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example
 from mlflow_onnx_flavor.inputs.streams import RowStream, evaluation_data
 from mlflow_onnx_flavor.source_environment import SourceEnv
 from mlflow_onnx_flavor.sources import SourceModel
 from mlflow_onnx_flavor.steps.downloads import source_model
+from mlflow_onnx_flavor.steps.keys import finished, step_key
 from mlflow_onnx_flavor.steps.records import SOURCE, DataRecord, SourceRecord
-from mlflow_onnx_flavor.steps.runs import log_record, scratch_folder, step_run
+from mlflow_onnx_flavor.steps.runs import log_record, read_record, scratch_folder, step_run
 
 if TYPE_CHECKING:
     from mlflow.models.signature import ModelSignature
@@ -53,7 +55,12 @@ def prepare_source(
     return PreparedSource(source, evaluation, location, example, more)
 
 
-def log_source(prepared: PreparedSource, *, parent_run_id: str | None = None) -> SourceRecord:
+def log_source(
+    prepared: PreparedSource,
+    configuration: Configuration,
+    *,
+    parent_run_id: str | None = None,
+) -> SourceRecord:
     """Record the source model and its rows in a run.
 
     A model that is a local folder is uploaded, since later steps may run elsewhere.
@@ -61,7 +68,10 @@ def log_source(prepared: PreparedSource, *, parent_run_id: str | None = None) ->
     import mlflow
 
     source = prepared.source
-    with step_run("log_source", parent_run_id) as run:
+    key = _key(prepared)
+    if found := finished("log_source", key, configuration, _read):
+        return found
+    with step_run("log_source", parent_run_id, key) as run:
         record = SourceRecord(
             run_id=run.info.run_id,
             uri=source.uri,
@@ -85,6 +95,26 @@ def log_source(prepared: PreparedSource, *, parent_run_id: str | None = None) ->
         return record
 
 
+def _key(prepared: PreparedSource) -> str:
+    source, whole = prepared.source, prepared.more
+    return step_key(
+        "log_source",
+        uri=source.resolved_uri,
+        digest=source.digest,
+        signature=str(source.signature),
+        location=prepared.location,
+        inputs=[
+            each and (each.digest(), each.origin)
+            for each in (prepared.evaluation, prepared.example)
+        ],
+        whole=whole and whole.digest(),
+    )
+
+
+def _read(run_id: str) -> SourceRecord:
+    return read_record(run_id, SOURCE, SourceRecord)
+
+
 def load_inputs(record: SourceRecord) -> tuple[Inputs | None, Inputs | None]:
     """Evaluation data and input example, as log_source kept them."""
 
@@ -106,7 +136,7 @@ def load_more(record: SourceRecord, signature: ModelSignature | None) -> RowStre
 
 def _evaluation(data: object, source: SourceModel) -> tuple[Inputs | None, str, RowStream | None]:
     """The rows, where they were read from, and the whole of what is large, which they begin."""
-    if data is None or data == "":
+    if data is None or (isinstance(data, str) and not data):
         return None, "", None
     if isinstance(data, str | Path):
         rows, more = evaluation_data(data, source.signature)

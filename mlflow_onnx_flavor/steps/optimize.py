@@ -11,6 +11,7 @@ from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.conversion import Conversion
 from mlflow_onnx_flavor.steps.convert import CONVERTED, log_candidate, required_providers
 from mlflow_onnx_flavor.steps.downloads import model_folder, source_model
+from mlflow_onnx_flavor.steps.keys import finished, hardware, step_key
 from mlflow_onnx_flavor.steps.log_source import load_inputs
 from mlflow_onnx_flavor.steps.records import (
     CANDIDATES,
@@ -32,6 +33,9 @@ def optimize(
     convert_run_id: str, configuration: Configuration, *, parent_run_id: str | None = None
 ) -> CandidatesRecord:
     """Build and log every candidate that the configuration names."""
+    key = _key(convert_run_id, configuration)
+    if found := finished("optimize", key, configuration, _read):
+        return found
     converted = read_record(convert_run_id, CONVERTED, ConvertedRecord)
     conversion = read_record(convert_run_id, CONVERSION, Conversion)
     source_record = read_record(converted.source_run_id, SOURCE, SourceRecord)
@@ -40,7 +44,7 @@ def optimize(
     rows = example or evaluation
     built: list[CandidateRecord] = []
     skipped: list[SkippedCandidate] = []
-    with step_run("optimize", parent_run_id) as run, scratch_folder() as folder:
+    with step_run("optimize", parent_run_id, key) as run, scratch_folder() as folder:
         measuring = Measuring(
             inputs=(evaluation or example).take(slice(0, MEASURED_ROWS)).save(folder / "inputs"),
             graph=conversion.graph,
@@ -80,6 +84,27 @@ def optimize(
         )
         log_record(record, CANDIDATES)
         return record
+
+
+def _key(convert_run_id: str, configuration: Configuration) -> str:
+    return step_key(
+        "optimize",
+        convert_run_id=convert_run_id,
+        candidates=configuration.candidates,
+        serve_on=required_providers(configuration)[0].model_dump(),
+        tuning=[
+            configuration.budget.tuning_seconds,
+            configuration.gates.latency.batch_sizes,
+            configuration.gates.latency.confidence,
+            hardware(),
+        ]
+        if "tuned" in configuration.candidates
+        else None,
+    )
+
+
+def _read(run_id: str) -> CandidatesRecord:
+    return read_record(run_id, CANDIDATES, CandidatesRecord)
 
 
 def _record(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mlflow_onnx_flavor import registry
 from mlflow_onnx_flavor.configuration import Promotion
-from mlflow_onnx_flavor.registry import Movement
+from mlflow_onnx_flavor.registry import ANY, Movement, Policy
 from mlflow_onnx_flavor.steps.runs import log_record, step_run
 
 MOVEMENT = "movement.json"
@@ -18,6 +18,8 @@ def promote(
     promotion: Promotion,
     *,
     why: str = "",
+    expected: object = ANY,
+    after_rollback: bool = True,
     parent_run_id: str | None = None,
 ) -> Movement:
     """`registry.promote`, recorded as a run."""
@@ -30,7 +32,19 @@ def promote(
             promotion.alias,
             previous_alias=promotion.previous_alias,
             why=why,
+            policy=policy_of(promotion),
+            expected=expected,
+            after_rollback=after_rollback,
         ),
+    )
+
+
+def policy_of(promotion: Promotion) -> Policy:
+    """What the configuration asks of a version beyond its gates."""
+    return Policy(
+        max_evidence_age_hours=promotion.max_evidence_age_hours,
+        required_providers=promotion.required_providers,
+        approver_tag=promotion.approver_tag,
     )
 
 

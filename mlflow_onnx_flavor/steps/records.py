@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 SOURCE, CONVERSION, CANDIDATES = "source.json", "conversion.json", "candidates.json"
 PARITY, LATENCY, VERDICT = "evidence/parity.json", "evidence/latency.json", "verdict.json"
 EVIDENCE = "evidence.json"  # both, with the providers that are required: what a verdict reads
-REGISTRATION = "registration.json"
+REGISTRATION, MANIFEST = "registration.json", "manifest.json"
 
 
 class StepRecord(BaseModel):

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from mlflow_onnx_flavor import registry
+from mlflow_onnx_flavor.attestation import manifest_of
 from mlflow_onnx_flavor.configuration import Configuration
-from mlflow_onnx_flavor.errors import DigestMismatchError, GateFailedError
+from mlflow_onnx_flavor.errors import (
+    CorruptModelError,
+    DigestMismatchError,
+    GateFailedError,
+    ModelNotFoundError,
+)
 from mlflow_onnx_flavor.evidence import LatencyReport, ModelIdentity, ParityReport
 from mlflow_onnx_flavor.gates import ReleaseEvidence, Verdict, judge
 from mlflow_onnx_flavor.reporting.model_card import describe_version, tags
 from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
 from mlflow_onnx_flavor.steps.convert import required_providers
+from mlflow_onnx_flavor.steps.downloads import model_folder
+from mlflow_onnx_flavor.steps.keys import finished, step_key
 from mlflow_onnx_flavor.steps.records import (
     EVIDENCE,
     LATENCY,
+    MANIFEST,
     PARITY,
     REGISTRATION,
     VERDICT,
@@ -33,6 +42,7 @@ def judge_runs(
         parity=read_record(parity_run_id, PARITY, ParityReport),
         latency=read_record(latency_run_id, LATENCY, LatencyReport),
         required=required_providers(configuration),
+        configuration=configuration,
     )
     of_parity = {each.name: each.digest for each in evidence.parity.candidates}
     of_latency = {each.name: each.digest for each in evidence.latency.candidates}
@@ -57,13 +67,20 @@ def register(
 
     Raises GateFailedError where no candidate passes, and then registers nothing.
     """
+    import mlflow
+
     evidence, verdict = judge_runs(parity_run_id, latency_run_id, configuration)
-    with step_run("register", parent_run_id) as run:
+    key = _key(registered_model, evidence, verdict)
+    if found := finished("register", key, configuration, _read):
+        return found
+    with step_run("register", parent_run_id, key) as run:
         log_record(evidence, EVIDENCE)
         log_record(verdict, VERDICT)
         if verdict.chosen is None:
             raise GateFailedError(why_not(verdict))
         chosen = _identity(evidence, verdict.chosen)
+        manifest = manifest_of(model_folder(chosen.uri))
+        mlflow.log_dict(manifest, MANIFEST)
         if summary is None:
             summary = summarize(
                 parity_run_id=parity_run_id,
@@ -79,6 +96,8 @@ def register(
             run.info.run_id,
             tags(summary),
             describe_version(summary),
+            key,
+            manifest,
         )
         record = RegistrationRecord(
             run_id=run.info.run_id,
@@ -90,6 +109,32 @@ def register(
         )
         log_record(record, REGISTRATION)
         return record
+
+
+def _key(registered_model: str, evidence: ReleaseEvidence, verdict: Verdict) -> str:
+    """The same artifact, judged by the same gates on the same rows, is one version.
+
+    What it was timed against is no part: after it is promoted, that is itself.
+    """
+    chosen = _identity(evidence, verdict.chosen) if verdict.chosen else None
+    return step_key(
+        "register",
+        name=registered_model,
+        digest=chosen and chosen.digest,
+        source=evidence.parity.source.digest,
+        inputs=evidence.parity.inputs_digest,
+        gates=verdict.gates.model_dump(),
+        required=[each.model_dump() for each in evidence.required],
+    )
+
+
+def _read(run_id: str) -> RegistrationRecord:
+    record = read_record(run_id, REGISTRATION, RegistrationRecord)
+    try:
+        registry.get_version(record.name, record.version)
+    except ModelNotFoundError as error:
+        raise CorruptModelError(str(error)) from error  # deleted since: registered again
+    return record
 
 
 def why_not(verdict: Verdict) -> str:

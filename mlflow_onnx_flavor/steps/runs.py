@@ -12,29 +12,36 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel
 
 from mlflow_onnx_flavor.errors import CorruptModelError, OnnxFlavorError
+from mlflow_onnx_flavor.processes import is_gone, this_process
 from mlflow_onnx_flavor.sources import check_server, one_line
 
 if TYPE_CHECKING:
     import mlflow
+    from mlflow.entities import Run
 
 Record = TypeVar("Record", bound=BaseModel)
 
-STEP_TAG = "onnx.step"
+STEP_TAG, KEY_TAG, DONE_TAG = "onnx.step", "onnx.key", "onnx.done"
 ERROR_TAG = "onnx.error"
+PROCESS_TAG = "onnx.process"  # who works on the run, while it does
 
 
 @contextmanager
-def step_run(step: str, parent_run_id: str | None = None) -> Iterator[mlflow.ActiveRun]:
+def step_run(
+    step: str, parent_run_id: str | None = None, key: str = ""
+) -> Iterator[mlflow.ActiveRun]:
     """The run of ``step``: a child of the active run or of ``parent_run_id``, else a run alone.
 
     Under ``mlflow run`` it is the run that MLflow made for the entry point.  An error marks the run
-    as failed and leaves its sentence in the tag ``onnx.error``.
+    as failed and leaves its sentence in the tag ``onnx.error``.  ``key``: under which what it did
+    is found again (see `keys`), once all of it is written.
     """
     import mlflow
 
     check_server()
     nested = mlflow.active_run() is not None
-    with mlflow.start_run(run_name=step, nested=nested, tags={STEP_TAG: step}) as run:
+    tags = {STEP_TAG: step, PROCESS_TAG: this_process()} | ({KEY_TAG: key} if key else {})
+    with mlflow.start_run(run_name=step, nested=nested, tags=tags) as run:
         if parent_run_id and not nested:
             mlflow.set_tag("mlflow.parentRunId", parent_run_id)
         try:
@@ -42,6 +49,49 @@ def step_run(step: str, parent_run_id: str | None = None) -> Iterator[mlflow.Act
         except OnnxFlavorError as error:
             mlflow.set_tag(ERROR_TAG, one_line(error)[:5000])
             raise
+        if key:
+            mlflow.set_tag(DONE_TAG, key)
+
+
+def is_finished_with(run: Run, key: str) -> bool:
+    """Whether all that the step of that key does is in the run."""
+    return run.info.status == "FINISHED" and run.data.tags.get(DONE_TAG) == key
+
+
+def step_experiment_id() -> str:
+    """The experiment that a step's run goes to."""
+    import mlflow
+    from mlflow.tracking.fluent import _get_experiment_id
+
+    active = mlflow.active_run()
+    return active.info.experiment_id if active else _get_experiment_id()
+
+
+def end_abandoned_runs() -> None:
+    """Mark as killed the steps of this experiment that a process of this machine left unfinished.
+
+    A process that is killed cannot say so, and its runs would be under way for ever.
+    """
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    running = client.search_runs(
+        [step_experiment_id()],
+        f"attributes.status = 'RUNNING' and tags.`{STEP_TAG}` != ''",
+        max_results=1000,
+    )
+    for run in running:
+        owner = run.data.tags.get(PROCESS_TAG, "")
+        if owner and is_gone(owner):
+            client.set_tag(run.info.run_id, ERROR_TAG, f"its process ({owner}) ended unfinished")
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def parent_of(run_id: str) -> str:
+    """The release that the run of a step was made for; "" where it was made alone."""
+    import mlflow
+
+    return mlflow.get_run(run_id).data.tags.get("mlflow.parentRunId", "")
 
 
 def log_record(record: BaseModel, name: str) -> None:

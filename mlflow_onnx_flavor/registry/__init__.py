@@ -1,0 +1,29 @@
+"""The registry: register, promote, rollback, history.  Aliases move last, and only to evidence.
+
+version = register("fraud-onnx", model_uri, digest, evidence_run_id, tags, description, key)
+promote("fraud-onnx", version)
+rollback("fraud-onnx")
+"""
+
+from mlflow_onnx_flavor.registry.aliases import ANY, promote, rollback
+from mlflow_onnx_flavor.registry.calls import aliased_version, get_version, versions_of
+from mlflow_onnx_flavor.registry.evidence import Verification, check_evidence, verify
+from mlflow_onnx_flavor.registry.movements import Movement, history
+from mlflow_onnx_flavor.registry.policy import Policy
+from mlflow_onnx_flavor.registry.versions import register
+
+__all__ = [
+    "ANY",
+    "Movement",
+    "Policy",
+    "Verification",
+    "aliased_version",
+    "check_evidence",
+    "get_version",
+    "history",
+    "promote",
+    "register",
+    "rollback",
+    "verify",
+    "versions_of",
+]

@@ -1,0 +1,74 @@
+"""Calls of MLflow's registry: its errors as sentences, what is there, what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from mlflow_onnx_flavor.errors import ModelNotFoundError, OnnxFlavorError, RegistryError
+from mlflow_onnx_flavor.sources import one_line
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+DIGEST_TAG, EVIDENCE_TAG = "onnx.digest", "onnx.evidence_run_id"
+KEY_TAG = "onnx.release_key"
+PAGE = 200
+
+
+def get_version(name: str, version: str) -> ModelVersion:
+    """The version; ModelNotFoundError where there is none."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return MlflowClient().get_model_version(name, version)
+    except MlflowException as error:
+        raise ModelNotFoundError(
+            f"there is no version {version} of a registered model {name!r} ({one_line(error)})"
+        ) from error
+
+
+def aliased_version(name: str, alias: str) -> str | None:
+    """The version under ``alias``, None where the model or the alias does not exist."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return str(MlflowClient().get_model_version_by_alias(name, alias).version)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise RegistryError(
+            f"the registry cannot tell alias {alias!r}: {one_line(error)}"
+        ) from error
+
+
+def versions_of(name: str) -> Iterator[ModelVersion]:
+    """Every version of the registered model, however many there are; the newest first."""
+    from mlflow import MlflowClient
+
+    quoted = name.replace("'", "\\'")
+    token = None
+    while True:
+        page = MlflowClient().search_model_versions(
+            f"name='{quoted}'", max_results=PAGE, page_token=token
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+@contextmanager
+def registry_errors(doing: str) -> Iterator[None]:
+    """MLflow's errors as one sentence of ours."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except OnnxFlavorError:
+        raise
+    except MlflowException as error:
+        raise RegistryError(f"{doing} failed: {one_line(error)}") from error

@@ -1,0 +1,112 @@
+"""Does a version hold what was verified, and does its evidence pass?"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from mlflow_onnx_flavor.attestation import check_digest
+from mlflow_onnx_flavor.errors import (
+    DigestMismatchError,
+    ModelNotFoundError,
+    PromotionRefusedError,
+)
+from mlflow_onnx_flavor.gates import ReleaseEvidence, Verdict, judge
+from mlflow_onnx_flavor.registry.calls import DIGEST_TAG, EVIDENCE_TAG, get_version
+from mlflow_onnx_flavor.sources import check_server, fetch, one_line, resolve_alias
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+EVIDENCE_FILE, VERDICT_FILE, MANIFEST_FILE = "evidence.json", "verdict.json", "manifest.json"
+
+
+class Verification(BaseModel):
+    """A registered version whose bytes are those that its passing evidence is about."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    version: str
+    digest: str
+    chosen: str
+
+
+def check_evidence(version: ModelVersion) -> Verdict:
+    """The verdict on ``version``, judged again from its evidence, for the bytes that it holds.
+
+    Raises PromotionRefusedError without passing evidence, DigestMismatchError for other bytes.
+    """
+    what = f"{version.name!r} version {version.version}"
+    digest, run_id = version.tags.get(DIGEST_TAG), version.tags.get(EVIDENCE_TAG)
+    if not digest or not run_id:
+        raise PromotionRefusedError(
+            f"{what} was not registered by a release, so there is no evidence for it; release its"
+            " source model with: mlflow-onnx release MODEL_URI --registered-model NAME"
+        )
+    evidence, recorded = _evidence(run_id, what)
+    verdict = judge(evidence, recorded.gates)
+    if not verdict.passed:
+        failed = verdict.failures()[0]
+        raise PromotionRefusedError(
+            f"{what} does not pass its gates: {failed.gate} of {failed.candidate} is"
+            f" {failed.measured}, required is {failed.required}"
+        )
+    chosen = next(each for each in evidence.parity.candidates if each.name == verdict.chosen)
+    if chosen.digest != digest:
+        raise DigestMismatchError(
+            f"{what} carries the digest {digest} where its evidence is about {chosen.digest};"
+            " release the model again"
+        )
+    folder = fetch(f"models:/{version.name}/{version.version}")
+    check_digest(folder, digest, what, _manifest(run_id))
+    return verdict
+
+
+def verify(model_uri: str) -> Verification:
+    """Check that ``model_uri`` (``models:/NAME/VERSION`` or ``@ALIAS``) is what was verified.
+
+    Raises PromotionRefusedError or DigestMismatchError where it is not.
+    """
+    check_server()
+    name, _, version = resolve_alias(model_uri).removeprefix("models:/").rpartition("/")
+    if not model_uri.startswith("models:/") or not name:
+        raise ModelNotFoundError(
+            f"{model_uri!r} is no registered version; give models:/NAME/VERSION or"
+            " models:/NAME@ALIAS"
+        )
+    found = get_version(name, version)
+    verdict = check_evidence(found)
+    return Verification(
+        name=name, version=version, digest=found.tags[DIGEST_TAG], chosen=verdict.chosen or ""
+    )
+
+
+def _evidence(run_id: str, what: str) -> tuple[ReleaseEvidence, Verdict]:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        texts = [
+            mlflow.artifacts.load_text(f"runs:/{run_id}/{name}")
+            for name in (EVIDENCE_FILE, VERDICT_FILE)
+        ]
+        return ReleaseEvidence.model_validate_json(texts[0]), Verdict.model_validate_json(texts[1])
+    except (MlflowException, OSError, ValueError) as error:
+        raise PromotionRefusedError(
+            f"the evidence for {what} cannot be read from run {run_id} ({one_line(error)});"
+            " release the model again"
+        ) from error
+
+
+def _manifest(run_id: str) -> dict[str, Any] | None:
+    """Of the verified artifact; None in evidence that is older than manifests."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/{MANIFEST_FILE}"))
+    except (MlflowException, OSError, ValueError):
+        return None

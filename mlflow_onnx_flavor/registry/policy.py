@@ -1,0 +1,57 @@
+"""What a promotion asks beyond the gates: how fresh, on which providers, approved by whom."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlflow_onnx_flavor.errors import PromotionRefusedError
+from mlflow_onnx_flavor.gates import Verdict
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+
+@dataclass(frozen=True)
+class Policy:
+    """``max_evidence_age_hours``: since the version was registered.  ``required_providers``: names
+    of execution providers on which it must have passed.  ``approver_tag``: a tag of the version
+    that must hold something, such as who approved it.  None and empty ask for nothing.
+    """
+
+    max_evidence_age_hours: float | None = None
+    required_providers: tuple[str, ...] = ()
+    approver_tag: str | None = None
+
+
+def check_policy(version: ModelVersion, verdict: Verdict, policy: Policy) -> None:
+    """Raise PromotionRefusedError for the first demand that the version does not meet."""
+    what = f"{version.name!r} version {version.version}"
+    if policy.max_evidence_age_hours is not None:
+        age_hours = (time.time() - version.creation_timestamp / 1000) / 3600
+        if age_hours > policy.max_evidence_age_hours:
+            raise PromotionRefusedError(
+                f"the evidence of {what} is {age_hours:,.1f} hours old, where"
+                f" promotion.max_evidence_age_hours is {policy.max_evidence_age_hours:g}; release"
+                " the model again"
+            )
+    passed_on = {
+        finding.execution_provider
+        for finding in verdict.findings
+        if finding.candidate == verdict.chosen
+    }
+    for name in policy.required_providers:
+        if name not in passed_on:
+            raise PromotionRefusedError(
+                f"{what} was judged on {', '.join(sorted(passed_on))}, and"
+                f" promotion.required_providers asks for {name}; release the model again with"
+                f" --execution-provider {name}"
+            )
+    tag = policy.approver_tag
+    if tag is not None and not version.tags.get(tag, "").strip():
+        raise PromotionRefusedError(
+            f"{what} has no tag {tag!r}, which promotion.approver_tag asks for; whoever approves it"
+            f" sets it: mlflow.MlflowClient().set_model_version_tag({version.name!r},"
+            f" {version.version!r}, {tag!r}, NAME)"
+        )

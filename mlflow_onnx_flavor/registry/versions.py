@@ -1,0 +1,134 @@
+"""Create a version of a registered model: once for a release, and never of other bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mlflow_onnx_flavor.attestation import check_digest
+from mlflow_onnx_flavor.registry.calls import (
+    DIGEST_TAG,
+    EVIDENCE_TAG,
+    KEY_TAG,
+    registry_errors,
+    versions_of,
+)
+from mlflow_onnx_flavor.sources import fetch
+
+
+def register(
+    name: str,
+    model_uri: str,
+    digest: str,
+    evidence_run_id: str,
+    tags: Mapping[str, str],
+    description: str,
+    key: str,
+    manifest: Mapping[str, Any] | None = None,
+) -> str:
+    """Create a version of ``name`` from the logged model; returns the version.
+
+    ``key``: that of the release.  A version that carries it already, since this release was ended
+    after it was created, or another did the same meanwhile, is the one that is returned.
+    ``digest`` and ``manifest``: of the verified artifact, checked again on what the registry hands
+    out.  Raises
+    DigestMismatchError or RegistryError; what was begun is then taken back.
+    """
+    with registry_errors(f"registering {name!r}"):
+        there = _with_key(name, key)
+        if there is not None:
+            _check(name, there, digest, manifest)
+            return there
+        created_model = _ensure_registered_model(name)
+        try:
+            version = _create(
+                name,
+                model_uri,
+                {**tags, DIGEST_TAG: digest, EVIDENCE_TAG: evidence_run_id, KEY_TAG: key},
+                description,
+            )
+            try:
+                _check(name, version, digest, manifest)
+            except BaseException:
+                _delete(name, version)
+                raise
+        except BaseException:
+            if created_model:
+                _delete_if_empty(name)
+            raise
+        first = _with_key(name, key) or version
+        if first != version:  # two releases at once: the one that came first stays
+            _delete(name, version)
+        return first
+
+
+def _create(name: str, model_uri: str, tags: Mapping[str, str], description: str) -> str:
+    """The version; also where the registry made it and its answer was lost."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        created = MlflowClient().create_model_version(
+            name,
+            source=model_uri,
+            model_id=_model_id(model_uri),
+            tags=dict(tags),
+            description=description,
+        )
+    except MlflowException:
+        made = _with_key(name, tags[KEY_TAG])
+        if made is None:
+            raise
+        return made
+    return str(created.version)
+
+
+def _with_key(name: str, key: str) -> str | None:
+    """The first version of the model that a release of this key made."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = [each.version for each in versions_of(name) if each.tags.get(KEY_TAG) == key]
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    return str(min(found, key=int)) if found else None
+
+
+def _check(name: str, version: str, digest: str, manifest: Mapping[str, Any] | None) -> None:
+    uri = f"models:/{name}/{version}"
+    check_digest(fetch(uri), digest, uri, manifest)
+
+
+def _delete(name: str, version: str) -> None:
+    from mlflow import MlflowClient
+
+    MlflowClient().delete_model_version(name, version)
+
+
+def _delete_if_empty(name: str) -> None:
+    """Take back a registered model that was made for a version that is none."""
+    from mlflow import MlflowClient
+
+    if next(versions_of(name), None) is None:
+        MlflowClient().delete_registered_model(name)
+
+
+def _ensure_registered_model(name: str) -> bool:
+    """Create the registered model unless it exists; says whether it was created."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        MlflowClient().create_registered_model(name)
+        return True
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_ALREADY_EXISTS":
+            return False
+        raise
+
+
+def _model_id(model_uri: str) -> str | None:
+    tail = model_uri.removeprefix("models:/")
+    return tail if tail.startswith("m-") and "/" not in tail else None

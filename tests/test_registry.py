@@ -1,0 +1,233 @@
+"""The registry's own rules, on a real store: one version a release, one mover of an alias."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from mlflow_onnx_flavor import registry, release
+from mlflow_onnx_flavor.configuration_file import parse_configuration
+from mlflow_onnx_flavor.errors import PromotionRefusedError
+from mlflow_onnx_flavor.registry import lock as lock_module
+from mlflow_onnx_flavor.registry import versions as versions_module
+from mlflow_onnx_flavor.registry.policy import Policy
+
+NAME = "Fraud model, Zürich"  # blanks, a comma, a letter beyond ASCII
+CONFIGURATION = parse_configuration(
+    {
+        "gates": {"latency": {"min_speedup": 0, "max_regression": 1, "batch_sizes": [1]}},
+        "latency": {"offline_batch_sizes": []},
+        "candidates": ["converted"],
+        "probes": {"enabled": False},
+        "budget": {"seconds": 0.5},
+        "reuse": {"enabled": False},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def two_versions(store, classifier_folder, frame):
+    """Versions 1 and 2, each of a release of its own, and no alias."""
+    for _ in range(2):
+        released = release(
+            str(classifier_folder),
+            NAME,
+            data=frame,
+            configuration=CONFIGURATION,
+            promote_alias=False,
+        )
+        assert released.passed
+    return NAME
+
+
+@pytest.fixture
+def client(two_versions):
+    """No alias, no lock and no history before each test."""
+    client = MlflowClient()
+    model = client.get_registered_model(NAME)
+    for alias in model.aliases:
+        client.delete_registered_model_alias(NAME, alias)
+    for tag in model.tags:
+        client.delete_registered_model_tag(NAME, tag)
+    return client
+
+
+def aliases() -> dict[str, str]:
+    found = MlflowClient().get_registered_model(NAME).aliases
+    return {alias: str(version) for alias, version in found.items()}
+
+
+def lock_tags() -> list[str]:
+    tags = MlflowClient().get_registered_model(NAME).tags
+    return [tag for tag in tags if tag.startswith(lock_module.LOCK_TAG)]
+
+
+def registered(version: str, key: str):
+    """What `register` is given for the artifact of that version."""
+    found = registry.get_version(NAME, version)
+    return registry.register(
+        NAME,
+        found.source,
+        found.tags["onnx.digest"],
+        found.tags["onnx.evidence_run_id"],
+        {},
+        "",
+        key,
+    )
+
+
+def test_a_release_that_is_registered_again_is_the_same_version(client):
+    first = registered("1", "the same key")
+    again = registered("1", "the same key")
+    other = registered("1", "another key")
+    assert first == again != other
+    for version in (first, other):
+        client.delete_model_version(NAME, version)
+
+
+def test_a_version_whose_answer_was_lost_is_found(client, monkeypatch):
+    create = MlflowClient.create_model_version
+
+    def loses_its_answer(self, *arguments, **options):
+        create(self, *arguments, **options)
+        raise MlflowException("connection reset")
+
+    monkeypatch.setattr(MlflowClient, "create_model_version", loses_its_answer)
+    before = {each.version for each in registry.versions_of(NAME)}
+    version = registered("1", "lost")
+    assert {each.version for each in registry.versions_of(NAME)} - before == {int(version)}
+    client.delete_model_version(NAME, version)
+
+
+def test_of_two_releases_at_once_the_first_stays(client, monkeypatch):
+    """Both look, find nothing, and create."""
+    with_key = versions_module._with_key
+    looks = iter([None])
+    first = registered("1", "race")
+    monkeypatch.setattr(
+        versions_module, "_with_key", lambda name, key: next(looks, with_key(name, key))
+    )
+    before = {each.version for each in registry.versions_of(NAME)}
+    assert registered("1", "race") == first
+    assert {each.version for each in registry.versions_of(NAME)} == before
+    client.delete_model_version(NAME, first)
+
+
+def test_a_failed_registration_leaves_nothing(client):
+    found = registry.get_version(NAME, "1")
+    before = {each.version for each in registry.versions_of(NAME)}
+    for name in (NAME, "a new name"):
+        with pytest.raises(Exception, match="is not the artifact that was verified"):
+            registry.register(name, found.source, "sha256:0", "run", {}, "", "wrong bytes")
+    assert {each.version for each in registry.versions_of(NAME)} == before
+    with pytest.raises(MlflowException):
+        client.get_registered_model("a new name")
+
+
+def test_more_versions_than_a_page_are_all_seen(client, monkeypatch):
+    monkeypatch.setattr("mlflow_onnx_flavor.registry.calls.PAGE", 1)
+    assert {each.version for each in registry.versions_of(NAME)} >= {1, 2}
+
+
+def test_the_alias_must_point_where_the_evidence_says(client):
+    registry.promote(NAME, "1")
+    with pytest.raises(PromotionRefusedError, match="points to version 1 where version 2 was"):
+        registry.promote(NAME, "2", expected=None)
+    assert aliases() == {"champion": "1"}
+    registry.promote(NAME, "2", expected="1")
+    assert aliases() == {"champion": "2", "previous": "1"} and not lock_tags()
+
+
+def test_a_move_that_was_not_recorded_is_recorded_by_the_next(client):
+    client.set_registered_model_alias(NAME, "champion", "1")  # and then the process was killed
+    registry.promote(NAME, "1")
+    (move,) = registry.history(NAME)
+    assert (move.moved_from, move.moved_to) == (None, "1") and "ended before" in move.why
+    registry.promote(NAME, "1")
+    assert len(registry.history(NAME)) == 1
+
+
+def test_what_was_rolled_back_is_promoted_by_hand_alone(client):
+    registry.promote(NAME, "1")
+    registry.promote(NAME, "2")
+    registry.rollback(NAME)
+    with pytest.raises(PromotionRefusedError, match="was rolled back from version 2 by"):
+        registry.promote(NAME, "2", after_rollback=False)
+    assert aliases() == {"champion": "1", "previous": "2"}
+    registry.promote(NAME, "2")
+    assert aliases()["champion"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("policy", "sentence"),
+    [
+        (Policy(max_evidence_age_hours=1e-6), "hours old, where promotion.max_evidence_age_hours"),
+        (Policy(required_providers=("CUDAExecutionProvider",)), "asks for CUDAExecutionProvider"),
+        (Policy(approver_tag="approved_by"), "has no tag 'approved_by'"),
+    ],
+)
+def test_a_policy_that_is_not_met_is_refused(client, policy, sentence):
+    for dry_run in (True, False):
+        with pytest.raises(PromotionRefusedError, match=sentence):
+            registry.promote(NAME, "1", policy=policy, dry_run=dry_run)
+    assert aliases() == {}
+
+
+def test_a_policy_that_is_met_lets_it_pass(client):
+    client.set_model_version_tag(NAME, "1", "approved_by", "someone")
+    policy = Policy(24, ("CPUExecutionProvider",), "approved_by")
+    registry.promote(NAME, "1", policy=policy)
+    assert aliases() == {"champion": "1"}
+
+
+def test_a_lock_of_a_process_that_was_killed_is_taken(client):
+    held = {"token": "x", "by": f"{lock_module.this_process().split()[0]} 999999 1", "since": 0}
+    client.set_registered_model_tag(NAME, "onnx.lock.champion", json.dumps(held))
+    registry.promote(NAME, "1")
+    assert aliases() == {"champion": "1"} and not lock_tags()
+
+
+def test_a_lock_that_somebody_holds_is_waited_for_and_named(client, monkeypatch):
+    monkeypatch.setattr(lock_module, "PATIENCE_S", 0.5)
+    held = {"token": "x", "by": "another-machine 1 1", "since": time.time()}
+    client.set_registered_model_tag(NAME, "onnx.lock.champion", json.dumps(held))
+    with pytest.raises(PromotionRefusedError, match="is being moved by another-machine"):
+        registry.promote(NAME, "1")
+    assert aliases() == {} and lock_tags()
+
+
+def promote_in_process(uri: str, version: str, start, outcomes) -> None:
+    mlflow.set_tracking_uri(uri)
+    start.wait()
+    try:
+        registry.promote(NAME, version, expected=None)
+        outcomes.put((version, "moved"))
+    except PromotionRefusedError as error:
+        outcomes.put((version, str(error)))
+
+
+def test_of_two_promotions_at_once_one_moves_the_alias_and_the_other_is_told(client, store):
+    context = multiprocessing.get_context("spawn")
+    start, outcomes = context.Event(), context.Queue()
+    processes = [
+        context.Process(target=promote_in_process, args=(store, version, start, outcomes))
+        for version in ("1", "2")
+    ]
+    for process in processes:
+        process.start()
+    time.sleep(4)  # both have imported what they need
+    start.set()
+    found = dict(outcomes.get(timeout=60) for _ in processes)
+    for process in processes:
+        process.join(timeout=30)
+    (winner,) = (version for version, outcome in found.items() if outcome == "moved")
+    (loser,) = found.keys() - {winner}
+    assert f"points to version {winner}" in found[loser]
+    assert aliases() == {"champion": winner} and not lock_tags()
+    assert [each.moved_to for each in registry.history(NAME)] == [winner]
