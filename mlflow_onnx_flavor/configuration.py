@@ -143,6 +143,26 @@ class Promotion(Section):
     )
 
 
+class SigningKey(Section):
+    private_key: str | None = Field(
+        None, description="file of the key that releases are signed with (PEM); null: unsigned"
+    )
+    certificate: str | None = Field(None, description="of that key, where it has one (PEM)")
+    certificate_chain: tuple[str, ...] = Field((), description="of that certificate (PEM)")
+
+
+class Trust(Section):
+    require_signature: bool = Field(
+        False, description="promote only what is signed by somebody who is trusted"
+    )
+    public_key: str | None = Field(None, description="file of the key to trust (PEM)")
+    certificate_chain: tuple[str, ...] = Field(
+        (), description="files of certificates that vouch for the signer's (PEM)"
+    )
+    identity: str | None = Field(None, description="of a signer through sigstore")
+    oidc_issuer: str | None = Field(None, description="that vouches for that identity")
+
+
 class ProbeOptions(Section):
     enabled: bool = Field(True, description="also compare inputs that are made to look for trouble")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="another one makes other probes")
@@ -201,5 +221,7 @@ class Configuration(Section):
     probes: ProbeOptions = ProbeOptions()
     latency: LatencyOptions = LatencyOptions()
     promotion: Promotion = Promotion()
+    signing: SigningKey = SigningKey()
+    trust: Trust = Trust()
     budget: Budget = Budget()
     reuse: Reuse = Reuse()

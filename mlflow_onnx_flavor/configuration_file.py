@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
@@ -123,6 +123,7 @@ def overridden(
     batch_sizes: Sequence[int] | None = None,
     source_env: str | None = None,
     fresh: bool = False,
+    trust: Mapping[str, Any] | None = None,
 ) -> Configuration:
     """``configuration`` with what the command line says instead; None and empty leave it.
 
@@ -135,6 +136,7 @@ def overridden(
         values["promotion"]["alias"] = alias
     if source_env:
         values["source_env"] = source_env
+    values["trust"] |= trust or {}
     if fresh:
         values["reuse"]["enabled"] = False
     if batch_sizes:

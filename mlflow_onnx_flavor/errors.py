@@ -83,6 +83,12 @@ class PromotionRefusedError(OnnxFlavorError):
     exit_status = 3
 
 
+class SignatureError(OnnxFlavorError):
+    """A version is unsigned, signed by somebody else, or altered since."""
+
+    exit_status = 3
+
+
 class NothingToRollBackError(OnnxFlavorError):
     """There is no earlier version to go back to: promote the version that you want instead."""
 

@@ -221,7 +221,7 @@ class _Release:
                 lambda: promote(
                     self.registered_model,
                     registered.version,
-                    promotion,
+                    self.configuration,
                     why=f"release run {self.run_id}",
                     expected=self.champion,
                     after_rollback=False,

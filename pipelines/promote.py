@@ -14,7 +14,7 @@ def main() -> None:
         movement = promote(
             arguments.registered_model,
             arguments.version,
-            configuration_of(arguments).promotion,
+            configuration_of(arguments),
             parent_run_id=arguments.parent_run_id,
         )
         return (

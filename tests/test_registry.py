@@ -12,11 +12,18 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from mlflow_onnx_flavor import registry, release
+from mlflow_onnx_flavor.configuration import SigningKey, Trust
 from mlflow_onnx_flavor.configuration_file import parse_configuration
-from mlflow_onnx_flavor.errors import PromotionRefusedError
+from mlflow_onnx_flavor.errors import (
+    DigestMismatchError,
+    PromotionRefusedError,
+    SignatureError,
+)
 from mlflow_onnx_flavor.registry import lock as lock_module
 from mlflow_onnx_flavor.registry import versions as versions_module
+from mlflow_onnx_flavor.registry.calls import EVIDENCE_TAG
 from mlflow_onnx_flavor.registry.policy import Policy
+from tests.test_signing import new_key
 
 NAME = "Fraud model, Zürich"  # blanks, a comma, a letter beyond ASCII
 CONFIGURATION = parse_configuration(
@@ -231,3 +238,27 @@ def test_of_two_promotions_at_once_one_moves_the_alias_and_the_other_is_told(cli
     assert f"points to version {winner}" in found[loser]
     assert aliases() == {"champion": winner} and not lock_tags()
     assert [each.moved_to for each in registry.history(NAME)] == [winner]
+
+
+def test_what_must_be_signed_is_promoted_once_it_is(client, tmp_path):
+    new_key(tmp_path, "ours")
+    trust = Trust(public_key=str(tmp_path / "ours.pub"), require_signature=True)
+    with pytest.raises(SignatureError, match="carries no signature"):
+        registry.promote(NAME, "1", policy=Policy(trust=trust))
+    with pytest.raises(SignatureError, match="carries no signature"):
+        registry.verify(f"models:/{NAME}/1", trust)
+    registry.sign_version(NAME, "1", SigningKey(private_key=str(tmp_path / "ours.pem")))
+    assert registry.verify(f"models:/{NAME}/1", trust).signed
+    registry.promote(NAME, "1", policy=Policy(trust=trust))
+    assert aliases() == {"champion": "1"}
+
+
+def test_evidence_of_another_version_is_refused(client, two_versions):
+    mine = registry.get_version(NAME, "2").tags[EVIDENCE_TAG]
+    other = registry.get_version(NAME, "1").tags[EVIDENCE_TAG]
+    client.set_model_version_tag(NAME, "2", EVIDENCE_TAG, other)
+    try:
+        with pytest.raises(DigestMismatchError, match="where its evidence is about"):
+            registry.promote(NAME, "2")
+    finally:
+        client.set_model_version_tag(NAME, "2", EVIDENCE_TAG, mine)

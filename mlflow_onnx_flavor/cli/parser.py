@@ -95,6 +95,10 @@ def build_parser() -> argparse.ArgumentParser:
     _alias(promote)
     promote.add_argument("--dry-run", action="store_true", help="check, but move nothing")
     promote.add_argument(
+        "--require-signature", action="store_true", help="by whom the file or these options trust"
+    )
+    _trusting(promote)
+    promote.add_argument(
         "--config", metavar="FILE", help="its section promotion says what is asked beyond the gates"
     )
 
@@ -107,6 +111,14 @@ def build_parser() -> argparse.ArgumentParser:
 
     verify = verb("verify", "check that a registered version is the artifact that was verified")
     _model_uri(verify)
+    _trusting(verify)
+
+    sign = verb("sign", "vouch for a registered version and its evidence with a key")
+    sign.add_argument("registered_model", metavar="NAME")
+    sign.add_argument("version", metavar="VERSION")
+    sign.add_argument("--private-key", metavar="FILE", required=True, help="PEM; of a curve")
+    sign.add_argument("--certificate", metavar="FILE", help="of that key (PEM)")
+    sign.add_argument("--certificate-chain", metavar="FILE", action="append", help="of that (PEM)")
     return parser
 
 
@@ -150,6 +162,15 @@ def _source_env(parser: argparse.ArgumentParser) -> None:
         help="where the source model runs: in this environment (the default), or in the one that"
         " its requirements record, built with uv",
     )
+
+
+def _trusting(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--public-key", metavar="FILE", help="whose signature is wanted (PEM)")
+    parser.add_argument(
+        "--certificate-chain", metavar="FILE", action="append", help="that vouches for it (PEM)"
+    )
+    parser.add_argument("--identity", metavar="NAME", help="of a signer through sigstore")
+    parser.add_argument("--oidc-issuer", metavar="URL", help="that vouches for that identity")
 
 
 def _alias(parser: argparse.ArgumentParser) -> None:

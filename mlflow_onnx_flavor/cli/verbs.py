@@ -136,18 +136,19 @@ def promote(arguments: argparse.Namespace) -> int:
     from mlflow_onnx_flavor.steps.promote import promote as promote_step
 
     configuration = read_configuration(arguments.config)
-    promotion = overridden(configuration, alias=arguments.alias).promotion
+    configuration = overridden(configuration, alias=arguments.alias, trust=_trust(arguments))
+    promotion = configuration.promotion
     if arguments.dry_run:
         movement = registry.promote(
             arguments.registered_model,
             arguments.version,
             promotion.alias,
             previous_alias=promotion.previous_alias,
-            policy=policy_of(promotion),
+            policy=policy_of(configuration),
             dry_run=True,
         )
         return _moved(movement, arguments.json, "would point")
-    movement = promote_step(arguments.registered_model, arguments.version, promotion)
+    movement = promote_step(arguments.registered_model, arguments.version, configuration)
     return _moved(movement, arguments.json, "now points")
 
 
@@ -189,15 +190,50 @@ def history(arguments: argparse.Namespace) -> int:
 def verify(arguments: argparse.Namespace) -> int:
     from mlflow_onnx_flavor import registry
 
-    verification = registry.verify(arguments.model_uri)
+    configuration = overridden(Configuration(), trust=_trust(arguments))
+    trust = configuration.trust if _trust(arguments) else None
+    verification = registry.verify(arguments.model_uri, trust)
     if arguments.json:
         print_json(verification.model_dump(mode="json"))
         return DONE
     print(
         f"{arguments.model_uri} is version {verification.version} of {verification.name!r}, the"
         f" artifact that was verified ({verification.digest}), and passes its gates"
+        + (", signed by whom you trust" if verification.signed else "")
     )
     return DONE
+
+
+def sign(arguments: argparse.Namespace) -> int:
+    from mlflow_onnx_flavor import registry
+    from mlflow_onnx_flavor.configuration import SigningKey
+
+    key = SigningKey(
+        private_key=arguments.private_key,
+        certificate=arguments.certificate,
+        certificate_chain=tuple(arguments.certificate_chain or ()),
+    )
+    registry.sign_version(arguments.registered_model, arguments.version, key)
+    signed = {"name": arguments.registered_model, "version": arguments.version}
+    if arguments.json:
+        print_json(signed)
+    else:
+        print(f"signed version {signed['version']} of {signed['name']!r} and its evidence")
+    return DONE
+
+
+def _trust(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says of whose signature is wanted; nothing where it says nothing."""
+    given = {
+        "public_key": arguments.public_key,
+        "certificate_chain": arguments.certificate_chain,
+        "identity": arguments.identity,
+        "oidc_issuer": arguments.oidc_issuer,
+    }
+    known = {name: value for name, value in given.items() if value}
+    if known or getattr(arguments, "require_signature", False):
+        known["require_signature"] = True
+    return known
 
 
 def _configuration(arguments: argparse.Namespace) -> Configuration:

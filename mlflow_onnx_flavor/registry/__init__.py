@@ -7,9 +7,11 @@ rollback("fraud-onnx")
 
 from mlflow_onnx_flavor.registry.aliases import ANY, promote, rollback
 from mlflow_onnx_flavor.registry.calls import aliased_version, get_version, versions_of
-from mlflow_onnx_flavor.registry.evidence import Verification, check_evidence, verify
+from mlflow_onnx_flavor.registry.evidence import check_evidence
 from mlflow_onnx_flavor.registry.movements import Movement, history
 from mlflow_onnx_flavor.registry.policy import Policy
+from mlflow_onnx_flavor.registry.signatures import sign_version
+from mlflow_onnx_flavor.registry.verification import Verification, verify
 from mlflow_onnx_flavor.registry.versions import register
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "promote",
     "register",
     "rollback",
+    "sign_version",
     "verify",
     "versions_of",
 ]

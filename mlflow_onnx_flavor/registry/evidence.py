@@ -5,33 +5,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
-
 from mlflow_onnx_flavor.attestation import check_digest
 from mlflow_onnx_flavor.errors import (
     DigestMismatchError,
-    ModelNotFoundError,
     PromotionRefusedError,
 )
 from mlflow_onnx_flavor.gates import ReleaseEvidence, Verdict, judge
-from mlflow_onnx_flavor.registry.calls import DIGEST_TAG, EVIDENCE_TAG, get_version
-from mlflow_onnx_flavor.sources import check_server, fetch, one_line, resolve_alias
+from mlflow_onnx_flavor.registry.calls import DIGEST_TAG, EVIDENCE_TAG
+from mlflow_onnx_flavor.sources import fetch, one_line
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 EVIDENCE_FILE, VERDICT_FILE, MANIFEST_FILE = "evidence.json", "verdict.json", "manifest.json"
-
-
-class Verification(BaseModel):
-    """A registered version whose bytes are those that its passing evidence is about."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    version: str
-    digest: str
-    chosen: str
 
 
 def check_evidence(version: ModelVersion) -> Verdict:
@@ -63,25 +49,6 @@ def check_evidence(version: ModelVersion) -> Verdict:
     folder = fetch(f"models:/{version.name}/{version.version}")
     check_digest(folder, digest, what, _manifest(run_id))
     return verdict
-
-
-def verify(model_uri: str) -> Verification:
-    """Check that ``model_uri`` (``models:/NAME/VERSION`` or ``@ALIAS``) is what was verified.
-
-    Raises PromotionRefusedError or DigestMismatchError where it is not.
-    """
-    check_server()
-    name, _, version = resolve_alias(model_uri).removeprefix("models:/").rpartition("/")
-    if not model_uri.startswith("models:/") or not name:
-        raise ModelNotFoundError(
-            f"{model_uri!r} is no registered version; give models:/NAME/VERSION or"
-            " models:/NAME@ALIAS"
-        )
-    found = get_version(name, version)
-    verdict = check_evidence(found)
-    return Verification(
-        name=name, version=version, digest=found.tags[DIGEST_TAG], chosen=verdict.chosen or ""
-    )
 
 
 def _evidence(run_id: str, what: str) -> tuple[ReleaseEvidence, Verdict]:

@@ -6,8 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlflow_onnx_flavor.configuration import Trust
 from mlflow_onnx_flavor.errors import PromotionRefusedError
 from mlflow_onnx_flavor.gates import Verdict
+from mlflow_onnx_flavor.registry.signatures import check_signature
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -17,12 +19,14 @@ if TYPE_CHECKING:
 class Policy:
     """``max_evidence_age_hours``: since the version was registered.  ``required_providers``: names
     of execution providers on which it must have passed.  ``approver_tag``: a tag of the version
-    that must hold something, such as who approved it.  None and empty ask for nothing.
+    that must hold something, such as who approved it.  ``trust``: whose signature it must carry.
+    None and empty ask for nothing.
     """
 
     max_evidence_age_hours: float | None = None
     required_providers: tuple[str, ...] = ()
     approver_tag: str | None = None
+    trust: Trust | None = None
 
 
 def check_policy(version: ModelVersion, verdict: Verdict, policy: Policy) -> None:
@@ -55,3 +59,5 @@ def check_policy(version: ModelVersion, verdict: Verdict, policy: Policy) -> Non
             f" sets it: mlflow.MlflowClient().set_model_version_tag({version.name!r},"
             f" {version.version!r}, {tag!r}, NAME)"
         )
+    if policy.trust is not None:
+        check_signature(version, policy.trust)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mlflow_onnx_flavor import registry
-from mlflow_onnx_flavor.configuration import Promotion
+from mlflow_onnx_flavor.configuration import Configuration, Promotion
 from mlflow_onnx_flavor.registry import ANY, Movement, Policy
 from mlflow_onnx_flavor.steps.runs import log_record, step_run
 
@@ -15,7 +15,7 @@ MOVEMENT = "movement.json"
 def promote(
     registered_model: str,
     version: str,
-    promotion: Promotion,
+    configuration: Configuration,
     *,
     why: str = "",
     expected: object = ANY,
@@ -29,19 +29,21 @@ def promote(
         lambda: registry.promote(
             registered_model,
             version,
-            promotion.alias,
-            previous_alias=promotion.previous_alias,
+            configuration.promotion.alias,
+            previous_alias=configuration.promotion.previous_alias,
             why=why,
-            policy=policy_of(promotion),
+            policy=policy_of(configuration),
             expected=expected,
             after_rollback=after_rollback,
         ),
     )
 
 
-def policy_of(promotion: Promotion) -> Policy:
+def policy_of(configuration: Configuration) -> Policy:
     """What the configuration asks of a version beyond its gates."""
+    promotion, trust = configuration.promotion, configuration.trust
     return Policy(
+        trust=trust if trust.require_signature else None,
         max_evidence_age_hours=promotion.max_evidence_age_hours,
         required_providers=promotion.required_providers,
         approver_tag=promotion.approver_tag,

@@ -72,6 +72,7 @@ def register(
     evidence, verdict = judge_runs(parity_run_id, latency_run_id, configuration)
     key = _key(registered_model, evidence, verdict)
     if found := finished("register", key, configuration, _read):
+        _sign(found, configuration)
         return found
     with step_run("register", parent_run_id, key) as run:
         log_record(evidence, EVIDENCE)
@@ -108,7 +109,14 @@ def register(
             candidate=chosen.name,
         )
         log_record(record, REGISTRATION)
+        _sign(record, configuration)
         return record
+
+
+def _sign(record: RegistrationRecord, configuration: Configuration) -> None:
+    """Before any alias moves, and by the key of this release."""
+    if configuration.signing.private_key is not None:
+        registry.sign_version(record.name, record.version, configuration.signing)
 
 
 def _key(registered_model: str, evidence: ReleaseEvidence, verdict: Verdict) -> str:

@@ -74,6 +74,7 @@ def end_abandoned_runs() -> None:
     """
     from mlflow import MlflowClient
 
+    check_server()
     client = MlflowClient()
     running = client.search_runs(
         [step_experiment_id()],

@@ -1,0 +1,76 @@
+"""Signatures of registered versions: made from the artifact and its evidence, kept beside it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlflow_onnx_flavor import signing
+from mlflow_onnx_flavor.artifact_downloads import download
+from mlflow_onnx_flavor.configuration import SigningKey, Trust
+from mlflow_onnx_flavor.registry.calls import EVIDENCE_TAG, get_version, registry_errors
+from mlflow_onnx_flavor.registry.evidence import (
+    EVIDENCE_FILE,
+    MANIFEST_FILE,
+    VERDICT_FILE,
+    check_evidence,
+)
+from mlflow_onnx_flavor.sources import check_server, fetch
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+FOLDER = "signatures"  # in the run with the evidence
+SIGNED_TAG = "onnx.signed"
+
+
+def sign_version(name: str, version: str, key: SigningKey) -> None:
+    """Sign a version whose evidence passes, and its evidence; a signature before is replaced.
+
+    Raises what `check_evidence` and `signing.sign` raise.
+    """
+    from mlflow import MlflowClient
+
+    check_server()
+    found = get_version(name, version)
+    check_evidence(found)
+    run_id = found.tags[EVIDENCE_TAG]
+    with _folders(found) as (artifact, evidence, scratch):
+        signing.sign(artifact, evidence, scratch / FOLDER, key)
+        with registry_errors(f"signing {name!r} version {version}"):
+            client = MlflowClient()
+            client.log_artifacts(run_id, str(scratch / FOLDER), FOLDER)
+            client.set_model_version_tag(name, version, SIGNED_TAG, "yes")
+
+
+def check_signature(version: ModelVersion, trust: Trust) -> None:
+    """Raise SignatureError unless somebody trusted signed the version and its evidence."""
+    what = f"{version.name!r} version {version.version}"
+    with _folders(version) as (artifact, evidence, scratch):
+        signatures = _signatures(version.tags[EVIDENCE_TAG], scratch)
+        signing.verify(artifact, evidence, signatures, trust, what)
+
+
+def _signatures(run_id: str, scratch: Path) -> Path:
+    """The folder of the signatures; empty where there are none."""
+    from mlflow import MlflowClient
+
+    if any(each.path == FOLDER for each in MlflowClient().list_artifacts(run_id)):
+        return download(f"runs:/{run_id}/{FOLDER}")
+    return scratch / "none"
+
+
+@contextmanager
+def _folders(version: ModelVersion) -> Iterator[tuple[Path, Path, Path]]:
+    """The artifact, its evidence, and a folder to write to."""
+    run_id = version.tags[EVIDENCE_TAG]
+    artifact = fetch(f"models:/{version.name}/{version.version}")
+    with tempfile.TemporaryDirectory(prefix="mlflow-onnx-signing-") as scratch:
+        files = {
+            each: download(f"runs:/{run_id}/{each}")
+            for each in (EVIDENCE_FILE, VERDICT_FILE, MANIFEST_FILE)
+        }
+        yield artifact, signing.copy_evidence(files, Path(scratch) / "evidence"), Path(scratch)

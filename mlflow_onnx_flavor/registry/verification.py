@@ -1,0 +1,50 @@
+"""Is what a URI names the artifact that was verified, and who vouches for it?"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from mlflow_onnx_flavor.configuration import Trust
+from mlflow_onnx_flavor.errors import ModelNotFoundError
+from mlflow_onnx_flavor.registry.calls import DIGEST_TAG, get_version
+from mlflow_onnx_flavor.registry.evidence import check_evidence
+from mlflow_onnx_flavor.registry.signatures import check_signature
+from mlflow_onnx_flavor.sources import check_server, resolve_alias
+
+
+class Verification(BaseModel):
+    """A registered version whose bytes are those that its passing evidence is about."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    version: str
+    digest: str
+    chosen: str
+    signed: bool = False  # by somebody who is trusted, where that was asked
+
+
+def verify(model_uri: str, trust: Trust | None = None) -> Verification:
+    """Check that ``model_uri`` (``models:/NAME/VERSION`` or ``@ALIAS``) is what was verified.
+
+    ``trust``: whose signature it must carry, too.  Raises PromotionRefusedError,
+    DigestMismatchError or SignatureError where it is not so.
+    """
+    check_server()
+    name, _, version = resolve_alias(model_uri).removeprefix("models:/").rpartition("/")
+    if not model_uri.startswith("models:/") or not name:
+        raise ModelNotFoundError(
+            f"{model_uri!r} is no registered version; give models:/NAME/VERSION or"
+            " models:/NAME@ALIAS"
+        )
+    found = get_version(name, version)
+    verdict = check_evidence(found)
+    if trust is not None:
+        check_signature(found, trust)
+    return Verification(
+        name=name,
+        version=version,
+        digest=found.tags[DIGEST_TAG],
+        chosen=verdict.chosen or "",
+        signed=trust is not None,
+    )

@@ -1,0 +1,144 @@
+"""Signatures: who vouches for an artifact and its evidence, with OpenSSF's model-signing.
+
+Two signatures lie in the run with the evidence: one of the artifact's files, which
+``python -m model_signing verify`` reads too, and one of the evidence, the verdict and the manifest
+of the artifact.  The manifest ties the two together: what was added to the artifact is no part of
+the first, and is told by the second.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mlflow_onnx_flavor.configuration import SigningKey, Trust
+from mlflow_onnx_flavor.errors import ConfigurationError, MissingFrameworkError, SignatureError
+
+MODEL_SIGNATURE, EVIDENCE_SIGNATURE = "model.sig", "evidence.sig"
+PASSWORD_VARIABLE = "MLFLOW_ONNX_SIGNING_PASSWORD"  # of an encrypted private key
+# What model-signing says of files that are not those that were signed.
+_MISMATCH = "Signature mismatch"
+_CHANGES = re.compile(
+    r"((?:Extra|Missing) files) (?:found )?in model '[^']*'(: [^\"\]]+)"
+    r"|(Hash mismatch for '[^']+')"
+)
+# MLflow writes this beside a model when it is fetched from the registry.
+_NOT_THE_MODEL = "registered_model_meta"
+
+
+def sign(artifact: Path, evidence: Path, out: Path, key: SigningKey) -> None:
+    """Write the signatures of both folders to the folder ``out``.
+
+    Raises ConfigurationError where the key cannot be read or used, MissingFrameworkError without
+    the extra ``signing``.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for folder, name in ((artifact, MODEL_SIGNATURE), (evidence, EVIDENCE_SIGNATURE)):
+        try:
+            config = _signing_config(key, folder)
+            config.sign(folder, out / name)
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigurationError(
+                f"nothing can be signed with the private key {key.private_key!r}: {_first(error)}"
+            ) from error
+
+
+def verify(artifact: Path, evidence: Path, signatures: Path, trust: Trust, what: str) -> None:
+    """Raise SignatureError unless somebody trusted signed these very folders.
+
+    Unsigned, signed by another, and altered since are told apart.
+    """
+    for folder, name in ((evidence, EVIDENCE_SIGNATURE), (artifact, MODEL_SIGNATURE)):
+        signature = signatures / name
+        if not signature.is_file():
+            raise SignatureError(
+                f"{what} carries no signature; whoever vouches for it signs it with: mlflow-onnx"
+                " sign NAME VERSION --private-key FILE"
+            )
+        _quietly(_verify_one, folder, signature, trust, what)
+
+
+def _verify_one(folder: Path, signature: Path, trust: Trust, what: str) -> None:
+    try:
+        config = _verifying_config(trust)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"what is trusted cannot be read: {_first(error)}") from error
+    try:
+        config.verify(folder, signature)
+    except Exception as error:  # each of its verifiers has errors of its own
+        text = _first(error)
+        if text.startswith(_MISMATCH):
+            files = "; ".join("".join(found) for found in _CHANGES.findall(text)) or text
+            raise SignatureError(f"{what} was altered after it was signed: {files}") from error
+        raise SignatureError(
+            f"{what} is signed, but not by whom is trusted here ({text or type(error).__name__})"
+        ) from error
+
+
+def _signing_config(key: SigningKey, folder: Path) -> Any:
+    signing, _, hashing = _library()
+    config = signing.Config().set_hashing_config(
+        hashing.Config().set_ignored_paths(paths=[folder / _NOT_THE_MODEL], ignore_git_paths=False)
+    )
+    if key.certificate:
+        return config.use_certificate_signer(
+            private_key=key.private_key,
+            signing_certificate=key.certificate,
+            certificate_chain=key.certificate_chain or (key.certificate,),  # it wants one at least
+        )
+    password = os.environ.get(PASSWORD_VARIABLE)
+    return config.use_elliptic_key_signer(private_key=key.private_key, password=password)
+
+
+def _verifying_config(trust: Trust) -> Any:
+    _, verifying, _ = _library()
+    if trust.public_key:
+        return verifying.Config().use_elliptic_key_verifier(public_key=Path(trust.public_key))
+    if trust.certificate_chain:
+        return verifying.Config().use_certificate_verifier(
+            certificate_chain=trust.certificate_chain, log_fingerprints=False
+        )
+    if trust.identity and trust.oidc_issuer:
+        return verifying.Config().use_sigstore_verifier(
+            identity=trust.identity, oidc_issuer=trust.oidc_issuer
+        )
+    raise ConfigurationError(
+        "a signature is asked for, but nothing says whose: give trust.public_key,"
+        " trust.certificate_chain, or trust.identity and trust.oidc_issuer"
+    )
+
+
+def _library() -> tuple[Any, Any, Any]:
+    try:
+        from model_signing import hashing, signing, verifying
+    except ImportError as error:
+        raise MissingFrameworkError(
+            "signatures need the package model-signing; install it with: pip install"
+            " 'mlflow-onnx-flavor[signing]'"
+        ) from error
+    return signing, verifying, hashing
+
+
+def _quietly(work: Callable[..., None], *arguments: Any) -> None:
+    """The library prints remarks on standard output, which is for the answer alone."""
+    from contextlib import redirect_stdout
+    from io import StringIO
+
+    with redirect_stdout(StringIO()):
+        work(*arguments)
+
+
+def _first(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def copy_evidence(files: dict[str, Path], folder: Path) -> Path:
+    """The evidence in a folder of its own, as it is signed; returns the folder."""
+    folder.mkdir(parents=True)
+    for name, file in files.items():
+        shutil.copyfile(file, folder / name)
+    return folder
