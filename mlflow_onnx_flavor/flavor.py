@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
 
 FLAVOR_NAME = artifact.FLAVOR_NAME
-OUTPUTS_PARAM = "outputs"
 
 
 def get_default_pip_requirements(execution_providers: Sequence[Any] | None = None) -> list[str]:
@@ -253,20 +252,31 @@ def _signature_of(signature: ModelSignature | None, example: Any) -> ModelSignat
 
     if signature is None and example is not None:
         signature = infer_signature(example.inference_data, params=example.inference_params)
-    return _with_outputs_param(signature) if signature else None
+    return _with_params(signature) if signature else None
 
 
-def _with_outputs_param(signature: ModelSignature) -> ModelSignature:
-    """The signature with the parameter ``outputs``, so that MLflow lets it through.
+def _with_params(signature: ModelSignature) -> ModelSignature:
+    """The signature with the parameters of `scoring.parameters`, so that MLflow lets them through.
 
-    MLflow wants a default for a list; the empty one stands for the prediction itself.
+    MLflow wants a default for each: the value that asks for nothing.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import DataType, ParamSchema, ParamSpec
 
+    from mlflow_onnx_flavor.scoring.parameters import DEFAULTS
+
+    types = {
+        list: DataType.string,
+        str: DataType.string,
+        int: DataType.long,
+        float: DataType.double,
+    }
     own = list(signature.params.params) if signature.params else []
-    if all(each.name != OUTPUTS_PARAM for each in own):
-        own.append(ParamSpec(OUTPUTS_PARAM, DataType.string, default=[], shape=(-1,)))
+    known = {each.name for each in own}
+    for name, default in DEFAULTS.items():
+        if name not in known:
+            shape = (-1,) if isinstance(default, list) else None
+            own.append(ParamSpec(name, types[type(default)], default=default, shape=shape))
     return ModelSignature(signature.inputs, signature.outputs, ParamSchema(own))
 
 

@@ -32,6 +32,9 @@ POLL_SECONDS = 0.1
 
 # A source model may be a pickle, and a pickle may read the environment: credentials stay outside.
 _SECRET_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_", "DATABRICKS_", "MLFLOW_TRACKING_", "MLFLOW_S3_")
+# What a server's operator says of the models that it loads (`scoring.surroundings`); what is
+# measured is the model itself.
+_OF_SERVERS = "MLFLOW_ONNX_"
 _SECRET_WORDS = ("PASSWORD", "TOKEN", "SECRET", "CREDENTIAL", "API_KEY")
 
 
@@ -191,7 +194,11 @@ class Worker:
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """The parent's variables without credentials, with this package importable, plus ``extra``."""
-    kept = {name: value for name, value in os.environ.items() if not _is_secret(name)}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not _is_secret(name) and not name.startswith(_OF_SERVERS)
+    }
     path = kept.get("PYTHONPATH")
     kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PACKAGE.parent), path]))
     return kept | dict(extra)

@@ -17,6 +17,7 @@ from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 import mlflow_onnx_flavor
 from mlflow_onnx_flavor import answers, flavor
 from mlflow_onnx_flavor.errors import ConfigurationError
+from mlflow_onnx_flavor.scoring.parameters import DEFAULTS
 from tests.onnx_graphs import adding_weights, doubling, side_by_side
 
 CPU = "CPUExecutionProvider"
@@ -156,17 +157,15 @@ def test_the_signature_of_the_source_holds_with_one_more_parameter(
         Model.load(str(each)).signature for each in (classifier_folder, candidate_folder)
     )
     assert candidate.inputs == source.inputs and candidate.outputs == source.outputs
-    assert [each.name for each in candidate.params.params] == ["outputs"]
+    assert [each.name for each in candidate.params.params] == list(DEFAULTS)
 
 
 def test_parameters_of_the_source_stay_in_the_signature(tmp_path, saved):
     own = ParamSchema([ParamSpec("temperature", DataType.double, 0.5)])
     signature = ModelSignature(Schema([TensorSpec(np.dtype("float32"), (-1, 2))]), params=own)
     model = saved(doubling(tmp_path / "m.onnx"), signature=signature)
-    assert [each.name for each in model.metadata.signature.params.params] == [
-        "temperature",
-        "outputs",
-    ]
+    names = [each.name for each in model.metadata.signature.params.params]
+    assert names == ["temperature", *DEFAULTS]
     answer = model.predict(np.ones((1, 2), np.float32), params={"temperature": 1.0})
     assert answer["y"].tolist() == [[2, 2]]
     assert [each.name for each in signature.params.params] == ["temperature"]

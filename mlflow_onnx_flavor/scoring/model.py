@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 import os
-from collections.abc import Mapping, Sequence
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
 from .feeds import Feeder, inferred_feeds
+from .integrity import check_loaded
 from .opening import STRICT, open_session, placement_of
+from .parameters import Asked, asked_of, run_asked
 from .predictions import every_output, prediction_maker
 from .providers import CPU
+from .surroundings import given_by_environment
 from .tokens import TOKENIZER_KEY
 
 FLAVOR = "mlflow_onnx_flavor"
 
 # What `load_session` and `mlflow.pyfunc.load_model` take as ``model_config``.
-CONFIG_KEYS = ("execution_providers", "session_options", "fallback", "record_placement")
+CONFIG_KEYS = (
+    "execution_providers",
+    "session_options",
+    "fallback",
+    "record_placement",
+    "digest",
+)
 
 # MLflow asks `inspect.signature` on every call (10 of its 14 µs); a signature that is set is found
 # at once.
@@ -34,13 +47,23 @@ _PREDICT_SIGNATURE = inspect.Signature(
 class ScoringSession:
     """An ONNX model that takes a DataFrame, an array, or a dictionary of arrays.
 
-    ``predict(data, params=None)`` answers as the source's pyfunc did; with
-    ``params={"outputs": [names]}`` it answers with a dictionary of these graph outputs.
-    Thread-safe, as onnxruntime sessions are.
+    ``predict(data, params=None)`` answers as the source's pyfunc did; `parameters` says what
+    ``params`` may hold.  Thread-safe, as onnxruntime sessions are, and in a process that was forked
+    from the one that opened it.  ``reopen``: opens the model once more, on another execution
+    provider where one is named.
     """
 
-    def __init__(self, session, graph: Mapping[str, Any] | None):
+    def __init__(
+        self,
+        session,
+        graph: Mapping[str, Any] | None,
+        reopen: Callable[[str], Any] | None = None,
+    ):
         self.session = session
+        self._reopen = reopen
+        self._elsewhere: dict[str, Any] = {}
+        self._opening = threading.Lock()
+        _alive.add(self)
         self.input_names = [each.name for each in session.get_inputs()]
         self.output_names = [each.name for each in session.get_outputs()]
         graph = graph or {}
@@ -55,10 +78,12 @@ class ScoringSession:
     def run(self, data: Any, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """The graph's outputs by name, as they are; all of them where ``outputs`` is None."""
         names = self.output_names if outputs is None else list(outputs)
-        unknown = [name for name in names if name not in self.output_names]
-        if unknown:
-            raise ValueError(f"no output {unknown[0]!r}; the model has {self.output_names}")
+        self._check_outputs(names)
         return dict(zip(names, self.session.run(names, self._feeder.feeds(data)), strict=True))
+
+    def get_raw_model(self) -> Any:
+        """The onnxruntime session, for `PyFuncModel.get_raw_model`."""
+        return self.session
 
     def feeds(self, data: Any) -> dict[str, np.ndarray]:
         """The graph's inputs by name, as ``data`` gives them."""
@@ -70,21 +95,77 @@ class ScoringSession:
 
     def _make_predict(self, spec: Mapping[str, Any]):
         names, make = prediction_maker(spec)
-        run_session, feeds, run = self.session.run, self._feeder.feeds, self.run
+        feeds = self._feeder.feeds
 
         def predict(data, params=None):
-            if params:
-                outputs = params.get("outputs")
-                if outputs is not None and len(outputs):
-                    return run(data, _listed(outputs))
-            return make(dict(zip(names, run_session(names, feeds(data)), strict=True)), data)
+            if params and (asked := asked_of(params)):
+                outputs = list(asked.outputs) or names
+                self._check_outputs(outputs)
+                given = self._run_asked(outputs, feeds(data), asked)
+                found = dict(zip(outputs, given, strict=True))
+                return found if asked.outputs else make(found, data)
+            return make(dict(zip(names, self.session.run(names, feeds(data)), strict=True)), data)
 
         predict.__signature__ = _PREDICT_SIGNATURE
         return predict
 
+    def _check_outputs(self, names: Sequence[str]) -> None:
+        unknown = [name for name in names if name not in self.output_names]
+        if unknown:
+            raise ValueError(f"no output {unknown[0]!r}; the model has {self.output_names}")
 
-def _listed(outputs: Any) -> list[str]:
-    return [outputs] if isinstance(outputs, str) else [str(each) for each in outputs]
+    def _run_asked(self, names: Sequence[str], feeds: Any, asked: Asked) -> list[Any]:
+        session = self.session
+        if asked.execution_provider:
+            session = self._on(asked.execution_provider)
+        return run_asked(session, names, feeds, asked)
+
+    def _on(self, provider: str) -> Any:
+        """The session on that provider, opened when it is first asked for."""
+        with self._opening:
+            if provider not in self._elsewhere:
+                if self._reopen is None:
+                    raise ValueError("this session cannot be opened on another execution provider")
+                self._elsewhere[provider] = self._reopen(provider)
+            return self._elsewhere[provider]
+
+    def _after_fork(self) -> None:
+        """The threads of a session stay with the process that opened it: open it again, if used.
+
+        The one that was inherited is kept for good: to end it is to wait for its threads.
+        """
+        for session in (self.session, *self._elsewhere.values()):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+        self._elsewhere = {}
+        self._opening = threading.Lock()
+        if self._reopen is not None:
+            self.session = _Reopening(self)
+
+
+class _Reopening:
+    """In place of a session, in a forked process that has not used it yet."""
+
+    def __init__(self, owner: ScoringSession):
+        self._owner = owner
+
+    def __getattr__(self, name: str) -> Any:
+        owner = self._owner
+        with owner._opening:
+            if owner.session is self:
+                owner.session = owner._reopen("")
+        return getattr(owner.session, name)
+
+
+_alive: weakref.WeakSet[ScoringSession] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for each in list(_alive):
+        each._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def load_session(path: str, model_config: Mapping[str, Any] | None = None) -> ScoringSession:
@@ -92,9 +173,13 @@ def load_session(path: str, model_config: Mapping[str, Any] | None = None) -> Sc
 
     ``model_config`` overrides what the model says: "execution_providers" (names, or dictionaries
     with name and options), "session_options", "fallback" ("strict" or "allow"),
-    "record_placement".
+    "record_placement".  "digest": what the bytes of the model must be.  What stands in the
+    environment (see `surroundings`) is between the two.
     """
     path = os.fspath(path)
+    expected = (model_config or {}).get("digest")
+    if expected:
+        check_loaded(Path(path), expected)
     entry = {} if os.path.isfile(path) else _flavor_entry(path)
     file = path if os.path.isfile(path) else os.path.join(path, entry["data"])
     return _open(file, entry, model_config or {})
@@ -116,15 +201,21 @@ def _open(file: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> Sco
     unknown = [key for key in config if key not in CONFIG_KEYS]
     if unknown:
         raise ValueError(f"unknown model_config key {unknown[0]!r}; expected {list(CONFIG_KEYS)}")
+    config = {**given_by_environment(), **{key: each for key, each in config.items() if each}}
     requested = config.get("execution_providers") or entry.get("execution_providers") or [CPU]
-    session = open_session(
-        file,
-        [{"name": each} if isinstance(each, str) else dict(each) for each in requested],
-        _merged(entry.get("session_options") or {}, config.get("session_options") or {}),
-        config.get("fallback") or STRICT,
-        bool(config.get("record_placement")),
-    )
-    return ScoringSession(session, entry.get("graph"))
+    providers = [{"name": each} if isinstance(each, str) else dict(each) for each in requested]
+    options = _merged(entry.get("session_options") or {}, config.get("session_options") or {})
+
+    def reopen(provider: str = "") -> Any:
+        return open_session(
+            file,
+            [{"name": provider}] if provider else providers,
+            options,
+            config.get("fallback") or STRICT,
+            bool(config.get("record_placement")),
+        )
+
+    return ScoringSession(reopen(), entry.get("graph"), reopen)
 
 
 def _merged(logged: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

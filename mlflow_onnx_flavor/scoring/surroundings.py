@@ -1,0 +1,36 @@
+"""What whoever runs a server says of every model that it loads, in environment variables.
+
+``MLFLOW_ONNX_EXECUTION_PROVIDERS``: names, with commas between.  ``MLFLOW_ONNX_SESSION_OPTIONS``:
+JSON, as the flavor's session options.  ``MLFLOW_ONNX_FALLBACK``: "strict" or "allow".  They stand
+over what a model was logged with, and under what is given when it is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+PROVIDERS_VARIABLE = "MLFLOW_ONNX_EXECUTION_PROVIDERS"
+OPTIONS_VARIABLE = "MLFLOW_ONNX_SESSION_OPTIONS"
+FALLBACK_VARIABLE = "MLFLOW_ONNX_FALLBACK"
+
+
+def given_by_environment() -> dict[str, Any]:
+    """As a model configuration; ValueError naming the variable that makes no sense."""
+    found: dict[str, Any] = {}
+    names = [each.strip() for each in os.environ.get(PROVIDERS_VARIABLE, "").split(",")]
+    if any(names):
+        found["execution_providers"] = [name for name in names if name]
+    text = os.environ.get(OPTIONS_VARIABLE, "")
+    if text:
+        try:
+            options = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{OPTIONS_VARIABLE} is no JSON: {error}") from error
+        if not isinstance(options, dict):
+            raise ValueError(f"{OPTIONS_VARIABLE} must be a JSON object, not {text!r}")
+        found["session_options"] = options
+    if fallback := os.environ.get(FALLBACK_VARIABLE, ""):
+        found["fallback"] = fallback
+    return found
