@@ -32,6 +32,8 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.release_cost
 	$(BIN)/python -m benchmarks.parity_mutations
 	$(BIN)/python -m benchmarks.parity_large
+	$(BIN)/python -m benchmarks.latency_verdicts
+	$(BIN)/python -m benchmarks.scoring_cost
 
 clean:
 	rm -rf $(VENV) build *.egg-info demo-*
