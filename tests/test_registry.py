@@ -262,3 +262,42 @@ def test_evidence_of_another_version_is_refused(client, two_versions):
             registry.promote(NAME, "2")
     finally:
         client.set_model_version_tag(NAME, "2", EVIDENCE_TAG, mine)
+
+
+def test_what_nobody_refers_to_is_found_and_removed(client, tmp_path):
+    extra = [registered("1", f"extra {number}") for number in range(3)]
+    unsigned, signed, newest = extra
+    client.set_model_version_tag(NAME, signed, "onnx.signed", "yes")
+    client.set_registered_model_alias(NAME, "champion", "1")
+    client.set_registered_model_alias(NAME, "previous", "2")
+    found = registry.superseded(NAME, keep=1, older_than_days=0)
+    versions = [each for each in found if each.kind == "version"]
+    assert [each.id for each in versions] == [unsigned]
+    assert not versions[0].evidence_run_id  # version 1 has the same evidence, and stays
+    assert registry.superseded(NAME, keep=1, older_than_days=1) == []
+    assert registry.superseded(NAME, keep=9, older_than_days=0) == [
+        each for each in found if each.kind == "candidate"
+    ]
+    registry.remove(versions)
+    left = {str(each.version) for each in registry.versions_of(NAME)}
+    assert left == {"1", "2", signed, newest}
+    for version in (signed, newest):
+        client.delete_model_version(NAME, version)
+
+
+def test_candidates_that_became_no_version_may_go(client, classifier_folder, frame):
+    name = "not promoted at all"
+    configuration = CONFIGURATION.model_copy(update={"candidates": ("converted", "fused")})
+    released = release(
+        str(classifier_folder), name, data=frame, configuration=configuration, promote_alias=False
+    )
+    used = {each.source.removeprefix("models:/") for each in registry.versions_of(name)}
+    found = registry.superseded(name, older_than_days=0)
+    assert not used & {each.id for each in found}
+    others = {
+        each.uri.removeprefix("models:/") for each in released.summary.parity.candidates
+    } - used
+    assert others and others <= {each.id for each in found}
+    mine = [each for each in found if each.id in others]
+    registry.remove(mine)
+    assert not others & {each.id for each in registry.superseded(name, older_than_days=0)}

@@ -109,6 +109,12 @@ def build_parser() -> argparse.ArgumentParser:
     history = verb("history", "list who moved which alias when")
     history.add_argument("registered_model", metavar="NAME")
 
+    gc = verb("gc", "list versions and candidates that nobody refers to, or remove them")
+    gc.add_argument("registered_model", metavar="NAME")
+    gc.add_argument("--keep", metavar="N", type=int, default=3, help="newest versions; default: 3")
+    gc.add_argument("--older-than-days", metavar="DAYS", type=float, default=30, help="default: 30")
+    gc.add_argument("--delete", action="store_true", help="remove what is listed")
+
     verify = verb("verify", "check that a registered version is the artifact that was verified")
     _model_uri(verify)
     _trusting(verify)

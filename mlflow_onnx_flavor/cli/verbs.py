@@ -187,6 +187,29 @@ def history(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def gc(arguments: argparse.Namespace) -> int:
+    from mlflow_onnx_flavor import registry
+
+    found = registry.superseded(
+        arguments.registered_model,
+        keep=arguments.keep,
+        older_than_days=arguments.older_than_days,
+    )
+    if arguments.delete:
+        registry.remove(found)
+    if arguments.json:
+        print_json(
+            {"removed": arguments.delete, "superseded": [each.model_dump() for each in found]}
+        )
+        return DONE
+    if found:
+        rows = [(each.kind, each.name, each.id, f"{each.age_days:.1f}") for each in found]
+        print(plain_table(("kind", "name", "version or id", "days old"), rows))
+    number = f"{len(found)} of {arguments.registered_model!r}"
+    print(f"{number} removed" if arguments.delete else f"{number} may go: add --delete to remove")
+    return DONE
+
+
 def verify(arguments: argparse.Namespace) -> int:
     from mlflow_onnx_flavor import registry
 

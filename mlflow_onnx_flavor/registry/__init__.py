@@ -10,6 +10,7 @@ from mlflow_onnx_flavor.registry.calls import aliased_version, get_version, vers
 from mlflow_onnx_flavor.registry.evidence import check_evidence
 from mlflow_onnx_flavor.registry.movements import Movement, history
 from mlflow_onnx_flavor.registry.policy import Policy
+from mlflow_onnx_flavor.registry.retention import Superseded, remove, superseded
 from mlflow_onnx_flavor.registry.signatures import sign_version
 from mlflow_onnx_flavor.registry.verification import Verification, verify
 from mlflow_onnx_flavor.registry.versions import register
@@ -18,6 +19,7 @@ __all__ = [
     "ANY",
     "Movement",
     "Policy",
+    "Superseded",
     "Verification",
     "aliased_version",
     "check_evidence",
@@ -25,8 +27,10 @@ __all__ = [
     "history",
     "promote",
     "register",
+    "remove",
     "rollback",
     "sign_version",
+    "superseded",
     "verify",
     "versions_of",
 ]
