@@ -114,11 +114,11 @@ def test_a_version_whose_answer_was_lost_is_found(client, monkeypatch):
 
 def test_of_two_releases_at_once_the_first_stays(client, monkeypatch):
     """Both look, find nothing, and create."""
-    with_key = versions_module._with_key
+    with_key = versions_module.with_key
     looks = iter([None])
     first = registered("1", "race")
     monkeypatch.setattr(
-        versions_module, "_with_key", lambda name, key: next(looks, with_key(name, key))
+        versions_module, "with_key", lambda name, key: next(looks, with_key(name, key))
     )
     before = {each.version for each in registry.versions_of(NAME)}
     assert registered("1", "race") == first
@@ -301,3 +301,39 @@ def test_candidates_that_became_no_version_may_go(client, classifier_folder, fra
     mine = [each for each in found if each.id in others]
     registry.remove(mine)
     assert not others & {each.id for each in registry.superseded(name, older_than_days=0)}
+
+
+def test_a_version_is_copied_to_another_store_with_its_evidence(
+    client, store, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # where MLflow puts artifacts of a store that says nothing else
+    new_key(tmp_path, "ours")
+    registry.sign_version(NAME, "2", SigningKey(private_key=str(tmp_path / "ours.pem")))
+    there = f"sqlite:///{tmp_path / 'production.db'}"
+    copied = registry.copy(NAME, "2", to_name="in production", to_uri=there)
+    assert registry.copy(NAME, "2", to_name="in production", to_uri=there) == copied
+    assert mlflow.get_tracking_uri() == store
+    assert registry.get_version(NAME, "2").tags["onnx.digest"]
+    try:
+        mlflow.set_tracking_uri(there)
+        assert len(list(registry.versions_of("in production"))) == 1
+        trust = Trust(public_key=str(tmp_path / "ours.pub"), require_signature=True)
+        registry.promote("in production", copied, policy=Policy(trust=trust))
+        model = MlflowClient().get_registered_model("in production")
+        assert {alias: str(each) for alias, each in model.aliases.items()} == {"champion": copied}
+        found = registry.get_version("in production", copied)
+        assert found.tags["onnx.copied_from"].endswith(f"models:/{NAME}/2")
+    finally:
+        mlflow.set_tracking_uri(store)
+
+
+def test_what_does_not_pass_is_not_copied(client, store, tmp_path):
+    mine = registry.get_version(NAME, "2").tags[EVIDENCE_TAG]
+    client.set_model_version_tag(NAME, "2", EVIDENCE_TAG, "0" * 32)
+    try:
+        with pytest.raises(PromotionRefusedError, match="the evidence for .* cannot be read"):
+            registry.copy(NAME, "2", to_name="never")
+    finally:
+        client.set_model_version_tag(NAME, "2", EVIDENCE_TAG, mine)
+    with pytest.raises(MlflowException):
+        client.get_registered_model("never")

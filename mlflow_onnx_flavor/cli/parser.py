@@ -109,6 +109,12 @@ def build_parser() -> argparse.ArgumentParser:
     history = verb("history", "list who moved which alias when")
     history.add_argument("registered_model", metavar="NAME")
 
+    copy = verb("copy", "copy a version with its evidence to another model or server")
+    copy.add_argument("registered_model", metavar="NAME")
+    copy.add_argument("version", metavar="VERSION")
+    copy.add_argument("--to-name", metavar="NAME", default="", help="default: the same")
+    copy.add_argument("--to-tracking-uri", metavar="URI", default="", help="default: the same")
+
     gc = verb("gc", "list versions and candidates that nobody refers to, or remove them")
     gc.add_argument("registered_model", metavar="NAME")
     gc.add_argument("--keep", metavar="N", type=int, default=3, help="newest versions; default: 3")

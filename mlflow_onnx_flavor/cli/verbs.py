@@ -187,6 +187,24 @@ def history(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def copy(arguments: argparse.Namespace) -> int:
+    from mlflow_onnx_flavor import registry
+
+    name = arguments.to_name or arguments.registered_model
+    version = registry.copy(
+        arguments.registered_model,
+        arguments.version,
+        to_name=arguments.to_name,
+        to_uri=arguments.to_tracking_uri,
+    )
+    if arguments.json:
+        print_json({"name": name, "version": version, "at": arguments.to_tracking_uri})
+    else:
+        where = f" at {arguments.to_tracking_uri}" if arguments.to_tracking_uri else ""
+        print(f"version {version} of {name!r}{where}; its evidence passes, and no alias moved")
+    return DONE
+
+
 def gc(arguments: argparse.Namespace) -> int:
     from mlflow_onnx_flavor import registry
 

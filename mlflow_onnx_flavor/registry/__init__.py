@@ -12,6 +12,7 @@ from mlflow_onnx_flavor.registry.movements import Movement, history
 from mlflow_onnx_flavor.registry.policy import Policy
 from mlflow_onnx_flavor.registry.retention import Superseded, remove, superseded
 from mlflow_onnx_flavor.registry.signatures import sign_version
+from mlflow_onnx_flavor.registry.transfer import copy
 from mlflow_onnx_flavor.registry.verification import Verification, verify
 from mlflow_onnx_flavor.registry.versions import register
 
@@ -23,6 +24,7 @@ __all__ = [
     "Verification",
     "aliased_version",
     "check_evidence",
+    "copy",
     "get_version",
     "history",
     "promote",

@@ -35,7 +35,7 @@ def register(
     DigestMismatchError or RegistryError; what was begun is then taken back.
     """
     with registry_errors(f"registering {name!r}"):
-        there = _with_key(name, key)
+        there = with_key(name, key)
         if there is not None:
             _check(name, there, digest, manifest)
             return there
@@ -56,7 +56,7 @@ def register(
             if created_model:
                 _delete_if_empty(name)
             raise
-        first = _with_key(name, key) or version
+        first = with_key(name, key) or version
         if first != version:  # two releases at once: the one that came first stays
             _delete(name, version)
         return first
@@ -76,14 +76,14 @@ def _create(name: str, model_uri: str, tags: Mapping[str, str], description: str
             description=description,
         )
     except MlflowException:
-        made = _with_key(name, tags[KEY_TAG])
+        made = with_key(name, tags[KEY_TAG])
         if made is None:
             raise
         return made
     return str(created.version)
 
 
-def _with_key(name: str, key: str) -> str | None:
+def with_key(name: str, key: str) -> str | None:
     """The first version of the model that a release of this key made."""
     from mlflow.exceptions import MlflowException
 

@@ -1,0 +1,121 @@
+"""Copy a version to another registered model or another server, with its evidence.
+
+It is checked where it leaves and where it arrives: the same bytes, under evidence that passes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlflow_onnx_flavor.artifact_downloads import download
+from mlflow_onnx_flavor.registry.calls import (
+    DIGEST_TAG,
+    EVIDENCE_TAG,
+    KEY_TAG,
+    get_version,
+    registry_errors,
+)
+from mlflow_onnx_flavor.registry.evidence import (
+    EVIDENCE_FILE,
+    MANIFEST_FILE,
+    VERDICT_FILE,
+    check_evidence,
+)
+from mlflow_onnx_flavor.registry.signatures import FOLDER as SIGNATURES
+from mlflow_onnx_flavor.registry.versions import register, with_key
+from mlflow_onnx_flavor.sources import check_server, fetch
+
+COPIED_TAG = "onnx.copied_from"
+DEFAULT_EXPERIMENT = "0"  # every server has it
+_OWN_TAGS = (DIGEST_TAG, EVIDENCE_TAG, KEY_TAG)
+
+
+def copy(name: str, version: str, *, to_name: str = "", to_uri: str = "") -> str:
+    """Copy version ``version`` of ``name``; returns the version that it is there.
+
+    ``to_name``: the same name where empty.  ``to_uri``: the tracking URI of the other server, this
+    one where empty.  Copied twice, it is the same version.  No alias moves.  Raises what
+    `check_evidence` and `register` raise; what was begun there is then taken back.
+    """
+    import mlflow
+
+    check_server()
+    found = get_version(name, str(version))
+    check_evidence(found)
+    came_from = f"{mlflow.get_tracking_uri()} models:/{name}/{version}"
+    artifact = fetch(f"models:/{name}/{version}")
+    there = to_name or name
+    key = found.tags.get(KEY_TAG) or found.tags[DIGEST_TAG]
+    with tempfile.TemporaryDirectory(prefix="mlflow-onnx-copy-") as scratch:
+        evidence = _evidence(found.tags[EVIDENCE_TAG], Path(scratch) / "evidence")
+        with _at(to_uri or mlflow.get_tracking_uri()):
+            check_server()
+            with registry_errors(f"copying {name!r} version {version}"):
+                copied = with_key(there, key)
+                if copied is None:
+                    run_id, model_uri = _upload(artifact, evidence, came_from)
+            if copied is None:
+                copied = register(
+                    there,
+                    model_uri,
+                    found.tags[DIGEST_TAG],
+                    run_id,
+                    _tags(found.tags) | {COPIED_TAG: came_from},
+                    found.description or "",
+                    key,
+                )
+            check_evidence(get_version(there, copied))
+    return copied
+
+
+def _tags(tags: Mapping[str, str]) -> dict[str, str]:
+    return {name: each for name, each in tags.items() if name not in _OWN_TAGS}
+
+
+def _upload(artifact: Path, evidence: Path, came_from: str) -> tuple[str, str]:
+    """Log both at the server that is spoken to; returns the run and the URI of the model."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    run_id = client.create_run(DEFAULT_EXPERIMENT, run_name="copy").info.run_id
+    client.set_tag(run_id, COPIED_TAG, came_from)
+    client.log_artifacts(run_id, str(evidence))
+    logged = client.create_logged_model(DEFAULT_EXPERIMENT, name="copied", source_run_id=run_id)
+    client.log_model_artifacts(logged.model_id, str(artifact))
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.set_terminated(run_id)
+    return run_id, f"models:/{logged.model_id}"
+
+
+def _evidence(run_id: str, folder: Path) -> Path:
+    """All that `check_evidence` and signatures read, from the run that has it."""
+    from mlflow import MlflowClient
+
+    folder.mkdir()
+    there = {each.path for each in MlflowClient().list_artifacts(run_id)}
+    for name in {EVIDENCE_FILE, VERDICT_FILE, MANIFEST_FILE, SIGNATURES} & there:
+        path = download(f"runs:/{run_id}/{name}")
+        if path.is_dir():
+            shutil.copytree(path, folder / name)
+        else:
+            shutil.copyfile(path, folder / name)
+    return folder
+
+
+@contextmanager
+def _at(uri: str) -> Iterator[None]:
+    """Let MLflow speak to the tracking server and registry at ``uri`` for a while."""
+    import mlflow
+
+    tracking, registry = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(tracking)
+        mlflow.set_registry_uri("" if registry == tracking else registry)
