@@ -273,6 +273,9 @@ def served(speedup=2.0, **changes) -> LatencyReport:
     return evidence(latency=[latency_row(speedup=speedup, **changes)]).latency
 
 
+ONE_TO_TWO = Interval(estimate=1.5, low=1, high=2, confidence=0.95)
+
+
 def budgeted(p99_ms: float, low: float, high: float) -> LatencyFigures:
     return LatencyFigures(
         calls=500,
@@ -296,6 +299,12 @@ def test_a_budget_holds_where_the_whole_interval_is_within_it():
     assert not spans.passed and spans.reason.startswith("not enough evidence")
     over = only(served(candidate_figures=budgeted(5, 4.5, 5.5)), gate, "p99")
     assert not over.passed and not over.reason
+
+
+def test_a_tail_that_is_not_known_is_not_enough_evidence():
+    known = budgeted(1, 0.9, 1.1).model_copy(update={"intervals": {"p50": ONE_TO_TWO}})
+    found = only(served(candidate_figures=known), LatencyGate(p99_ms=4, batch_sizes=[1]), "p99")
+    assert not found.passed and "made by too few rounds" in found.reason
 
 
 def test_evidence_without_intervals_is_judged_by_its_percentiles():

@@ -123,6 +123,12 @@ def _within(
 ) -> tuple[bool, str, str, str]:
     """Whether a percentile, to the upper end of its interval, is within a budget."""
     value_ms, interval = getattr(measured, f"{name}_ms"), measured.intervals.get(name)
+    if interval is None and measured.intervals:
+        what = (
+            f"not enough evidence: the {name} is made by too few rounds; give more budget seconds"
+        )
+        limit = figures.milliseconds(budget_ms)
+        return False, figures.milliseconds(value_ms), f"at most {limit}", what
     high_ms = value_ms if interval is None else interval.high
     passed, reason = high_ms <= budget_ms, ""
     text, most = figures.apart(value_ms, budget_ms, figures.milliseconds, digits=3)
