@@ -29,7 +29,7 @@ def environment(distributions: Sequence[str] = ()) -> Environment:
         memory_bytes=memory_bytes(),
         versions=versions((*_ALWAYS, *distributions)),
         cpu_flags=cpu_flags(),
-        governor="".join(_lines(_GOVERNOR)),
+        governor="".join(lines_of(_GOVERNOR)),
     )
 
 
@@ -46,7 +46,7 @@ def versions(distributions: Sequence[str]) -> dict[str, str]:
 
 def cpu_model() -> str:
     """The processor's name."""
-    for line in _lines(Path("/proc/cpuinfo")):
+    for line in lines_of(Path("/proc/cpuinfo")):
         key, _, value = line.partition(":")
         if key.strip() == "model name":
             return value.strip()
@@ -55,7 +55,7 @@ def cpu_model() -> str:
 
 def cpu_flags() -> tuple[str, ...]:
     """The processor's instruction sets that matter to inference, in alphabetical order."""
-    for line in _lines(Path("/proc/cpuinfo")):
+    for line in lines_of(Path("/proc/cpuinfo")):
         key, _, value = line.partition(":")
         if key.strip() in ("flags", "Features"):
             return tuple(sorted(flag for flag in value.split() if _FLAGS.match(flag)))
@@ -69,7 +69,7 @@ def throttled_microseconds(
     found = [
         int(value) // scale
         for folder in _own_cgroups(cgroups, membership, "cpu")
-        for line in _lines(folder / "cpu.stat")
+        for line in lines_of(folder / "cpu.stat")
         for key, value in [line.split()]
         for name, scale in (("throttled_usec", 1), ("throttled_time", 1000))
         if key == name
@@ -97,10 +97,10 @@ def cpu_quotas(
     quotas = []
     for folder in _own_cgroups(cgroups, membership, "cpu"):
         quota = period = ""
-        for line in _lines(folder / "cpu.max"):
+        for line in lines_of(folder / "cpu.max"):
             quota, _, period = line.partition(" ")
-        for line in _lines(folder / "cpu.cfs_quota_us"):
-            quota, period = line, "".join(_lines(folder / "cpu.cfs_period_us"))
+        for line in lines_of(folder / "cpu.cfs_quota_us"):
+            quota, period = line, "".join(lines_of(folder / "cpu.cfs_period_us"))
         if quota.isdigit() and period.isdigit():  # "max" or -1 where there is no limit
             quotas.append(int(quota) / int(period))
     return quotas
@@ -114,7 +114,7 @@ def memory_limits(
         int(line)
         for folder in _own_cgroups(cgroups, membership, "memory")
         for name in ("memory.max", "memory.limit_in_bytes")
-        for line in _lines(folder / name)
+        for line in lines_of(folder / name)
         if line.isdigit()
     ]
 
@@ -126,7 +126,7 @@ def _own_cgroups(cgroups: Path, membership: Path, controller: str) -> Iterator[P
     host's, of which only the root is there.
     """
     roots = {"": cgroups, controller: cgroups / controller}
-    for line in _lines(membership):
+    for line in lines_of(membership):
         _, controllers, path = line.split(":", 2)
         root = next((roots[each] for each in controllers.split(",") if each in roots), None)
         if root is not None:
@@ -134,7 +134,8 @@ def _own_cgroups(cgroups: Path, membership: Path, controller: str) -> Iterator[P
             yield from (each for each in (own, *own.parents) if each.is_relative_to(root))
 
 
-def _lines(path: Path) -> list[str]:
+def lines_of(path: Path) -> list[str]:
+    """Of a file that the system makes; none where there is no such file."""
     try:
         return path.read_text().splitlines()
     except OSError:

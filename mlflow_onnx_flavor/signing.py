@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,11 +133,3 @@ def _quietly(work: Callable[..., None], *arguments: Any) -> None:
 
 def _first(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0]
-
-
-def copy_evidence(files: dict[str, Path], folder: Path) -> Path:
-    """The evidence in a folder of its own, as it is signed; returns the folder."""
-    folder.mkdir(parents=True)
-    for name, file in files.items():
-        shutil.copyfile(file, folder / name)
-    return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from math import ceil
 
 from mlflow_onnx_flavor.configuration import LatencyGate
@@ -21,9 +22,6 @@ from mlflow_onnx_flavor.reporting import figures
 _HOPELESS = 10.0
 # Over the time that would do on average.
 _MARGIN = 1.5
-
-# Makes a finding of: gate, passed, measured, required, reason.
-_Finding = Callable[[str, bool, str, str, str], Finding]
 
 
 def judge_latency(report: LatencyReport, gate: LatencyGate) -> tuple[Finding, ...]:
@@ -60,24 +58,36 @@ def findings_on_latency(
                 if (row.batch_size, row.sequence_length) == (batch_size, length)
             }
 
-            def finding(name, passed, measured, required, reason, size=batch_size, length=length):
-                return Finding(
-                    gate=name,
-                    candidate=candidate,
-                    execution_provider=provider.name,
-                    batch_size=size,
-                    sequence_length=length,
-                    passed=passed,
-                    measured=measured,
-                    required=required,
-                    reason=reason,
-                )
-
+            finding = partial(
+                _finding, candidate, provider, batch_size=batch_size, sequence_length=length
+            )
             yield from _at_workload(at_workload, gate, seconds, finding)
 
 
+def _finding(
+    candidate: str,
+    provider: ExecutionProvider,
+    gate: str,
+    passed: bool,
+    measured: str,
+    required: str,
+    reason: str,
+    **workload: int | None,
+) -> Finding:
+    return Finding(
+        gate=gate,
+        candidate=candidate,
+        execution_provider=provider.name,
+        passed=passed,
+        measured=measured,
+        required=required,
+        reason=reason,
+        **workload,
+    )
+
+
 def _at_workload(
-    rows: dict[str, LatencyRow], gate: LatencyGate, seconds: float, finding: _Finding
+    rows: dict[str, LatencyRow], gate: LatencyGate, seconds: float, finding: Callable[..., Finding]
 ) -> Iterator[Finding]:
     source, champion = rows.get("source"), rows.get("champion")
     ratio = source and source.speedup

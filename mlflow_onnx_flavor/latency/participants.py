@@ -118,6 +118,11 @@ class Participant:
     def runs_at(self, workload: Workload) -> bool:
         return self.running and workload not in self.failures
 
+    def failure_at(self, workload: Workload) -> tuple[Status, str] | None:
+        """Status and cause, where it failed at that workload or altogether."""
+        gone = None if self.running else (self.status, self.cause)
+        return self.failures.get(workload, gone)
+
     def meet(self, workload: Workload, timeout_s: float) -> None:
         """Let the model answer its first calls at this workload."""
         peak = self.ask("meet_workload", workload, timeout_s)

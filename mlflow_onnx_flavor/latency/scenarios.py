@@ -67,8 +67,8 @@ def _offline_row(
         "execution_provider": participant.entrant.provider,
         "batch_size": workload.batch_size,
     }
-    if workload in participant.failures or not participant.running:
-        status, cause = participant.failures.get(workload, (participant.status, participant.cause))
+    if failure := participant.failure_at(workload):
+        status, cause = failure
         return OfflineRow(**common, status=status, cause=cause)
     if not blocks:
         cause = "smaller batches took the time that there is for this: give more budget seconds"
@@ -159,8 +159,8 @@ def _served(
         seconds=seconds,
         threads=threads,
     )
-    if answers is None:
-        status, cause = participant.failures.get(workload, (participant.status, participant.cause))
+    if failure := participant.failure_at(workload):
+        status, cause = failure
         return ServerRow(**common, status=status, cause=cause)
     p50, p90, p99 = np.quantile(answers["latencies_ns"] / 1e6, (0.5, 0.9, 0.99))
     return ServerRow(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlflow_onnx_flavor.environment import throttled_microseconds
+from mlflow_onnx_flavor.environment import lines_of, throttled_microseconds
 from mlflow_onnx_flavor.evidence import Surroundings
 
 _PROC = Path("/proc")
@@ -81,7 +81,7 @@ class Watch:
         )
 
     def _read(self) -> _Reading:
-        cpu = next((line.split()[1:] for line in _lines(self._proc / "stat")), None)
+        cpu = next((line.split()[1:] for line in lines_of(self._proc / "stat")), None)
         found = {}
         if cpu and len(cpu) > _STEAL:
             ticks = [int(each) for each in cpu[: _STEAL + 1]]
@@ -102,13 +102,13 @@ class Watch:
 
     def _seconds_of(self, pid: int) -> float:
         """Processor time of all threads of a process; none of one that is gone."""
-        text = "".join(_lines(self._proc / str(pid) / "stat"))
+        text = "".join(lines_of(self._proc / str(pid) / "stat"))
         fields = text.rpartition(")")[2].split()
         return sum(map(int, fields[11:13])) / _TICKS
 
     def _waiting(self) -> float | None:
         """Seconds in which some task waited for a core (pressure stall information)."""
-        for line in _lines(self._proc / "pressure" / "cpu"):
+        for line in lines_of(self._proc / "pressure" / "cpu"):
             total = line.rpartition("total=")[2]
             if line.startswith("some ") and total.isdigit():
                 return int(total) / 1e6
@@ -123,10 +123,3 @@ def _spread(medians: Sequence[Sequence[float]]) -> float | None:
             middle = float(np.median(of_rounds))
             found.append(float(np.median(np.abs(np.array(of_rounds) - middle))) / middle)
     return max(found, default=None)
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except OSError:
-        return []

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlflow_onnx_flavor.artifact_downloads import download
 from mlflow_onnx_flavor.attestation import check_digest
 from mlflow_onnx_flavor.errors import (
     DigestMismatchError,
@@ -77,3 +80,16 @@ def _manifest(run_id: str) -> dict[str, Any] | None:
         return json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/{MANIFEST_FILE}"))
     except (MlflowException, OSError, ValueError):
         return None
+
+
+def fetch_evidence(run_id: str, folder: Path, *more: str) -> Path:
+    """What `check_evidence` reads of a run, in the new ``folder``; and ``more``, what there is."""
+    from mlflow import MlflowClient
+
+    folder.mkdir()
+    there = {each.path for each in MlflowClient().list_artifacts(run_id)}
+    for name in {EVIDENCE_FILE, VERDICT_FILE, MANIFEST_FILE, *more} & there:
+        path = download(f"runs:/{run_id}/{name}")
+        copy = shutil.copytree if path.is_dir() else shutil.copyfile
+        copy(path, folder / name)
+    return folder

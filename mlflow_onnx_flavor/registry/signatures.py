@@ -12,12 +12,7 @@ from mlflow_onnx_flavor import signing
 from mlflow_onnx_flavor.artifact_downloads import download
 from mlflow_onnx_flavor.configuration import SigningKey, Trust
 from mlflow_onnx_flavor.registry.calls import EVIDENCE_TAG, get_version, registry_errors
-from mlflow_onnx_flavor.registry.evidence import (
-    EVIDENCE_FILE,
-    MANIFEST_FILE,
-    VERDICT_FILE,
-    check_evidence,
-)
+from mlflow_onnx_flavor.registry.evidence import check_evidence, fetch_evidence
 from mlflow_onnx_flavor.sources import check_server, fetch
 
 if TYPE_CHECKING:
@@ -69,8 +64,5 @@ def _folders(version: ModelVersion) -> Iterator[tuple[Path, Path, Path]]:
     run_id = version.tags[EVIDENCE_TAG]
     artifact = fetch(f"models:/{version.name}/{version.version}")
     with tempfile.TemporaryDirectory(prefix="mlflow-onnx-signing-") as scratch:
-        files = {
-            each: download(f"runs:/{run_id}/{each}")
-            for each in (EVIDENCE_FILE, VERDICT_FILE, MANIFEST_FILE)
-        }
-        yield artifact, signing.copy_evidence(files, Path(scratch) / "evidence"), Path(scratch)
+        evidence = fetch_evidence(run_id, Path(scratch) / "evidence")
+        yield artifact, evidence, Path(scratch)

@@ -5,13 +5,11 @@ It is checked where it leaves and where it arrives: the same bytes, under eviden
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlflow_onnx_flavor.artifact_downloads import download
 from mlflow_onnx_flavor.registry.calls import (
     DIGEST_TAG,
     EVIDENCE_TAG,
@@ -19,12 +17,7 @@ from mlflow_onnx_flavor.registry.calls import (
     get_version,
     registry_errors,
 )
-from mlflow_onnx_flavor.registry.evidence import (
-    EVIDENCE_FILE,
-    MANIFEST_FILE,
-    VERDICT_FILE,
-    check_evidence,
-)
+from mlflow_onnx_flavor.registry.evidence import check_evidence, fetch_evidence
 from mlflow_onnx_flavor.registry.signatures import FOLDER as SIGNATURES
 from mlflow_onnx_flavor.registry.versions import register, with_key
 from mlflow_onnx_flavor.sources import check_server, fetch
@@ -51,7 +44,8 @@ def copy(name: str, version: str, *, to_name: str = "", to_uri: str = "") -> str
     there = to_name or name
     key = found.tags.get(KEY_TAG) or found.tags[DIGEST_TAG]
     with tempfile.TemporaryDirectory(prefix="mlflow-onnx-copy-") as scratch:
-        evidence = _evidence(found.tags[EVIDENCE_TAG], Path(scratch) / "evidence")
+        folder = Path(scratch) / "evidence"
+        evidence = fetch_evidence(found.tags[EVIDENCE_TAG], folder, SIGNATURES)
         with _at(to_uri or mlflow.get_tracking_uri()):
             check_server()
             with registry_errors(f"copying {name!r} version {version}"):
@@ -89,21 +83,6 @@ def _upload(artifact: Path, evidence: Path, came_from: str) -> tuple[str, str]:
     client.finalize_logged_model(logged.model_id, "READY")
     client.set_terminated(run_id)
     return run_id, f"models:/{logged.model_id}"
-
-
-def _evidence(run_id: str, folder: Path) -> Path:
-    """All that `check_evidence` and signatures read, from the run that has it."""
-    from mlflow import MlflowClient
-
-    folder.mkdir()
-    there = {each.path for each in MlflowClient().list_artifacts(run_id)}
-    for name in {EVIDENCE_FILE, VERDICT_FILE, MANIFEST_FILE, SIGNATURES} & there:
-        path = download(f"runs:/{run_id}/{name}")
-        if path.is_dir():
-            shutil.copytree(path, folder / name)
-        else:
-            shutil.copyfile(path, folder / name)
-    return folder
 
 
 @contextmanager
