@@ -100,3 +100,16 @@ def test_it_predicts_with_mlflow_skinny_alone(
     answer = json.loads((tmp_path / "output.json").read_text())
     assert answer["predictions"] == list(expected)
     assert_clean(elsewhere)
+
+
+def test_a_dockerfile_is_made_for_it(candidate_folder, tmp_path):
+    command = [
+        *(str(BIN / "mlflow"), "models", "generate-dockerfile", "-m", str(candidate_folder)),
+        *("-d", str(tmp_path / "image")),
+    ]
+    subprocess.run(
+        command, cwd=tmp_path, env=environment(), check=True, capture_output=True, timeout=120
+    )
+    lines = (tmp_path / "image" / "Dockerfile").read_text()
+    assert "FROM" in lines and "ENTRYPOINT" in lines
+    assert any((tmp_path / "image").rglob("model.onnx"))
