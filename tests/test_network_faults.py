@@ -88,6 +88,7 @@ def test_a_lost_answer_makes_no_second_version(server, release, at_server):
     assert [each.moved_to for each in registry.history(NAME)] == [str(version.version)]
 
 
+@pytest.mark.slow
 def test_a_network_that_fails_now_and_then_is_borne(server, release, at_server):
     number = itertools.count(1)
 
