@@ -25,6 +25,7 @@ from mlflow_onnx_flavor.evidence import (
 from mlflow_onnx_flavor.gates import (
     Finding,
     ReleaseEvidence,
+    is_undecided,
     judge,
     judge_latency,
     rows_needed,
@@ -360,3 +361,10 @@ def test_peak_memory_has_a_limit(peak, passed):
     assert verdict.passed is passed
     if peak is None:
         assert verdict.failures()[0].measured == "not measured"
+
+
+def test_evidence_is_undecided_where_a_gate_wants_more_of_it():
+    report = served(speedup=2.0, width=0.1)
+    assert not is_undecided(report, LatencyGate(min_speedup=1.0, batch_sizes=[1]))
+    assert not is_undecided(report, LatencyGate(min_speedup=3.0, batch_sizes=[1]))  # it is slower
+    assert is_undecided(report, LatencyGate(min_speedup=2.05, batch_sizes=[1]))

@@ -11,7 +11,12 @@ from math import prod
 
 from mlflow_onnx_flavor.configuration import Gates
 from mlflow_onnx_flavor.evidence import ExecutionProvider, LatencyReport, ModelIdentity
-from mlflow_onnx_flavor.gates.latency import findings_on_latency, is_judged, judge_latency
+from mlflow_onnx_flavor.gates.latency import (
+    findings_on_latency,
+    is_judged,
+    is_undecided,
+    judge_latency,
+)
 from mlflow_onnx_flavor.gates.parity import (
     check_names,
     findings_on_parity,
@@ -21,14 +26,16 @@ from mlflow_onnx_flavor.gates.parity import (
     tolerance_of,
     upper_bound,
 )
-from mlflow_onnx_flavor.gates.verdict import Finding, ReleaseEvidence, Verdict, rows_of
+from mlflow_onnx_flavor.gates.verdict import NOT_ENOUGH, Finding, ReleaseEvidence, Verdict, rows_of
 from mlflow_onnx_flavor.reporting import figures
 
 __all__ = [
+    "NOT_ENOUGH",
     "Finding",
     "ReleaseEvidence",
     "Verdict",
     "is_judged",
+    "is_undecided",
     "judge",
     "judge_latency",
     "judge_parity",

@@ -14,7 +14,7 @@ from mlflow_onnx_flavor.evidence import (
     LatencyReport,
     LatencyRow,
 )
-from mlflow_onnx_flavor.gates.verdict import Finding, measured_on, rows_of
+from mlflow_onnx_flavor.gates.verdict import NOT_ENOUGH, Finding, measured_on, rows_of
 from mlflow_onnx_flavor.reporting import figures
 
 # An interval so many times as wide as its distance to the threshold would take the square of that
@@ -33,6 +33,11 @@ def judge_latency(report: LatencyReport, gate: LatencyGate) -> tuple[Finding, ..
             name, provider, rows_of(report.rows, name, provider), gate, report.measuring_seconds
         )
     )
+
+
+def is_undecided(report: LatencyReport, gate: LatencyGate) -> bool:
+    """Whether more measuring may decide what this evidence leaves open."""
+    return any(each.reason.startswith(NOT_ENOUGH) for each in judge_latency(report, gate))
 
 
 def is_judged(row: LatencyRow) -> bool:
@@ -120,9 +125,9 @@ def _at_least(
         speedup, required = figures.interval_apart(ratio, least)
         measured = f"{what}{speedup} times as fast as the {row.baseline}"
         if not passed and ratio.high >= least:
-            reason = f"not enough evidence: {_would_be_enough(ratio, least, seconds)}"
+            reason = f"{NOT_ENOUGH}: {_would_be_enough(ratio, least, seconds)}"
     elif row is not None and row.status == "measured":
-        reason = f"not enough evidence: {row.rounds} rounds are too few; give more budget seconds"
+        reason = f"{NOT_ENOUGH}: {row.rounds} rounds are too few; give more budget seconds"
     elif row is not None:
         measured, reason = row.status, row.cause
     return passed, measured, f"at least {required} times", reason
@@ -134,9 +139,7 @@ def _within(
     """Whether a percentile, to the upper end of its interval, is within a budget."""
     value_ms, interval = getattr(measured, f"{name}_ms"), measured.intervals.get(name)
     if interval is None and measured.intervals:
-        what = (
-            f"not enough evidence: the {name} is made by too few rounds; give more budget seconds"
-        )
+        what = f"{NOT_ENOUGH}: the {name} is made by too few rounds; give more budget seconds"
         limit = figures.milliseconds(budget_ms)
         return False, figures.milliseconds(value_ms), f"at most {limit}", what
     high_ms = value_ms if interval is None else interval.high
@@ -147,7 +150,7 @@ def _within(
         text = f"{figures.milliseconds(value_ms)}, at most {high}"
         text += f" ({figures.percent(interval.confidence)} interval)"
         if not passed and interval.low <= budget_ms:
-            reason = f"not enough evidence: {_would_be_enough(interval, budget_ms, seconds)}"
+            reason = f"{NOT_ENOUGH}: {_would_be_enough(interval, budget_ms, seconds)}"
     return passed, text, f"at most {most}", reason
 
 

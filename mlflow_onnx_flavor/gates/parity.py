@@ -8,7 +8,7 @@ from math import ceil, log, log1p
 from mlflow_onnx_flavor.configuration import ParityGate
 from mlflow_onnx_flavor.errors import ConfigurationError
 from mlflow_onnx_flavor.evidence import ExecutionProvider, OutputParity, ParityReport, ParityRow
-from mlflow_onnx_flavor.gates.verdict import Finding, measured_on, rows_of
+from mlflow_onnx_flavor.gates.verdict import NOT_ENOUGH, Finding, measured_on, rows_of
 from mlflow_onnx_flavor.inputs.batches import (
     EVALUATION_DATA,
     EXTREME_PROBES,
@@ -137,7 +137,7 @@ def _agreement(row: ParityRow, gate: ParityGate) -> tuple[bool, str, str, str]:
         if passed and bound > limit:
             passed = False
             needed = rows_needed(limit, gate.confidence)
-            reason = f"not enough evidence: {needed:,} rows without a disagreement would be"
+            reason = f"{NOT_ENOUGH}: {needed:,} rows without a disagreement would be"
     return passed, measured, required, reason
 
 

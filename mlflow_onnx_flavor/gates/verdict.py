@@ -15,6 +15,8 @@ from mlflow_onnx_flavor.evidence import (
     ParityRow,
 )
 
+NOT_ENOUGH = "not enough evidence"  # how the reason of such a finding begins
+
 Row = TypeVar("Row", ParityRow, LatencyRow)
 
 

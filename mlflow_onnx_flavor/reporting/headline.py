@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlflow_onnx_flavor.evidence import Interval, OutputParity, ParityRow
-from mlflow_onnx_flavor.gates import Finding
+from mlflow_onnx_flavor.gates import NOT_ENOUGH, Finding
 from mlflow_onnx_flavor.reporting import figures
 from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
 
@@ -196,7 +196,7 @@ def _after_verdict(summary: ReleaseSummary) -> list[str]:
     steps = []
     for finding in summary.verdict.failures():
         steps += [row.remedy for row in _rows_of(summary, finding) if row.remedy]
-        if finding.reason.startswith("not enough evidence"):
+        if finding.reason.startswith(NOT_ENOUGH):
             steps.append(f"{finding.gate} {where(finding)}: {finding.reason}")
     steps.append(
         "Where a gate is stricter than you need, set it in the file that you give to --config"

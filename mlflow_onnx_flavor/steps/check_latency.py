@@ -7,6 +7,7 @@ from mlflow_onnx_flavor.attestation import digest_of, size_of
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
 from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.evidence import LatencyReport, ModelIdentity
+from mlflow_onnx_flavor.gates import is_undecided
 from mlflow_onnx_flavor.latency.statistics import Precision
 from mlflow_onnx_flavor.source_environment import interpreter
 from mlflow_onnx_flavor.spare_workers import SpareWorkers
@@ -44,7 +45,9 @@ def check_latency(
     record = read_record(built.source_run_id, SOURCE, SourceRecord)
     champion = _champion(champion_uri, built)
     key = _key(optimize_run_id, record, champion, configuration)
-    if found := finished("check_latency", key, configuration, _read):
+    found = finished("check_latency", key, configuration, _read)
+    # A stricter gate is judged by the same evidence, unless it wants more of it.
+    if found and not is_undecided(found[1], configuration.gates.latency):
         return found
     source = source_model(record.model_uri, configuration.source_env)
     evaluation, example = load_inputs(record)
@@ -84,8 +87,8 @@ def _key(
         optimize_run_id=optimize_run_id,
         providers=[each.model_dump() for each in required_providers(configuration)],
         champion=champion and champion.identity.digest,
-        # How long is measured depends on what the gates leave open.
-        gate=configuration.gates.latency.model_dump(),
+        batch_sizes=configuration.gates.latency.batch_sizes,
+        confidence=configuration.gates.latency.confidence,
         options=configuration.latency.model_dump(),
         budget_seconds=configuration.budget.seconds,
         source_env=configuration.source_env,
