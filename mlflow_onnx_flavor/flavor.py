@@ -72,9 +72,10 @@ def save_model(
     ``onnx_model``: a ModelProto, which is left as it is, or the path of an ``.onnx`` file, which is
     copied with its external data and never loaded.  ``execution_providers``: names, or dictionaries
     with "name" and "options", in order of preference; the CPU where None.  ``session_options``:
-    attributes of `onnxruntime.SessionOptions`, and "config_entries".  ``graph``: how the graph is
-    fed and what its pyfunc answers; where None, inputs are matched with the signature and the
-    answer is a dictionary of all outputs.  ``signature``: where None, the input example gives its
+    attributes of `onnxruntime.SessionOptions`, "config_entries", and "provider_options" by
+    provider, under the options that a provider is given itself.  ``graph``: how the graph is fed
+    and what its pyfunc answers; where None, inputs are matched with the signature and the answer
+    is a dictionary of all outputs.  ``signature``: where None, the input example gives its
     inputs.  The other parameters are those of every MLflow flavor.  Nothing is inferred by a
     subprocess, and nothing is left behind where saving fails.
 

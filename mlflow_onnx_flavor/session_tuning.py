@@ -46,6 +46,9 @@ def description(tuning: Tuning) -> str:
 
 def in_words(settings: Settings) -> str:
     """ "intra_op_num_threads 1, session.intra_op.allow_spinning 0" """
-    plain = {name: value for name, value in settings.items() if name != "config_entries"}
+    nested = ("config_entries", "provider_options")
+    plain = {name: value for name, value in settings.items() if name not in nested}
     plain |= settings.get("config_entries", {})
+    for provider, options in settings.get("provider_options", {}).items():
+        plain |= {f"{provider}'s {name}": value for name, value in options.items()}
     return ", ".join(f"{name} {value}" for name, value in plain.items()) or "onnxruntime's own"

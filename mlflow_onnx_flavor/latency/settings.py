@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 from mlflow_onnx_flavor.latency.statistics import SEED
 from mlflow_onnx_flavor.session_tuning import Settings
@@ -24,14 +25,38 @@ _CHOICES: dict[str, tuple[Settings, ...]] = {
     "prepacking": ({}, {"config_entries": {_PREPACKING: "1"}}),
 }
 
+# Options of providers, each one decision too; the provider's own default is tried as nothing.
+_OF_PROVIDERS: dict[str, dict[str, tuple[str, ...]]] = {
+    "OpenVINOExecutionProvider": {
+        "num_of_threads": ("1", "2", "4"),
+        "num_streams": ("1", "2"),
+        "enable_qdq_optimizer": ("true",),
+    },
+    "CUDAExecutionProvider": {
+        "cudnn_conv_algo_search": ("HEURISTIC", "DEFAULT"),
+        "cudnn_conv_use_max_workspace": ("0",),
+        "prefer_nhwc": ("1",),
+        "arena_extend_strategy": ("kSameAsRequested",),
+    },
+    "TensorrtExecutionProvider": {
+        "trt_builder_optimization_level": ("5",),
+        "trt_auxiliary_streams": ("0",),
+        "trt_context_memory_sharing_enable": ("1",),
+    },
+    "WebGpuExecutionProvider": {"preferredLayout": ("NHWC",)},
+    "XnnpackExecutionProvider": {"intra_op_num_threads": ("1", "2", "4")},
+}
 
-def settings_to_try(cores: int, most: int = MOST) -> list[Settings]:
+
+def settings_to_try(
+    cores: int, provider: str = "CPUExecutionProvider", most: int = MOST
+) -> list[Settings]:
     """At most ``most``, the default not among them.
 
     Every decision alone, threads with and without spinning, and some combinations at random.
     """
     threads = tuple({"intra_op_num_threads": number} for number in thread_counts(cores))
-    choices = {"threads": ({}, *threads), **_CHOICES}
+    choices = {**_of_provider(provider), "threads": ({}, *threads), **_CHOICES}
     tried: list[Settings] = []
 
     def add(settings: Settings) -> None:
@@ -61,8 +86,22 @@ def merged(*parts: Settings) -> Settings:
     """All of them together."""
     whole: Settings = {}
     for part in parts:
-        entries = {**whole.get("config_entries", {}), **part.get("config_entries", {})}
-        whole.update(part)
-        if entries:
-            whole["config_entries"] = entries
+        for name, value in part.items():
+            whole[name] = _both(whole.get(name), value)
     return whole
+
+
+def _both(value: Any, other: Any) -> Any:
+    if isinstance(value, dict) and isinstance(other, dict):
+        return {**value, **{name: _both(value.get(name), each) for name, each in other.items()}}
+    return other
+
+
+def _of_provider(provider: str) -> dict[str, tuple[Settings, ...]]:
+    return {
+        f"{provider} {option}": (
+            {},
+            *({"provider_options": {provider: {option: value}}} for value in values),
+        )
+        for option, values in _OF_PROVIDERS.get(provider, {}).items()
+    }

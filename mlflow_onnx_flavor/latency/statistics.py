@@ -17,8 +17,8 @@ SEED = 20260101
 FINEST_HALF_WIDTH = 0.015
 # The same model in two processes is not quite as fast in both (where its memory lies, which threads
 # share a core), which no number of rounds shows: the standard deviation of the logarithm of their
-# ratio, over 100 pairs in `benchmarks.latency_verdicts`.
-BETWEEN_PROCESSES = 0.005
+# ratio, over 400 pairs in `benchmarks.latency_verdicts`, less what the rounds of each do show.
+BETWEEN_PROCESSES = 0.007
 MIN_ROUNDS = 2  # one ratio has no interval
 # A median of fewer rounds than this cannot leave the range of its sample often enough: between the
 # smallest and the largest of five lies the true median in 94 % of samples, of two in half of them.

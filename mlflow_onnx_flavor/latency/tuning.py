@@ -46,7 +46,7 @@ def tune(
     begun = time.perf_counter()
     contest = _Contest(model, graph, inputs, provider, batch_sizes)
     most = max(int(MOST_WEIGHTS_BYTES / max(_bytes_beside(model), 1)), 1)
-    tried = settings_to_try(cores_allowed())[:most]
+    tried = settings_to_try(cores_allowed(), provider["name"])[:most]
     contest.open([{}, *tried])
     halving = Halving(len(tried), contest.block, seconds)
     found = halving.best(confidence)

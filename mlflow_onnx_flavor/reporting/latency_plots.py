@@ -33,7 +33,8 @@ MOST_BATCH_SIZES = 4  # panels of the distribution
 
 
 def latency(summary: ReleaseSummary) -> Figure | None:
-    """p50 (dot) and p99 (end of the whisker) of one call by batch size; a panel per provider."""
+    """p50 (dot), p10 to p90 (band) and p99 (end of the whisker) of one call by batch size; a panel
+    per provider."""
     rows = [row for row in _latency_rows(summary) if row.candidate_figures]
     if not rows:
         return None
@@ -49,7 +50,9 @@ def latency(summary: ReleaseSummary) -> Figure | None:
         title = label(names.short(first.execution_provider))
         axes.set_title(title, color=INK, fontsize=10)
     _share_limits(panels)
-    label_axes(panels, "batch size (rows per call)", "ms per call: p50 (dot) to p99")
+    label_axes(
+        panels, "batch size (rows per call)", "ms per call: p50 (dot), p10 to p90 (band), p99"
+    )
     add_legend(figure, panels)
     return figure
 
@@ -175,6 +178,10 @@ def _draw_latency(axes: Axes, rows: list[LatencyRow], colors: dict[str, str]) ->
         values = [by_size[size] for size in sorted(by_size)]
         p50 = [value.p50_ms for value in values]
         axes.plot(xs, p50, "o-", color=color, markersize=4.5, linewidth=1.4, label=label(name))
+        quantiles = [value.histogram_ms for value in values]
+        if all(quantiles):
+            low, high = [each[10] for each in quantiles], [each[90] for each in quantiles]
+            axes.fill_between(xs, low, high, color=color, alpha=0.2, linewidth=0)
         axes.vlines(xs, p50, [value.p99_ms for value in values], color=color, linewidth=1.4)
         axes.plot(xs, [value.p99_ms for value in values], "_", color=color, markersize=7)
     axes.set_xticks(range(len(sizes)), [f"{size:,}" for size in sizes])

@@ -16,7 +16,7 @@ import yaml
 
 from .feeds import Feeder, inferred_feeds
 from .integrity import check_loaded
-from .opening import STRICT, open_session, placement_of
+from .opening import PROVIDER_OPTIONS, STRICT, open_session, placement_of
 from .parameters import Asked, asked_of, run_asked
 from .predictions import every_output, prediction_maker
 from .providers import CPU
@@ -220,8 +220,11 @@ def _open(file: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> Sco
 
 def _merged(logged: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The options that the model was logged with, under those that are given now."""
-    entries = {**(logged.get("config_entries") or {}), **(given.get("config_entries") or {})}
-    return {**logged, **given, "config_entries": entries}
+    both = {
+        name: {**(logged.get(name) or {}), **(given.get(name) or {})}
+        for name in ("config_entries", PROVIDER_OPTIONS)
+    }
+    return {**logged, **given, **both}
 
 
 def _flavor_entry(folder: str) -> dict[str, Any]:

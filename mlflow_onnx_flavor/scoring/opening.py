@@ -16,6 +16,7 @@ from .providers import CPU, ExecutionProviderUnavailable, add_providers
 _logger = logging.getLogger(__name__)
 
 STRICT, ALLOW = "strict", "allow"
+PROVIDER_OPTIONS = "provider_options"
 
 # The file is at fault, on any provider.
 _BAD_FILE = (
@@ -38,13 +39,14 @@ def open_session(
     """A session on ``path``.
 
     ``providers``: ``{"name", "options"}`` in order of preference.  ``session_options``: attributes
-    of `onnxruntime.SessionOptions`, and ``config_entries``, a dictionary of strings.  ``fallback``
-    "strict": a provider that does not start raises ExecutionProviderUnavailable; "allow": it is
-    left out with a warning in the log, and the CPU takes over where none remains.
+    of `onnxruntime.SessionOptions`; ``config_entries``, a dictionary of strings; and
+    ``provider_options``, by provider: what it gets where ``providers`` says nothing else.
+    ``fallback`` "strict": a provider that does not start raises ExecutionProviderUnavailable;
+    "allow": it is left out with a warning in the log, and the CPU takes over where none remains.
     """
     if fallback not in (STRICT, ALLOW):
         raise ValueError(f"fallback must be {STRICT!r} or {ALLOW!r}, not {fallback!r}")
-    wanted = list(providers)
+    wanted = with_defaults(providers, session_options.get(PROVIDER_OPTIONS) or {})
     while True:
         try:
             return _open(path, wanted, session_options, record_placement)
@@ -54,6 +56,16 @@ def open_session(
             wanted = [each for each in wanted if each["name"] != error.provider]
             _logger.warning("%s; going on with %s", error, _names(wanted) or CPU)
             wanted = wanted or [{"name": CPU}]
+
+
+def with_defaults(
+    providers: Sequence[Mapping[str, Any]], of_providers: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """``providers``, each with the options that ``of_providers`` has for it under its own."""
+    return [
+        {**each, "options": {**of_providers.get(each["name"], {}), **(each.get("options") or {})}}
+        for each in providers
+    ]
 
 
 def placement_of(session: ort.InferenceSession) -> dict[str, int]:
@@ -97,6 +109,8 @@ def _open(
 def _options(settings: Mapping[str, Any]) -> ort.SessionOptions:
     options = ort.SessionOptions()
     for name, value in settings.items():
+        if name == PROVIDER_OPTIONS:
+            continue
         if name == "config_entries":
             for key, entry in value.items():
                 options.add_session_config_entry(key, str(entry))

@@ -93,6 +93,19 @@ def test_settings_to_try_are_many_and_different_and_not_the_default():
     assert settings_to_try(4) == tried
 
 
+def test_options_of_the_provider_are_tried_and_kept_beside_each_other():
+    tried = settings_to_try(2, "CUDAExecutionProvider")
+    named = [each["provider_options"] for each in tried if "provider_options" in each]
+    assert {"CUDAExecutionProvider": {"prefer_nhwc": "1"}} in named and len(tried) == 24
+    assert all(list(each) == ["CUDAExecutionProvider"] for each in named)
+    assert not any("provider_options" in each for each in settings_to_try(2))
+    both = merged(
+        {"provider_options": {"A": {"x": "1"}}}, {"provider_options": {"A": {"y": "2"}}}, {"c": 3}
+    )
+    assert both == {"provider_options": {"A": {"x": "1", "y": "2"}}, "c": 3}
+    assert in_words(both) == "c 3, A's x 1, A's y 2"
+
+
 def test_entries_of_several_settings_are_kept():
     whole = merged({"config_entries": {"a": "0"}}, {"config_entries": {"b": "1"}, "c": 2})
     assert whole == {"config_entries": {"a": "0", "b": "1"}, "c": 2}

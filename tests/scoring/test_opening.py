@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 
 from mlflow_onnx_flavor import scoring
-from mlflow_onnx_flavor.scoring import providers
+from mlflow_onnx_flavor.scoring import opening, providers
 from mlflow_onnx_flavor.scoring.providers import CPU, Plugin
 from tests.onnx_graphs import doubling
 
@@ -174,6 +174,23 @@ def test_a_wrong_session_option_is_named(graph, settings, sentence):
 def test_an_unknown_key_of_the_configuration_is_named(graph):
     with pytest.raises(ValueError, match="unknown model_config key 'provider'; expected"):
         scoring.load_session(graph, {"provider": CPU})
+
+
+def test_options_of_a_provider_stand_under_those_it_is_given(graph, monkeypatch):
+    """onnxruntime's CPU takes no options, so what would be handed to it is looked at."""
+    handed = []
+    add = opening.add_providers
+
+    def seen(options, requested):
+        handed.append([(each["name"], each["options"]) for each in requested])
+        return add(options, [{"name": each["name"]} for each in requested])
+
+    monkeypatch.setattr(opening, "add_providers", seen)
+    tuned = {"provider_options": {CPU: {"a": "tuned", "b": "tuned"}, ABSENT: {"c": "tuned"}}}
+    given = {"name": CPU, "options": {"b": "given"}}
+    scoring.load_session(graph, {"execution_providers": [given], "session_options": tuned})
+    scoring.load_session(graph, {"execution_providers": [CPU]})
+    assert handed == [[(CPU, {"a": "tuned", "b": "given"})], [(CPU, {})]]
 
 
 def test_placement_says_where_the_nodes_ran(graph):
