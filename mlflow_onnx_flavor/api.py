@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_onnx_flavor import execution_providers as providers
+from mlflow_onnx_flavor import frameworks
+from mlflow_onnx_flavor.artifact_code import check_code
 from mlflow_onnx_flavor.attestation import digest_of, size_of
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
 from mlflow_onnx_flavor.configuration import Configuration
@@ -29,7 +31,7 @@ from mlflow_onnx_flavor.inputs.streams import evaluation_data
 from mlflow_onnx_flavor.live_models import save_live_model
 from mlflow_onnx_flavor.source_environment import SourceEnv, interpreter
 from mlflow_onnx_flavor.source_process import started
-from mlflow_onnx_flavor.sources import SourceModel, fetch, resolve_source
+from mlflow_onnx_flavor.sources import SourceModel, fetch, read_metadata, resolve_source
 from mlflow_onnx_flavor.steps.convert import conversion_options
 
 ProviderRequest = str | dict[str, Any] | ExecutionProvider
@@ -187,6 +189,10 @@ def _rows(model: SourceModel, inputs: Any) -> tuple[Inputs | None, Inputs | None
 
 def _candidate(candidate: str | Path) -> CandidateFolder:
     folder = fetch(str(candidate))
+    if folder.is_dir():
+        flavors = read_metadata(folder, str(candidate)).flavors
+        if frameworks.recognise(flavors) == "onnx":
+            check_code(folder, flavors, str(candidate))
     identity = ModelIdentity(
         name="candidate", uri=str(candidate), digest=digest_of(folder), size_bytes=size_of(folder)
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.metadata
 import os
 import shutil
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow_onnx_flavor import execution_providers as providers_here
 from mlflow_onnx_flavor._version import __version__
+from mlflow_onnx_flavor.artifact_code import scoring_module_name
 from mlflow_onnx_flavor.errors import CorruptModelError
 from mlflow_onnx_flavor.graph_spec import GraphSpec
 from mlflow_onnx_flavor.onnx_files import copy_model, external_locations
@@ -141,11 +141,7 @@ def write_environment(
 
 @functools.cache
 def _scoring_module_name() -> str:
-    """`mlflow_onnx_scoring_` and a digest of the package's source: other code, another name."""
-    sha = hashlib.sha256()
-    for file in sorted(_scoring_folder().glob("*.py")):
-        sha.update(file.name.encode() + b"\0" + file.read_bytes())
-    return f"mlflow_onnx_scoring_{sha.hexdigest()[:12]}"
+    return scoring_module_name(_scoring_folder())
 
 
 def _scoring_folder() -> Path:

@@ -117,7 +117,7 @@ def _convert(
     example_path = source.path_of(example)
     planned = source.call("plan", example_path=example_path)["strategies"]
     inputs = [each for each in (example, evaluation) if each is not None]
-    roundings = roundings_by(source, inputs)
+    roundings = roundings_by(source, inputs, timeout_s)
     attempts: list[Attempt] = []
     for number, strategy in enumerate(planned):
         path = out_dir / str(number) / MODEL_FILE

@@ -163,11 +163,13 @@ class SourceModelWorker:
         self.close()
 
 
-def roundings_by(source: Any, inputs: Sequence[Inputs]) -> dict[str, dict[str, Any]]:
+def roundings_by(
+    source: Any, inputs: Sequence[Inputs], timeout_s: float = ANSWER_TIMEOUT_S
+) -> dict[str, dict[str, Any]]:
     """What `source_worker.rounding` says on ``inputs``; nothing where the source ends over it."""
     try:
         paths = [str(source.path_of(rows)) for rows in inputs]
-        return source.call("rounding", inputs_paths=paths)
+        return source.call("rounding", timeout_s=timeout_s, inputs_paths=paths)
     except WorkerError:
         return {}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
 from mlflow_onnx_flavor import errors, frameworks
+from mlflow_onnx_flavor.artifact_code import check_code
 from mlflow_onnx_flavor.artifact_downloads import download
 from mlflow_onnx_flavor.attestation import digest_of, size_of
 from mlflow_onnx_flavor.evidence import ModelIdentity
@@ -65,6 +66,8 @@ def resolve_source(model_uri: str, source_env: SourceEnv = "current") -> SourceM
         )
     metadata = read_metadata(folder, model_uri)
     framework = frameworks.recognise(metadata.flavors)
+    if framework == "onnx":
+        check_code(folder, metadata.flavors, model_uri)
     if source_env == "current":
         frameworks.check_installed(framework)
     return SourceModel(

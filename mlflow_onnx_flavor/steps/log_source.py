@@ -41,10 +41,16 @@ def prepare_source(
 
     ``data``: a path or artifact URI of evaluation data, or the rows themselves (DataFrame, array,
     dictionary of arrays); None to use the model's input example alone.
-    Raises what `resolve_source` and `read_evaluation_data` raise, and MissingSignatureError where
-    there is neither data nor an example.
+    Raises what `resolve_source` and `read_evaluation_data` raise, and MissingSignatureError for a
+    bare ``.onnx`` file and where there is neither data nor an example.
     """
     source = source_model(model_uri, source_env)
+    if source.folder.is_file():
+        raise MissingSignatureError(
+            f"{model_uri!r} is a bare file, which says nothing about its inputs and cannot be"
+            " registered; log it with mlflow_onnx_flavor.log_model(FILE, name=...,"
+            " input_example=X[:5]) and give the URI of that"
+        )
     evaluation, location, more = _evaluation(data, source)
     example = _example(source)
     if evaluation is None and example is None:
