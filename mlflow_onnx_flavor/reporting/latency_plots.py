@@ -51,7 +51,7 @@ def latency(summary: ReleaseSummary) -> Figure | None:
         axes.set_title(title, color=INK, fontsize=10)
     _share_limits(panels)
     label_axes(
-        panels, "batch size (rows per call)", "ms per call: p50 (dot), p10 to p90 (band), p99"
+        panels, "batch size (rows per call)", "ms per call: p50, p10 to p90, p99"
     )
     add_legend(figure, panels)
     return figure
