@@ -16,8 +16,8 @@ from typing import Any
 
 from mlflow_onnx_flavor.errors import CorruptModelError
 
-SCORING_PREFIX = "mlflow_onnx_scoring_"
-_OURS = re.compile(SCORING_PREFIX + "[0-9a-f]{12}")
+_SCORING_PREFIX = "mlflow_onnx_scoring_"
+_OURS = re.compile(_SCORING_PREFIX + "[0-9a-f]{12}")
 _KNOWN = ("mlflow.onnx", "mlflow_onnx_flavor")
 _REMEDY = "log the model again with mlflow.onnx or mlflow_onnx_flavor"
 
@@ -27,7 +27,7 @@ def scoring_module_name(folder: Path) -> str:
     sha = hashlib.sha256()
     for file in sorted(folder.glob("*.py")):
         sha.update(file.name.encode() + b"\0" + file.read_bytes())
-    return f"{SCORING_PREFIX}{sha.hexdigest()[:12]}"
+    return f"{_SCORING_PREFIX}{sha.hexdigest()[:12]}"
 
 
 def check_code(folder: Path, flavors: Mapping[str, Any], model_uri: str) -> None:
@@ -71,5 +71,7 @@ def _modules_in(code: Path) -> list[str]:
 
 
 def _is_installed(name: str) -> bool:
-    found = importlib.machinery.PathFinder.find_spec(name)
+    """Whether the module is Python's or installed; what other artifacts brought is neither."""
+    installed = [entry for entry in sys.path if not (Path(entry).parent / "MLmodel").is_file()]
+    found = importlib.machinery.PathFinder.find_spec(name, installed)
     return name in sys.stdlib_module_names or bool(found and found.origin)

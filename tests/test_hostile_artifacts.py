@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pickle
 import struct
+import sys
 import zipfile
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import onnx
 import pytest
@@ -78,6 +80,15 @@ def test_an_entry_that_leads_out_of_the_folder_is_refused(folder, key):
 
 def test_code_of_the_user_that_harms_nothing_is_let_be(folder):
     (folder / "code" / "own_code.py").write_text("ANSWER = 42\n")
+    assert mlflow_onnx_flavor.convert(str(folder), ROWS).path.exists()
+
+
+def test_a_model_that_this_process_has_loaded_already_is_let_be(folder, monkeypatch):
+    """MLflow leaves the code of a loaded model on the path; it is no installed module for that."""
+    (folder / "code" / "own_code.py").write_text("ANSWER = 42\n")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    mlflow.pyfunc.load_model(str(folder))
+    assert str(folder / "code") in sys.path
     assert mlflow_onnx_flavor.convert(str(folder), ROWS).path.exists()
 
 

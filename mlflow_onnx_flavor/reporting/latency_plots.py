@@ -50,9 +50,7 @@ def latency(summary: ReleaseSummary) -> Figure | None:
         title = label(names.short(first.execution_provider))
         axes.set_title(title, color=INK, fontsize=10)
     _share_limits(panels)
-    label_axes(
-        panels, "batch size (rows per call)", "ms per call: p50, p10 to p90, p99"
-    )
+    label_axes(panels, "batch size (rows per call)", "ms per call: p50, p10 to p90, p99")
     add_legend(figure, panels)
     return figure
 
