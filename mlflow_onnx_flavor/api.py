@@ -14,7 +14,6 @@ from typing import Any
 
 from mlflow_onnx_flavor import execution_providers as providers
 from mlflow_onnx_flavor import frameworks
-from mlflow_onnx_flavor.artifact_code import check_code
 from mlflow_onnx_flavor.attestation import digest_of, size_of
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
 from mlflow_onnx_flavor.configuration import Configuration
@@ -135,7 +134,7 @@ def check_latency(
 
     Arguments as in `check_parity`; the CPU provider where none is given.
     """
-    from mlflow_onnx_flavor import frameworks, latency
+    from mlflow_onnx_flavor import latency
     from mlflow_onnx_flavor.latency.statistics import Precision
 
     configuration = configuration or Configuration()
@@ -190,9 +189,7 @@ def _rows(model: SourceModel, inputs: Any) -> tuple[Inputs | None, Inputs | None
 def _candidate(candidate: str | Path) -> CandidateFolder:
     folder = fetch(str(candidate))
     if folder.is_dir():
-        flavors = read_metadata(folder, str(candidate)).flavors
-        if frameworks.recognise(flavors) == "onnx":
-            check_code(folder, flavors, str(candidate))
+        read_metadata(folder, str(candidate))  # which refuses foreign code
     identity = ModelIdentity(
         name="candidate", uri=str(candidate), digest=digest_of(folder), size_bytes=size_of(folder)
     )

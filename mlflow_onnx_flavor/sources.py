@@ -66,8 +66,6 @@ def resolve_source(model_uri: str, source_env: SourceEnv = "current") -> SourceM
         )
     metadata = read_metadata(folder, model_uri)
     framework = frameworks.recognise(metadata.flavors)
-    if framework == "onnx":
-        check_code(folder, metadata.flavors, model_uri)
     if source_env == "current":
         frameworks.check_installed(framework)
     return SourceModel(
@@ -106,7 +104,11 @@ def fetch(model_uri: str) -> Path:
 
 
 def read_metadata(folder: Path, model_uri: str) -> Model:
-    """The MLmodel file of ``folder``; CorruptModelError where it is missing or cannot be read."""
+    """The MLmodel file of ``folder``.
+
+    Raises CorruptModelError where it is missing or cannot be read, and where that of an ONNX model
+    asks for foreign code (`artifact_code`).
+    """
     import yaml
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
@@ -124,6 +126,8 @@ def read_metadata(folder: Path, model_uri: str) -> Model:
         raise errors.CorruptModelError(
             f"the MLmodel file of {model_uri!r} names no flavor; log the model again"
         )
+    if frameworks.is_onnx(metadata.flavors):
+        check_code(folder, metadata.flavors, model_uri)
     return metadata
 
 

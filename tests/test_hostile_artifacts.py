@@ -17,9 +17,12 @@ from onnx import TensorProto, helper
 
 import mlflow_onnx_flavor
 from mlflow_onnx_flavor import flavor
+from mlflow_onnx_flavor.artifact_code import scoring_module_name
 from mlflow_onnx_flavor.configuration import Configuration, ConversionOptions
 from mlflow_onnx_flavor.errors import CorruptModelError, MissingSignatureError, OnnxFlavorError
+from mlflow_onnx_flavor.steps.check_latency import champion_folder
 from mlflow_onnx_flavor.steps.log_source import prepare_source
+from mlflow_onnx_flavor.steps.records import CandidatesRecord
 from tests.onnx_graphs import doubling
 
 ROWS = np.ones((4, 2), np.float32)
@@ -71,6 +74,31 @@ def test_changed_scoring_code_is_refused_and_not_run(folder, tmp_path):
     marking(shipped / "__init__.py", tmp_path / "ran")
     refused(folder, "was changed since it was logged")
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_champion_that_would_run_foreign_code_is_refused_and_not_run(folder, tmp_path):
+    marking(folder / "code" / "evil_loader.py", tmp_path / "ran")
+    rewritten(folder, loader_module="evil_loader")
+    none = CandidatesRecord(
+        run_id="1", source_run_id="2", convert_run_id="3", candidates=(), skipped=()
+    )
+    with pytest.raises(CorruptModelError, match="loaded by 'evil_loader'"):
+        champion_folder(str(folder), none)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_no_code_of_an_onnx_source_is_run(folder, tmp_path, monkeypatch):
+    """Also not where whoever changed it gave it the name of its new digest."""
+    (shipped,) = (folder / "code").glob("mlflow_onnx_scoring_*")
+    with (shipped / "__init__.py").open("a") as file:
+        file.write(f"\nimport pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\n")
+    renamed = shipped.rename(shipped.with_name(scoring_module_name(shipped)))
+    rewritten(folder, loader_module=renamed.name)
+    assert mlflow_onnx_flavor.convert(str(folder), ROWS).path.exists()
+    assert not (tmp_path / "ran").exists()
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    mlflow.pyfunc.load_model(str(folder))
+    assert (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("key", ["data", "code"])

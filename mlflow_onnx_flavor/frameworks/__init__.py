@@ -63,11 +63,10 @@ def recognise(flavors: Mapping[str, Any]) -> str:
 
     Raises UnsupportedModelError naming what was found and what is known.
     """
-    for flavor, name in _FILES.items():
-        if flavor in flavors:
-            if flavor == "transformers":
-                _check_task(flavors[flavor] or {})
-            return name
+    for flavor, name in _known(flavors):
+        if flavor == "transformers":
+            _check_task(flavors[flavor] or {})
+        return name
     for flavor, remedy in _REMEDIES.items():
         if flavor in flavors:
             raise UnsupportedModelError(f"the model's flavor is {flavor}; {remedy}")
@@ -76,6 +75,16 @@ def recognise(flavors: Mapping[str, Any]) -> str:
         f"the model's flavor is {found}; models of {', '.join(supported())} can be converted:"
         " log it with one of these flavors, or export it to ONNX yourself and log that"
     )
+
+
+def is_onnx(flavors: Mapping[str, Any]) -> bool:
+    """Whether a model with these flavors is ONNX, and no source framework's as well."""
+    return [name for _, name in _known(flavors)][:1] == ["onnx"]
+
+
+def _known(flavors: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The flavors that a framework here knows, with its name; the first is the one that counts."""
+    return [(flavor, name) for flavor, name in _FILES.items() if flavor in flavors]
 
 
 def _check_task(entry: Mapping[str, Any]) -> None:
@@ -90,7 +99,7 @@ def _check_task(entry: Mapping[str, Any]) -> None:
 
 def flavor_of(flavors: Mapping[str, Any], name: str) -> str:
     """The key in ``flavors`` by which the framework ``name`` was recognised."""
-    return next(flavor for flavor, each in _FILES.items() if each == name and flavor in flavors)
+    return next(flavor for flavor, each in _known(flavors) if each == name)
 
 
 def served_by_mlflow(path: Path, flavors: Mapping[str, Any]) -> bool:
@@ -100,10 +109,9 @@ def served_by_mlflow(path: Path, flavors: Mapping[str, Any]) -> bool:
     """
     if "python_function" not in flavors:
         return False
-    for flavor, name in _FILES.items():
-        if flavor in flavors:
-            served = getattr(get(name), "served_by_mlflow", None)
-            return served is None or served(path, flavors[flavor])
+    for flavor, name in _known(flavors):
+        served = getattr(get(name), "served_by_mlflow", None)
+        return served is None or served(path, flavors[flavor])
     return True
 
 

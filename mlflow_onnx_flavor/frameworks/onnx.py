@@ -16,8 +16,9 @@ from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
 from mlflow_onnx_flavor.graph_spec import FeedSpec
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_files import copy_model
-from mlflow_onnx_flavor.scoring import load_session
+from mlflow_onnx_flavor.scoring import ScoringSession, load_session
 from mlflow_onnx_flavor.scoring.feeds import Feeder, inferred_feeds
+from mlflow_onnx_flavor.scoring.model import FLAVOR
 
 flavor = "onnx"
 extra = "all"
@@ -27,13 +28,9 @@ distributions = ("onnx", "onnxruntime", "numpy")
 
 def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
     """Open the graph on the CPU; a folder also as MLflow's pyfunc."""
-    config = {"execution_providers": ["CPUExecutionProvider"]}
-    pyfunc = None
-    if path.is_dir():
-        import mlflow.pyfunc
-
-        pyfunc = _RowsKept(mlflow.pyfunc.load_model(str(path)))
-    return LoadedSource(load_session(str(path), config), pyfunc, path, flavor)
+    session = load_session(str(path), {"execution_providers": ["CPUExecutionProvider"]})
+    pyfunc = _RowsKept(_pyfunc(path, session)) if path.is_dir() else None
+    return LoadedSource(session, pyfunc, path, flavor)
 
 
 def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
@@ -74,6 +71,19 @@ class _RowsKept:
                 " outputs of several columns"
             )
         return answer
+
+
+def _pyfunc(path: Path, session: ScoringSession) -> Any:
+    """The model as MLflow serves it; of this flavor with the scoring code that is installed here,
+    so that none of the artifact's is run.
+    """
+    import mlflow.pyfunc
+    from mlflow.models import Model
+
+    metadata = Model.load(str(path))
+    if FLAVOR in metadata.flavors:
+        return mlflow.pyfunc.PyFuncModel(metadata, session)
+    return mlflow.pyfunc.load_model(str(path))
 
 
 def _copy(source: LoadedSource, example: Inputs, path: Path) -> Export:

@@ -10,6 +10,7 @@ from mlflow_onnx_flavor.evidence import LatencyReport, ModelIdentity
 from mlflow_onnx_flavor.gates import is_undecided
 from mlflow_onnx_flavor.latency.statistics import Precision
 from mlflow_onnx_flavor.source_environment import interpreter
+from mlflow_onnx_flavor.sources import read_metadata
 from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.steps.check_parity import candidate_folders
 from mlflow_onnx_flavor.steps.convert import required_providers
@@ -43,7 +44,7 @@ def check_latency(
 
     built = read_record(optimize_run_id, CANDIDATES, CandidatesRecord)
     record = read_record(built.source_run_id, SOURCE, SourceRecord)
-    champion = _champion(champion_uri, built)
+    champion = champion_folder(champion_uri, built)
     key = _key(optimize_run_id, record, champion, configuration)
     found = finished("check_latency", key, configuration, _read)
     # A stricter gate is judged by the same evidence, unless it wants more of it.
@@ -101,12 +102,13 @@ def _read(run_id: str) -> tuple[str, LatencyReport]:
     return run_id, read_record(run_id, LATENCY, LatencyReport)
 
 
-def _champion(uri: str | None, built: CandidatesRecord) -> CandidateFolder | None:
+def champion_folder(uri: str | None, built: CandidatesRecord) -> CandidateFolder | None:
     """What serves now; None where there is nothing, or where it is one of the candidates, which
     would be timed against itself."""
     if not uri:
         return None
     folder = model_folder(uri)
+    read_metadata(folder, uri)  # which refuses foreign code
     if digest_of(folder) in {each.digest for each in built.candidates}:
         return None
     identity = ModelIdentity(
