@@ -7,6 +7,12 @@ Each message says what was expected, what came and what to do next.  ``exit_stat
 from __future__ import annotations
 
 
+def one_line(error: BaseException) -> str:
+    """The first line of an error's message, without a final full stop."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".")
+
+
 class OnnxFlavorError(Exception):
     """Base of every error that this package raises on purpose."""
 
@@ -25,6 +31,10 @@ class ModelNotFoundError(OnnxFlavorError):
 
 class ServerUnreachableError(OnnxFlavorError):
     """The MLflow server does not answer: start it or correct the tracking URI."""
+
+
+class AccessDeniedError(OnnxFlavorError):
+    """The MLflow server does not let this user: sign in, or ask for the permission."""
 
 
 class CorruptModelError(OnnxFlavorError):

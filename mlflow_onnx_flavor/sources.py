@@ -6,20 +6,19 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlparse
 
 from mlflow_onnx_flavor import errors, frameworks
 from mlflow_onnx_flavor.artifact_code import check_code
 from mlflow_onnx_flavor.artifact_downloads import download
 from mlflow_onnx_flavor.attestation import digest_of, size_of
+from mlflow_onnx_flavor.errors import one_line
 from mlflow_onnx_flavor.evidence import ModelIdentity
+from mlflow_onnx_flavor.server import check_server, refusal_of
 from mlflow_onnx_flavor.source_environment import SourceEnv
 
 if TYPE_CHECKING:
     from mlflow.models import Model
     from mlflow.models.signature import ModelSignature
-
-HEALTH_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def fetch(model_uri: str) -> Path:
     try:
         return download(model_uri)
     except (MlflowException, OSError) as error:
-        raise errors.ModelNotFoundError(
+        raise refusal_of(error) or errors.ModelNotFoundError(
             f"{model_uri!r} cannot be fetched from {mlflow.get_tracking_uri()}:"
             f" {one_line(error)}; check the URI and the tracking URI"
         ) from error
@@ -139,30 +138,6 @@ def resolve_alias(model_uri: str) -> str:
     if not model_uri.startswith("models:/") or not at:
         return model_uri
     return f"models:/{name}/{MlflowClient().get_model_version_by_alias(name, alias).version}"
-
-
-def check_server() -> None:
-    """Ask the tracking server once, since MLflow itself retries a dead one for minutes."""
-    import mlflow
-    import requests
-
-    for uri in {mlflow.get_tracking_uri(), mlflow.get_registry_uri()}:
-        if urlparse(uri).scheme not in ("http", "https"):
-            continue
-        try:
-            # Any answer will do: whether this client may use the server is the next call's matter.
-            requests.get(f"{uri.rstrip('/')}/health", timeout=HEALTH_TIMEOUT_S)
-        except requests.RequestException as error:
-            raise errors.ServerUnreachableError(
-                f"no MLflow server answers at {uri} ({type(error).__name__}); start it or correct"
-                " MLFLOW_TRACKING_URI or --tracking-uri"
-            ) from error
-
-
-def one_line(error: BaseException) -> str:
-    """The first line of an error's message, without a final full stop."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")
 
 
 def _signature(metadata: Model, folder: Path, model_uri: str) -> ModelSignature:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mlflow_onnx_flavor.errors import ModelNotFoundError, OnnxFlavorError, RegistryError
-from mlflow_onnx_flavor.sources import one_line
+from mlflow_onnx_flavor.errors import ModelNotFoundError, OnnxFlavorError, RegistryError, one_line
+from mlflow_onnx_flavor.server import refusal_of
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -71,4 +71,5 @@ def registry_errors(doing: str) -> Iterator[None]:
     except OnnxFlavorError:
         raise
     except MlflowException as error:
-        raise RegistryError(f"{doing} failed: {one_line(error)}") from error
+        failed = RegistryError(f"{doing} failed: {one_line(error)}")
+        raise refusal_of(error) or failed from error

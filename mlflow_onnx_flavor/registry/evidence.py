@@ -12,10 +12,11 @@ from mlflow_onnx_flavor.attestation import check_digest
 from mlflow_onnx_flavor.errors import (
     DigestMismatchError,
     PromotionRefusedError,
+    one_line,
 )
 from mlflow_onnx_flavor.gates import ReleaseEvidence, Verdict, judge
 from mlflow_onnx_flavor.registry.calls import DIGEST_TAG, EVIDENCE_TAG
-from mlflow_onnx_flavor.sources import fetch, one_line
+from mlflow_onnx_flavor.sources import fetch
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -21,7 +21,7 @@ from mlflow_onnx_flavor.registry.calls import (
     versions_of,
 )
 from mlflow_onnx_flavor.registry.signatures import SIGNED_TAG
-from mlflow_onnx_flavor.sources import check_server
+from mlflow_onnx_flavor.server import check_server
 from mlflow_onnx_flavor.steps.runs import STEP_TAG
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from mlflow_onnx_flavor.errors import ModelNotFoundError
 from mlflow_onnx_flavor.registry.calls import DIGEST_TAG, get_version
 from mlflow_onnx_flavor.registry.evidence import check_evidence
 from mlflow_onnx_flavor.registry.signatures import check_signature
-from mlflow_onnx_flavor.sources import check_server, resolve_alias
+from mlflow_onnx_flavor.server import check_server
+from mlflow_onnx_flavor.sources import resolve_alias
 
 
 class Verification(BaseModel):

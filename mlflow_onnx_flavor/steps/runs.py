@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel
 
-from mlflow_onnx_flavor.errors import CorruptModelError, OnnxFlavorError
+from mlflow_onnx_flavor.errors import CorruptModelError, OnnxFlavorError, one_line
 from mlflow_onnx_flavor.processes import is_gone, this_process
-from mlflow_onnx_flavor.sources import check_server, one_line
+from mlflow_onnx_flavor.server import check_server, refusal_of, refusals
 
 if TYPE_CHECKING:
     import mlflow
@@ -41,7 +41,7 @@ def step_run(
     check_server()
     nested = mlflow.active_run() is not None
     tags = {STEP_TAG: step, PROCESS_TAG: this_process()} | ({KEY_TAG: key} if key else {})
-    with mlflow.start_run(run_name=step, nested=nested, tags=tags) as run:
+    with refusals(), mlflow.start_run(run_name=step, nested=nested, tags=tags) as run:
         if parent_run_id and not nested:
             mlflow.set_tag("mlflow.parentRunId", parent_run_id)
         try:
@@ -76,11 +76,12 @@ def end_abandoned_runs() -> None:
 
     check_server()
     client = MlflowClient()
-    running = client.search_runs(
-        [step_experiment_id()],
-        f"attributes.status = 'RUNNING' and tags.`{STEP_TAG}` != ''",
-        max_results=1000,
-    )
+    with refusals():
+        running = client.search_runs(
+            [step_experiment_id()],
+            f"attributes.status = 'RUNNING' and tags.`{STEP_TAG}` != ''",
+            max_results=1000,
+        )
     for run in running:
         owner = run.data.tags.get(PROCESS_TAG, "")
         if owner and is_gone(owner):
@@ -113,7 +114,7 @@ def read_record(run_id: str, name: str, kind: type[Record]) -> Record:
     try:
         return kind.model_validate_json(mlflow.artifacts.load_text(f"runs:/{run_id}/{name}"))
     except (MlflowException, OSError, ValueError) as error:
-        raise CorruptModelError(
+        raise refusal_of(error) or CorruptModelError(
             f"run {run_id!r} has no readable {name} ({one_line(error)}); give the id of the run"
             f" of the step that writes it"
         ) from error

@@ -1,0 +1,68 @@
+"""The MLflow server: whether it answers, and what it refuses, as sentences."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlparse
+
+from mlflow_onnx_flavor.errors import AccessDeniedError, ServerUnreachableError, one_line
+
+HEALTH_TIMEOUT_S = 5.0
+_HOW_TO_SIGN_IN = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+
+
+def check_server() -> None:
+    """Ask the tracking server once, since MLflow itself retries a dead one for minutes."""
+    import mlflow
+    import requests
+
+    for uri in {mlflow.get_tracking_uri(), mlflow.get_registry_uri()}:
+        if urlparse(uri).scheme not in ("http", "https"):
+            continue
+        try:
+            # Any answer will do: whether this client may use the server is the next call's matter.
+            requests.get(f"{uri.rstrip('/')}/health", timeout=HEALTH_TIMEOUT_S)
+        except requests.RequestException as error:
+            raise ServerUnreachableError(
+                f"no MLflow server answers at {uri} ({type(error).__name__}); start it or correct"
+                " MLFLOW_TRACKING_URI or --tracking-uri"
+            ) from error
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What a server refuses to this user as AccessDeniedError; every other error as it is."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        refused = refusal_of(error)
+        if refused is None:
+            raise
+        raise refused from error
+
+
+def refusal_of(error: BaseException) -> AccessDeniedError | None:
+    """The sentence where ``error`` says that this user may not; None where it says something else.
+
+    Not every client of MLflow's keeps the HTTP status, so its words count as well.
+    """
+    import mlflow
+
+    text, code = one_line(error), getattr(error, "error_code", "")
+    if code == "PERMISSION_DENIED" or "error code 403" in text:
+        user = os.environ.get("MLFLOW_TRACKING_USERNAME")
+        return AccessDeniedError(
+            f"the MLflow server at {mlflow.get_tracking_uri()} does not let"
+            f" {f'user {user!r}' if user else 'this user'} do that ({text}); sign in as somebody"
+            f" who may ({_HOW_TO_SIGN_IN}), or ask its administrator for the permission"
+        )
+    if code in ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED") or "code 401" in text:
+        return AccessDeniedError(
+            f"the MLflow server at {mlflow.get_tracking_uri()} wants a sign-in and does not take"
+            f" the one that was given, if any ({text}); set {_HOW_TO_SIGN_IN}"
+        )
+    return None
