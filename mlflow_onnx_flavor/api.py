@@ -28,8 +28,9 @@ from mlflow_onnx_flavor.evidence import (
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example, read_evaluation_data
 from mlflow_onnx_flavor.inputs.streams import evaluation_data
 from mlflow_onnx_flavor.live_models import save_live_model
-from mlflow_onnx_flavor.source_environment import SourceEnv, interpreter
+from mlflow_onnx_flavor.source_environment import interpreter
 from mlflow_onnx_flavor.source_process import started
+from mlflow_onnx_flavor.source_scan import check_pickles
 from mlflow_onnx_flavor.sources import SourceModel, fetch, read_metadata, resolve_source
 from mlflow_onnx_flavor.steps.convert import conversion_options
 
@@ -56,7 +57,7 @@ def convert(
     folder.mkdir(parents=True, exist_ok=True)
     configuration = configuration or Configuration()
     with (
-        _resolved(source, inputs, configuration.source_env) as model,
+        _resolved(source, inputs, configuration) as model,
         started(model.folder, model.framework, configuration) as worker,
     ):
         evaluation, example = _rows(model, inputs)
@@ -96,7 +97,7 @@ def check_parity(
     configuration = configuration or Configuration()
     requested = _providers(execution_providers, configuration, providers.available())
     with (
-        _resolved(source, inputs, configuration.source_env) as model,
+        _resolved(source, inputs, configuration) as model,
         started(model.folder, model.framework, configuration) as worker,
     ):
         more = None
@@ -139,7 +140,7 @@ def check_latency(
 
     configuration = configuration or Configuration()
     requested = _providers(execution_providers, configuration, ["CPUExecutionProvider"])
-    with _resolved(source, inputs, configuration.source_env) as model:
+    with _resolved(source, inputs, configuration) as model:
         evaluation, example = _rows(model, inputs)
         extra = frameworks.get(model.framework).extra
         return latency.measure(
@@ -160,9 +161,12 @@ def check_latency(
 
 
 @contextmanager
-def _resolved(source: Any, inputs: Any, source_env: SourceEnv) -> Iterator[SourceModel]:
+def _resolved(source: Any, inputs: Any, configuration: Configuration) -> Iterator[SourceModel]:
     if isinstance(source, str | Path):
-        yield resolve_source(str(source), source_env)
+        model = resolve_source(str(source), configuration.source_env)
+        if configuration.scan_source:
+            check_pickles(model.folder, str(source))
+        yield model
         return
     with tempfile.TemporaryDirectory(prefix="mlflow-onnx-live-") as folder:
         yield resolve_source(str(save_live_model(source, inputs, Path(folder) / "model")))

@@ -217,6 +217,10 @@ class Configuration(Section):
         "current",
         description="where the source model runs: current, or recorded (its own, built with uv)",
     )
+    scan_source: bool = Field(
+        False,
+        description="refuse a source whose pickles would run dangerous code (extra scan)",
+    )
     conversion: ConversionOptions = ConversionOptions()
     probes: ProbeOptions = ProbeOptions()
     latency: LatencyOptions = LatencyOptions()

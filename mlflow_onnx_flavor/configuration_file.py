@@ -122,6 +122,7 @@ def overridden(
     alias: str | None = None,
     batch_sizes: Sequence[int] | None = None,
     source_env: str | None = None,
+    scan_source: bool = False,
     fresh: bool = False,
     trust: Mapping[str, Any] | None = None,
 ) -> Configuration:
@@ -136,6 +137,8 @@ def overridden(
         values["promotion"]["alias"] = alias
     if source_env:
         values["source_env"] = source_env
+    if scan_source:
+        values["scan_source"] = True
     values["trust"] |= trust or {}
     if fresh:
         values["reuse"]["enabled"] = False

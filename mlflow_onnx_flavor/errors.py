@@ -41,6 +41,10 @@ class CorruptModelError(OnnxFlavorError):
     """The artifact is there but cannot be read: log the model again."""
 
 
+class UnsafeModelError(OnnxFlavorError):
+    """A pickle in the source model would run dangerous code: log the model in another format."""
+
+
 class MissingSignatureError(OnnxFlavorError):
     """The model says nothing about its inputs: log it with a signature or an input example."""
 

@@ -45,7 +45,9 @@ def explain(
     Raises what `prepare_source` raises.
     """
     configuration = configuration or Configuration()
-    prepared = prepare_source(model_uri, data, configuration.source_env)
+    prepared = prepare_source(
+        model_uri, data, configuration.source_env, scan=configuration.scan_source
+    )
     rows, source = prepared.example or prepared.evaluation, prepared.source
     with (
         started(source.folder, source.framework, configuration) as worker,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import struct
 import sys
 import zipfile
@@ -19,7 +20,12 @@ import mlflow_onnx_flavor
 from mlflow_onnx_flavor import flavor
 from mlflow_onnx_flavor.artifact_code import scoring_module_name
 from mlflow_onnx_flavor.configuration import Configuration, ConversionOptions
-from mlflow_onnx_flavor.errors import CorruptModelError, MissingSignatureError, OnnxFlavorError
+from mlflow_onnx_flavor.errors import (
+    CorruptModelError,
+    MissingSignatureError,
+    OnnxFlavorError,
+    UnsafeModelError,
+)
 from mlflow_onnx_flavor.steps.check_latency import champion_folder
 from mlflow_onnx_flavor.steps.log_source import prepare_source
 from mlflow_onnx_flavor.steps.records import CandidatesRecord
@@ -217,3 +223,40 @@ def test_a_graph_that_loops_without_end_is_stopped(tmp_path):
 def test_a_bare_file_is_no_release(tmp_path):
     with pytest.raises(MissingSignatureError, match="is a bare file.*log it with"):
         prepare_source(str(doubling(tmp_path / "m.onnx")), ROWS)
+
+
+class Evil:
+    def __reduce__(self):
+        return exec, ("import pathlib; pathlib.Path('ran').touch()",)
+
+
+SCANNED = Configuration(scan_source=True)
+
+
+@pytest.mark.parametrize("protocol", [0, 5])
+def test_a_pickle_that_would_run_code_is_refused_before_it_does(
+    classifier_folder, frame, tmp_path, monkeypatch, protocol
+):
+    model = Path(shutil.copytree(classifier_folder, tmp_path / "model"))
+    (model / "model.pkl").write_bytes(pickle.dumps(Evil(), protocol))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnsafeModelError, match=r"'model.pkl' would call \w+.exec"):
+        mlflow_onnx_flavor.convert(str(model), frame, configuration=SCANNED)
+    with pytest.raises(UnsafeModelError, match=r"'model.pkl' would call \w+.exec"):
+        prepare_source(str(model), frame, scan=True)
+    assert not (tmp_path / "ran").exists()
+    with pytest.raises(OnnxFlavorError):
+        mlflow_onnx_flavor.convert(str(model), frame)
+    assert (tmp_path / "ran").exists()
+
+
+def test_a_pickle_that_is_cut_off_is_refused_by_the_scan(classifier_folder, frame, tmp_path):
+    model = Path(shutil.copytree(classifier_folder, tmp_path / "model"))
+    content = (model / "model.pkl").read_bytes()
+    (model / "model.pkl").write_bytes(content[: len(content) // 2])
+    with pytest.raises(UnsafeModelError, match="'model.pkl' is a pickle that cannot be read"):
+        prepare_source(str(model), frame, scan=True)
+
+
+def test_a_pickle_that_harms_nothing_passes_the_scan(classifier_folder, frame):
+    assert prepare_source(str(classifier_folder), frame, scan=True).source.framework == "sklearn"

@@ -58,12 +58,12 @@ def build_parser() -> argparse.ArgumentParser:
     _model_uri(convert)
     convert.add_argument("--output", metavar="DIR", required=True, help="where model.onnx goes")
     convert.add_argument("--data", metavar="FILE", help=FILE_HELP)
-    _source_env(convert)
+    _source_options(convert)
 
     explain = verb("explain", "try a conversion: which strategy works, or what is in the way")
     _model_uri(explain)
     explain.add_argument("--data", metavar="FILE", help=FILE_HELP)
-    _source_env(explain)
+    _source_options(explain)
 
     for name, help in (
         ("parity", "measure whether two models give the same answers"),
@@ -164,15 +164,20 @@ def _measuring(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="name, or JSON with name and options; may be repeated, the first is served on",
     )
-    _source_env(parser)
+    _source_options(parser)
 
 
-def _source_env(parser: argparse.ArgumentParser) -> None:
+def _source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source-env",
         choices=("current", "recorded"),
         help="where the source model runs: in this environment (the default), or in the one that"
         " its requirements record, built with uv",
+    )
+    parser.add_argument(
+        "--scan-source",
+        action="store_true",
+        help="refuse a source model whose pickles would run dangerous code, before it is loaded",
     )
 
 

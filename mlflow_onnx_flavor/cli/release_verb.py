@@ -22,6 +22,7 @@ def release(arguments: argparse.Namespace) -> int:
         config=arguments.config,
         execution_providers=arguments.execution_provider,
         source_env=arguments.source_env,
+        scan_source=arguments.scan_source,
         alias=arguments.alias,
         promote=not arguments.no_promote,
         dry_run=arguments.dry_run,
@@ -40,6 +41,7 @@ def release_and_print(
     config: str | None = None,
     execution_providers: Sequence[str] | None = None,
     source_env: str | None = None,
+    scan_source: bool = False,
     alias: str | None = None,
     promote: bool = True,
     dry_run: bool = False,
@@ -54,6 +56,7 @@ def release_and_print(
         execution_providers=execution_providers,
         alias=alias,
         source_env=source_env,
+        scan_source=scan_source,
         fresh=fresh,
     )
     name = registered_model or default_name(model_uri)

@@ -26,7 +26,11 @@ def convert(arguments: argparse.Namespace) -> int:
             arguments.model_uri,
             arguments.data,
             output_dir=arguments.output,
-            configuration=overridden(Configuration(), source_env=arguments.source_env),
+            configuration=overridden(
+                Configuration(),
+                source_env=arguments.source_env,
+                scan_source=arguments.scan_source,
+            ),
         )
     if arguments.json:
         print_json(conversion.model_dump(mode="json"))
@@ -48,7 +52,11 @@ def explain(arguments: argparse.Namespace) -> int:
         explanation = explain_model(
             arguments.model_uri,
             arguments.data,
-            configuration=overridden(Configuration(), source_env=arguments.source_env),
+            configuration=overridden(
+                Configuration(),
+                source_env=arguments.source_env,
+                scan_source=arguments.scan_source,
+            ),
         )
     if arguments.json:
         print_json(explanation.model_dump(mode="json"))
@@ -282,6 +290,7 @@ def _configuration(arguments: argparse.Namespace) -> Configuration:
         read_configuration(arguments.config),
         execution_providers=arguments.execution_provider,
         source_env=arguments.source_env,
+        scan_source=arguments.scan_source,
     )
 
 

@@ -13,6 +13,7 @@ from mlflow_onnx_flavor.errors import MissingSignatureError
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example
 from mlflow_onnx_flavor.inputs.streams import RowStream, evaluation_data
 from mlflow_onnx_flavor.source_environment import SourceEnv
+from mlflow_onnx_flavor.source_scan import check_pickles
 from mlflow_onnx_flavor.sources import SourceModel
 from mlflow_onnx_flavor.steps.downloads import source_model
 from mlflow_onnx_flavor.steps.keys import finished, step_key
@@ -35,14 +36,19 @@ class PreparedSource:
 
 
 def prepare_source(
-    model_uri: str, data: object = None, source_env: SourceEnv = "current"
+    model_uri: str,
+    data: object = None,
+    source_env: SourceEnv = "current",
+    *,
+    scan: bool = False,
 ) -> PreparedSource:
     """Resolve ``model_uri`` and check ``data`` against its signature; touches no run.
 
     ``data``: a path or artifact URI of evaluation data, or the rows themselves (DataFrame, array,
     dictionary of arrays); None to use the model's input example alone.
-    Raises what `resolve_source` and `read_evaluation_data` raise, and MissingSignatureError for a
-    bare ``.onnx`` file and where there is neither data nor an example.
+    ``scan``: whether its pickles are scanned before anything is loaded.
+    Raises what `resolve_source`, `check_pickles` and `read_evaluation_data` raise, and
+    MissingSignatureError for a bare ``.onnx`` file and where there is neither data nor an example.
     """
     source = source_model(model_uri, source_env)
     if source.folder.is_file():
@@ -51,6 +57,8 @@ def prepare_source(
             " registered; log it with mlflow_onnx_flavor.log_model(FILE, name=...,"
             " input_example=X[:5]) and give the URI of that"
         )
+    if scan:
+        check_pickles(source.folder, model_uri)
     evaluation, location, more = _evaluation(data, source)
     example = _example(source)
     if evaluation is None and example is None:
