@@ -1,14 +1,16 @@
 # make demo [FRAMEWORK=sklearn|pytorch|tensorflow|xgboost|lightgbm]   train, release, promote
 # make test                                                           every extra, all tests
+# make fuzz [SECONDS=300]                                             each reader of foreign files
 PYTHON ?= python3
 VENV ?= .venv
 FRAMEWORK ?= sklearn
+SECONDS ?= 300
 BIN := $(VENV)/bin
 EXTRA := $(if $(filter pytorch,$(FRAMEWORK)),torch,$(FRAMEWORK))
 FRAMEWORKS := sklearn pytorch tensorflow xgboost lightgbm
 PACKAGING := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: help demo test sweep lint bench clean check-framework
+.PHONY: help demo test sweep fuzz lint bench clean check-framework
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +24,10 @@ test: $(VENV)/.installed-test
 
 sweep: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow
+
+fuzz: $(VENV)/.installed-test
+	for reader in onnx mlmodel evidence; do \
+	  $(BIN)/python -m tests.fuzzing $$reader -max_total_time=$(SECONDS) || exit 1; done
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -7,11 +7,14 @@ against other gates (`gates.py`) without running a model.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
+
+Count = Annotated[int, Field(ge=0)]
+Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 # Errors are counted at ten thresholds a decade, so that any tolerance can be judged afterwards.
 ERROR_THRESHOLDS = tuple(10.0 ** (exponent / 10) for exponent in range(-120, 21))
@@ -69,7 +72,7 @@ class OutputParity(Evidence):
 
     name: str
     kind: Literal["scores", "labels"]
-    rows: int
+    rows: Count
     source_dtype: str
     candidate_dtype: str
     source_shape: tuple[int, ...]
@@ -79,16 +82,23 @@ class OutputParity(Evidence):
     max_relative_error: float = 0.0
     p999_relative_error: float = 0.0
     scale: float = 1.0
-    auto_tolerance: float = 0.0  # on the scaled error, never from the difference that is judged
+    auto_tolerance: Finite = 0.0  # on the scaled error, never from the difference that is judged
     tolerance_from: Literal["dtypes", "reductions", "perturbation", "float64"] = "dtypes"
     source_rounding: float = 0.0  # the source's own, as a scaled error; 0: not known
     max_divergence: float | None = None  # of probabilities: Jensen-Shannon, nats
     max_confidence_shift: float | None = None  # of the probability of the class the source chose
     min_cosine: float | None = None  # of embeddings
-    label_disagreements: int = 0
-    label_ties: int = 0
-    nonfinite_mismatches: int = 0  # rows whose NaN or infinity stands in one of the two only
-    rows_above: tuple[int, ...] = ()
+    label_disagreements: Count = 0
+    label_ties: Count = 0
+    nonfinite_mismatches: Count = 0  # rows whose NaN or infinity stands in one of the two only
+    rows_above: tuple[Count, ...] = ()
+
+    @model_validator(mode="after")
+    def _says_how_many_rows_are_above(self) -> OutputParity:
+        counted = len(self.rows_above)
+        if self.kind == "scores" and self.same_shape and counted != len(ERROR_THRESHOLDS):
+            raise ValueError(f"rows_above has {counted} values, not {len(ERROR_THRESHOLDS)}")
+        return self
 
     @property
     def same_shape(self) -> bool:
@@ -182,6 +192,12 @@ class ParityRow(Evidence):
     placement: dict[str, int] = {}  # execution provider -> nodes that ran there
     worst: tuple[WorstRow, ...] = ()  # of the rows that disagree, those that differ most
     divergence: Divergence | None = None  # where they begin to, where that could be found
+
+    @model_validator(mode="after")
+    def _has_outputs_if_measured(self) -> ParityRow:
+        if self.status == "measured" and not self.outputs:
+            raise ValueError("measured, but without outputs")
+        return self
 
 
 class ParityReport(Evidence):

@@ -39,7 +39,17 @@ def read_structure(file: Path) -> onnx.ModelProto:
         raise CorruptModelError(f"{str(file)!r} is not a readable ONNX file: {error}") from error
     if not model.graph.output:
         raise CorruptModelError(f"{str(file)!r} is not a readable ONNX file: it holds no graph")
+    if not all(isinstance(name, str) for name in _names(model.graph)):  # protobuf lets bytes pass
+        raise CorruptModelError(f"{str(file)!r} is not a readable ONNX file: a name is no text")
     return model
+
+
+def _names(graph: onnx.GraphProto) -> Iterator[str]:
+    """Of what the graph takes and gives, and of its nodes."""
+    for value in (*graph.input, *graph.output, *graph.initializer):
+        yield value.name
+    for node in graph.node:
+        yield from (node.op_type, node.domain, node.name, *node.input, *node.output)
 
 
 def _model(content: mmap.mmap) -> onnx.ModelProto:

@@ -121,12 +121,17 @@ def read_metadata(folder: Path, model_uri: str) -> Model:
         raise errors.CorruptModelError(
             f"{model_uri!r} has no readable MLmodel file ({one_line(error)}); log the model again"
         ) from error
-    if not metadata.flavors:
+    flavors = metadata.flavors
+    if not flavors or not isinstance(flavors, dict):
         raise errors.CorruptModelError(
             f"the MLmodel file of {model_uri!r} names no flavor; log the model again"
         )
-    if frameworks.is_onnx(metadata.flavors):
-        check_code(folder, metadata.flavors, model_uri)
+    if not all(isinstance(entry, dict | None) for entry in flavors.values()):
+        raise errors.CorruptModelError(
+            f"the MLmodel file of {model_uri!r} has a flavor without entries; log the model again"
+        )
+    if frameworks.is_onnx(flavors):
+        check_code(folder, flavors, model_uri)
     return metadata
 
 

@@ -156,6 +156,22 @@ def absurd_size(path: Path) -> None:
     save(path, [helper.make_node("Add", ["x", "w"], ["y"])], [weights])
 
 
+def nested(path: Path) -> None:
+    """An If within an If, ten thousand times; in bytes, since protobuf does not build it."""
+
+    def field(number: int, content: bytes) -> bytes:
+        length, rest = b"", len(content)
+        while rest > 0x7F:
+            length, rest = length + bytes([rest & 0x7F | 0x80]), rest >> 7
+        return bytes([number << 3 | 2]) + length + bytes([rest]) + content
+
+    graph = field(1, field(1, b"x") + field(2, b"y") + field(4, b"Identity"))
+    for _ in range(10_000):
+        arm = field(1, b"then_branch") + field(6, graph)
+        graph = field(1, field(1, b"c") + field(2, b"y") + field(4, b"If") + field(5, arm))
+    path.write_bytes(field(7, graph + field(12, field(1, b"y"))))
+
+
 def endless_loop(path: Path) -> None:
     """A loop of 2**62 steps that waits for nothing."""
     step = helper.make_graph(
@@ -201,7 +217,10 @@ def save(path: Path, nodes, initializers, opsets=()) -> None:
 
 @pytest.mark.parametrize(
     "make",
-    [truncated, zipped, pickled, empty, length_beyond_the_end, absurd_size, unknown_operator],
+    [
+        *(truncated, zipped, pickled, empty, length_beyond_the_end),
+        *(absurd_size, unknown_operator, nested),
+    ],
     ids=lambda make: make.__name__,
 )
 def test_files_that_are_no_model_are_refused_with_one_sentence(tmp_path, make):

@@ -1,0 +1,108 @@
+"""The readers of foreign files, each given any bytes: an answer, or one of our own errors."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mlflow_onnx_flavor import flavor
+from mlflow_onnx_flavor.candidates.operators import count_operators
+from mlflow_onnx_flavor.errors import OnnxFlavorError
+from mlflow_onnx_flavor.gates import ReleaseEvidence, Verdict, judge
+from mlflow_onnx_flavor.graph_inference import infer_graph
+from mlflow_onnx_flavor.onnx_files import copy_model
+from mlflow_onnx_flavor.parity.precision import arithmetic_of
+from mlflow_onnx_flavor.sources import read_metadata
+from tests.onnx_graphs import adding_weights, doubling, side_by_side
+
+SAMPLES = Path(__file__).parent.parent / "samples" / "evidence"
+
+
+def onnx_file(content: bytes, folder: Path) -> None:
+    """As when a model is logged: structure, weights beside it, types, operators, inputs."""
+    file = folder / "model.onnx"
+    file.write_bytes(content)
+    with suppress(OnnxFlavorError):
+        structure = copy_model(file, folder / "copy.onnx")
+        arithmetic_of(file)
+        count_operators(file)
+        infer_graph(structure, None)
+
+
+def mlmodel_file(content: bytes, folder: Path) -> None:
+    """As when a URI is resolved."""
+    (folder / "MLmodel").write_bytes(content)
+    with suppress(OnnxFlavorError):
+        read_metadata(folder, "models:/fuzzed/1")
+
+
+def evidence_file(content: bytes, _folder: Path) -> None:
+    """As when a version is promoted: read, and judged again.
+
+    Evidence that is whole but for one value: ``content`` says which, and what it becomes.
+    """
+    places = list(_places(_EVIDENCE))
+    path = places[int.from_bytes(content[:2], "big") % len(places)]
+    text = content[2:].decode("utf-8", "replace")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = text
+    try:
+        evidence = ReleaseEvidence.model_validate_json(json.dumps(_with(_EVIDENCE, path, value)))
+    except ValidationError:
+        return
+    judge(evidence, _GATES)
+
+
+TARGETS: dict[str, Callable[[bytes, Path], None]] = {
+    "onnx": onnx_file,
+    "mlmodel": mlmodel_file,
+    "evidence": evidence_file,
+}
+
+
+def seeds(target: str) -> Iterator[bytes]:
+    """Whole files to begin with."""
+    if target == "evidence":
+        # Every value once as another number, and once as something else.
+        for place in range(len(list(_places(_EVIDENCE)))):
+            yield from (place.to_bytes(2, "big") + value for value in (b"-1", b"1e999", b"null"))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            files = [
+                make(Path(folder) / f"{make.__name__}.onnx")
+                for make in (doubling, side_by_side, adding_weights)
+            ]
+            if target == "onnx":
+                yield from (file.read_bytes() for file in files)
+            else:
+                flavor.save_model(str(files[0]), f"{folder}/model", pip_requirements=[])
+                yield Path(folder, "model", "MLmodel").read_bytes()
+
+
+_EVIDENCE = json.loads((SAMPLES / "evidence-1.json").read_text())
+_GATES = Verdict.model_validate_json((SAMPLES / "verdict-1.json").read_text()).gates
+
+
+def _places(value: Any, path: tuple = ()) -> Iterator[tuple]:
+    """The path of every value within a JSON document."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, each in items:
+        yield (*path, key)
+        if isinstance(each, dict | list):
+            yield from _places(each, (*path, key))
+
+
+def _with(document: Any, path: tuple, value: Any) -> Any:
+    if not path:
+        return value
+    copy = dict(document) if isinstance(document, dict) else list(document)
+    copy[path[0]] = _with(document[path[0]], path[1:], value)
+    return copy

@@ -1,0 +1,26 @@
+"""A sample of `make fuzz`: readers of foreign files answer, or raise an error of ours."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("reader", ["onnx", "mlmodel", "evidence"])
+def test_no_bytes_end_a_reader(reader):
+    pytest.importorskip("atheris", reason="atheris has no wheel for this system")
+    done = subprocess.run(
+        [*(sys.executable, "-m", "tests.fuzzing", reader), "-runs=4000", "-seed=1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert re.search(r"Done \d{4} runs", done.stderr)
