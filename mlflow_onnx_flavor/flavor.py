@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from mlflow.models import Model, ModelInputExample, ModelSignature
     from mlflow.models.model import ModelInfo
 
+    from mlflow_onnx_flavor.configuration import Trust
+    from mlflow_onnx_flavor.registry.verification import Verification
+
 FLAVOR_NAME = artifact.FLAVOR_NAME
 
 
@@ -206,13 +209,21 @@ def load_session(
     execution_providers: Sequence[Any] | None = None,
     session_options: Mapping[str, Any] | None = None,
     fallback: str | None = None,
+    trust: Trust | Mapping[str, Any] | None = None,
 ):
     """The model opened for scoring: `scoring.ScoringSession`.
 
     ``execution_providers``, ``session_options`` and ``fallback`` ("strict" or "allow") override
-    what the model was logged with.
+    what the model was logged with.  ``trust``: whose signature a registered version must carry to
+    be loaded at all, as `configuration.Trust` or its keys (``{"public_key": FILE}``); its evidence
+    must pass, and its bytes be those that were signed.  Raises what `registry.verify` raises.
     """
     from mlflow_onnx_flavor import scoring
+
+    digest = None
+    if trust:
+        verified = _verified(model_uri, trust)
+        model_uri, digest = f"models:/{verified.name}/{verified.version}", verified.digest
 
     config = {
         "execution_providers": (
@@ -220,6 +231,7 @@ def load_session(
         ),
         "session_options": session_options,
         "fallback": fallback,
+        "digest": digest,
     }
     return scoring.load_session(
         os.fspath(_local(model_uri)), {key: value for key, value in config.items() if value}
@@ -279,6 +291,15 @@ def _with_params(signature: ModelSignature) -> ModelSignature:
             shape = (-1,) if isinstance(default, list) else None
             own.append(ParamSpec(name, types[type(default)], default=default, shape=shape))
     return ModelSignature(signature.inputs, signature.outputs, ParamSchema(own))
+
+
+def _verified(model_uri: str, trust: Trust | Mapping[str, Any]) -> Verification:
+    from mlflow_onnx_flavor import registry
+    from mlflow_onnx_flavor.configuration_file import parse_configuration
+
+    if isinstance(trust, Mapping):
+        trust = parse_configuration({"trust": dict(trust)}).trust
+    return registry.verify(os.fspath(model_uri), trust)
 
 
 def _local(model_uri: str, dst_path: str | None = None) -> Path:

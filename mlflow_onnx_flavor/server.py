@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlparse
 
 from mlflow_onnx_flavor.errors import AccessDeniedError, ServerUnreachableError, one_line
@@ -29,6 +31,23 @@ def check_server() -> None:
                 f"no MLflow server answers at {uri} ({type(error).__name__}); start it or correct"
                 " MLFLOW_TRACKING_URI or --tracking-uri"
             ) from error
+
+
+def server_time() -> float:
+    """Seconds since the epoch, by the clock of the MLflow server that keeps the registry.
+
+    Whoever compares times that others wrote must not use a clock of their own: machines differ.
+    That of this machine where the registry is a database, or the server does not tell.
+    """
+    import mlflow
+    import requests
+
+    uri = mlflow.get_registry_uri()
+    if urlparse(uri).scheme in ("http", "https"):
+        with suppress(requests.RequestException, KeyError, ValueError):
+            answer = requests.get(f"{uri.rstrip('/')}/health", timeout=HEALTH_TIMEOUT_S)
+            return parsedate_to_datetime(answer.headers["Date"]).timestamp()
+    return time.time()
 
 
 @contextmanager

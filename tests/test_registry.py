@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import threading
 import time
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from mlflow_onnx_flavor import registry, release
+from mlflow_onnx_flavor import load_session, registry, release
 from mlflow_onnx_flavor.configuration import SigningKey, Trust
 from mlflow_onnx_flavor.configuration_file import parse_configuration
 from mlflow_onnx_flavor.errors import (
+    ConfigurationError,
     DigestMismatchError,
     PromotionRefusedError,
     SignatureError,
@@ -23,6 +27,7 @@ from mlflow_onnx_flavor.registry import lock as lock_module
 from mlflow_onnx_flavor.registry import versions as versions_module
 from mlflow_onnx_flavor.registry.calls import EVIDENCE_TAG
 from mlflow_onnx_flavor.registry.policy import Policy
+from mlflow_onnx_flavor.server import server_time
 from tests.test_signing import new_key
 
 NAME = "Fraud model, Zürich"  # blanks, a comma, a letter beyond ASCII
@@ -219,6 +224,28 @@ def promote_in_process(uri: str, version: str, start, outcomes) -> None:
         outcomes.put((version, str(error)))
 
 
+def test_a_lock_that_another_writes_at_the_same_moment_is_waited_for(client, monkeypatch):
+    """The database takes one of two first writes of a tag and refuses the other."""
+    theirs = json.dumps({"token": "t", "by": "elsewhere 1 1", "since": time.time()})
+    write = MlflowClient.set_registered_model_tag
+    refused = []
+
+    def refuse_once(self, name, key, value):
+        if key.startswith(lock_module.LOCK_TAG) and not refused:
+            refused.append(value)
+            write(self, name, key, theirs)
+            raise MlflowException("(sqlite3.IntegrityError) UNIQUE constraint failed")
+        write(self, name, key, value)
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_tag", refuse_once)
+    monkeypatch.setattr(lock_module, "PATIENCE_S", 0.5)
+    with pytest.raises(PromotionRefusedError, match="is being moved by elsewhere"):
+        registry.promote(NAME, "1")
+    client.delete_registered_model_tag(NAME, lock_module.LOCK_TAG + "champion")
+    registry.promote(NAME, "1")
+    assert aliases() == {"champion": "1"} and refused
+
+
 def test_of_two_promotions_at_once_one_moves_the_alias_and_the_other_is_told(client, store):
     context = multiprocessing.get_context("spawn")
     start, outcomes = context.Event(), context.Queue()
@@ -251,6 +278,88 @@ def test_what_must_be_signed_is_promoted_once_it_is(client, tmp_path):
     assert registry.verify(f"models:/{NAME}/1", trust).signed
     registry.promote(NAME, "1", policy=Policy(trust=trust))
     assert aliases() == {"champion": "1"}
+
+
+def test_what_is_not_signed_by_whom_is_trusted_is_not_loaded(client, frame, tmp_path):
+    for name in ("ours", "theirs"):
+        new_key(tmp_path, name)
+    registry.sign_version(NAME, "2", SigningKey(private_key=str(tmp_path / "ours.pem")))
+    client.set_registered_model_alias(NAME, "champion", "2")
+    uri = f"models:/{NAME}@champion"
+    session = load_session(uri, trust={"public_key": str(tmp_path / "ours.pub")})
+    assert len(session.predict(frame)) == len(frame)
+    with pytest.raises(SignatureError, match="not by whom is trusted"):
+        load_session(uri, trust={"public_key": str(tmp_path / "theirs.pub")})
+    with pytest.raises(ConfigurationError, match="trust.key"):
+        load_session(uri, trust={"key": str(tmp_path / "ours.pub")})
+
+
+def test_the_history_keeps_its_order_where_a_clock_is_ahead(client, monkeypatch):
+    registry.promote(NAME, "1")
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return ahead
+
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("mlflow_onnx_flavor.registry.movements.datetime", Ahead)
+        registry.promote(NAME, "2")
+    registry.rollback(NAME)
+    assert [each.moved_to for each in registry.history(NAME)] == ["1", "2", "1"]
+    with pytest.raises(PromotionRefusedError, match="was rolled back from version 2"):
+        registry.promote(NAME, "2", after_rollback=False)
+
+
+def test_a_version_from_the_future_is_not_fresh(client, monkeypatch):
+    monkeypatch.setattr(
+        "mlflow_onnx_flavor.registry.policy.server_time", lambda: time.time() - 2 * 3600
+    )
+    with pytest.raises(PromotionRefusedError, match="registered 2.0 hours after now"):
+        registry.promote(NAME, "1", policy=Policy(max_evidence_age_hours=1))
+
+
+def test_the_time_is_that_of_the_server(monkeypatch):
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+
+        def date_time_string(self, timestamp=None):
+            return super().date_time_string(0)
+
+        def log_message(self, *_):
+            return
+
+    before = mlflow.get_registry_uri()
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        mlflow.set_registry_uri(f"http://127.0.0.1:{server.server_port}")
+        try:
+            assert server_time() == 0
+        finally:
+            mlflow.set_registry_uri(before)
+    assert server_time() == pytest.approx(time.time(), abs=60)
+
+
+@pytest.mark.slow
+def test_thousands_of_versions(client):
+    source = registry.get_version(NAME, "1").source
+    client.create_registered_model("thousands")
+    for number in range(2500):
+        tags = {"onnx.release_key": f"key {number}"}
+        client.create_model_version("thousands", source=source, tags=tags)
+    assert sum(1 for _ in registry.versions_of("thousands")) == 2500
+    assert versions_module.with_key("thousands", "key 7") == "8"
+    assert versions_module.with_key("thousands", "no key") is None
+    client.set_registered_model_alias("thousands", "champion", "3")
+    going = [
+        each
+        for each in registry.superseded("thousands", older_than_days=0)
+        if each.kind == "version"
+    ]
+    assert len(going) > 2400 and "3" not in {each.id for each in going}
 
 
 def test_evidence_of_another_version_is_refused(client, two_versions):

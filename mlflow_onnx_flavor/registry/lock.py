@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 
 from mlflow_onnx_flavor.errors import PromotionRefusedError
 from mlflow_onnx_flavor.processes import is_gone, this_process
+from mlflow_onnx_flavor.server import server_time
 
 LOCK_TAG = "onnx.lock."
 SETTLE_S = 0.3  # for a write that was on its way
@@ -34,7 +35,7 @@ def lock(name: str, alias: str) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
 
     client, key = MlflowClient(), LOCK_TAG + alias
-    mine = json.dumps({"token": uuid.uuid4().hex, "by": this_process(), "since": time.time()})
+    mine = json.dumps({"token": uuid.uuid4().hex, "by": this_process(), "since": server_time()})
     _acquire(client, name, key, mine, alias)
     try:
         yield
@@ -49,7 +50,7 @@ def _acquire(client, name: str, key: str, mine: str, alias: str) -> None:
     while True:
         held = _held(client, name, key)
         if held is None or _is_over(held):
-            client.set_registered_model_tag(name, key, mine)
+            _write(client, name, key, mine)
             time.sleep(SETTLE_S)
             if _held(client, name, key) == mine:
                 return
@@ -61,6 +62,19 @@ def _acquire(client, name: str, key: str, mine: str, alias: str) -> None:
         time.sleep(SETTLE_S)
 
 
+def _write(client, name: str, key: str, mine: str) -> None:
+    """Also where another writes the tag for the first time at the same moment, which the database
+    refuses to one of the two: that one waits.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.set_registered_model_tag(name, key, mine)
+    except MlflowException:
+        if _held(client, name, key) is None:
+            raise
+
+
 def _held(client, name: str, key: str) -> str | None:
     return client.get_registered_model(name).tags.get(key)
 
@@ -69,6 +83,6 @@ def _is_over(held: str) -> bool:
     """Whether whoever holds the lock was ended, as far as can be told from here."""
     try:
         holder = json.loads(held)
-        return is_gone(holder["by"]) or time.time() - holder["since"] > LEASE_S
+        return is_gone(holder["by"]) or server_time() - holder["since"] > LEASE_S
     except (ValueError, KeyError, TypeError):
         return True  # nothing that this code wrote

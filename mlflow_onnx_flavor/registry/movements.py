@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
 
@@ -60,9 +60,15 @@ def movement(
 
 
 def record(moved: Movement) -> None:
-    """Add it to the history."""
+    """Add it to the history, after all that is there: whoever moved the alias before may have had
+    a clock that was ahead.
+    """
     from mlflow import MlflowClient
 
+    last = max((each.when for each in history(moved.name)), default="")
+    if moved.when <= last:
+        later = datetime.fromisoformat(last) + timedelta(microseconds=1)
+        moved = moved.model_copy(update={"when": later.isoformat(timespec="microseconds")})
     # MLflow takes letters, digits and _ - . : / and blanks in the key of a tag.
     key = HISTORY_TAG + re.sub(r"[^\w.:-]", "_", moved.when)
     MlflowClient().set_registered_model_tag(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,9 +9,12 @@ from mlflow_onnx_flavor.configuration import Trust
 from mlflow_onnx_flavor.errors import PromotionRefusedError
 from mlflow_onnx_flavor.gates import Verdict
 from mlflow_onnx_flavor.registry.signatures import check_signature
+from mlflow_onnx_flavor.server import server_time
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
+
+CLOCKS_DIFFER_HOURS = 0.1
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,13 @@ def check_policy(version: ModelVersion, verdict: Verdict, policy: Policy) -> Non
     """Raise PromotionRefusedError for the first demand that the version does not meet."""
     what = f"{version.name!r} version {version.version}"
     if policy.max_evidence_age_hours is not None:
-        age_hours = (time.time() - version.creation_timestamp / 1000) / 3600
+        age_hours = (server_time() - version.creation_timestamp / 1000) / 3600
+        if age_hours < -CLOCKS_DIFFER_HOURS:
+            raise PromotionRefusedError(
+                f"{what} was registered {-age_hours:,.1f} hours after now, so how old its evidence"
+                " is cannot be told: set the clock of this machine, or of the one that registered"
+                " it, and release the model again"
+            )
         if age_hours > policy.max_evidence_age_hours:
             raise PromotionRefusedError(
                 f"the evidence of {what} is {age_hours:,.1f} hours old, where"

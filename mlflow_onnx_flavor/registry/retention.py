@@ -7,7 +7,6 @@ is under way, or another release may still take it (`Reuse`).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Literal
 
@@ -21,7 +20,7 @@ from mlflow_onnx_flavor.registry.calls import (
     versions_of,
 )
 from mlflow_onnx_flavor.registry.signatures import SIGNED_TAG
-from mlflow_onnx_flavor.server import check_server
+from mlflow_onnx_flavor.server import check_server, server_time
 from mlflow_onnx_flavor.steps.runs import STEP_TAG
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def superseded(name: str, *, keep: int = 3, older_than_days: float = 30) -> list
     """
     check_server()
     with registry_errors(f"looking through {name!r}"):
-        before_ms = time.time() * 1000 - older_than_days * _DAY_MS
+        before_ms = server_time() * 1000 - older_than_days * _DAY_MS
         found = [
             *_versions(name, keep, before_ms),
             *_candidates(name, before_ms),
@@ -156,4 +155,4 @@ def _logged_models(client, experiments: list[str]) -> Iterator[LoggedModel]:
 
 
 def _age_days(created_ms: float) -> float:
-    return (time.time() * 1000 - created_ms) / _DAY_MS
+    return (server_time() * 1000 - created_ms) / _DAY_MS
