@@ -111,6 +111,10 @@ class RegistryError(OnnxFlavorError):
     """The registry refused or failed: the message carries its own words."""
 
 
+class StorageError(OnnxFlavorError):
+    """A disk is full, read-only or not this user's: the message names the place."""
+
+
 class WorkerError(OnnxFlavorError):
     """A child process did not finish its work.  ``log`` holds the tail of what it printed."""
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlflow_onnx_flavor.errors import OnnxFlavorError
+from mlflow_onnx_flavor.storage import storage_error
 
 DONE, ERROR, WRONG_USAGE, GATE_FAILED, NOT_CONVERTIBLE = range(5)
 
@@ -35,6 +36,10 @@ def run_guarded(work: Callable[[], int]) -> int:
         print("mlflow-onnx: interrupted", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:  # the last line of defence: said plainly, and kept whole in a file
+        if known := storage_error(error):
+            print(f"mlflow-onnx: {known}", file=sys.stderr)
+            _keep_traceback(error)
+            return known.exit_status
         path = _write_traceback(error)
         summary = str(error).splitlines()[0] if str(error) else ""
         print(

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from mlflow_onnx_flavor.errors import CorruptModelError, OnnxFlavorError, one_line
 from mlflow_onnx_flavor.processes import is_gone, this_process
 from mlflow_onnx_flavor.server import check_server, refusal_of, refusals
+from mlflow_onnx_flavor.storage import storage_error
 
 if TYPE_CHECKING:
     import mlflow
@@ -49,6 +50,11 @@ def step_run(
         except OnnxFlavorError as error:
             mlflow.set_tag(ERROR_TAG, one_line(error)[:5000])
             raise
+        except Exception as error:
+            if (known := storage_error(error)) is None:
+                raise
+            mlflow.set_tag(ERROR_TAG, one_line(known)[:5000])
+            raise known from error
         if key:
             mlflow.set_tag(DONE_TAG, key)
 

@@ -1,0 +1,70 @@
+"""Disks that are full, read-only or not this user's: said in one sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+
+from mlflow_onnx_flavor.errors import StorageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+# SQLite's own words, which reach us through MLflow's errors.
+_OF_DATABASES = {
+    "attempt to write a readonly database": "let this user write to it",
+    "database or disk is full": "free space on its disk",
+    "unable to open database file": "let this user read and write it",
+}
+
+
+def storage_error(error: BaseException) -> StorageError | None:
+    """The sentence where ``error``, or what it came of, is that of a disk; None elsewhere."""
+    for each in _chain(error):
+        if isinstance(each, shutil.Error):  # of a folder that was copied: one for each file
+            each = _first_of(each)
+        if isinstance(each, OSError) and each.errno in (*_FULL, *_FORBIDDEN):
+            return StorageError(_in_words(each))
+        for words, remedy in _OF_DATABASES.items():
+            if words in str(each):
+                return StorageError(f"the database of the tracking store fails ({words}); {remedy}")
+    return None
+
+
+def _in_words(error: OSError) -> str:
+    reason = os.strerror(error.errno)
+    # Of a copy it is the second that cannot be written.
+    place = str(error.filename2 or error.filename or "")
+    if not place:
+        return (
+            f"a file in {tempfile.gettempdir()!r} or in the artifact store cannot be written"
+            f" ({reason}); free space there, or set TMPDIR to a folder on a larger disk"
+        )
+    if error.errno in _FORBIDDEN:
+        return f"{place!r} cannot be used ({reason}); let this user write there, or name another"
+    elsewhere = ""
+    if place.startswith(tempfile.gettempdir()):
+        elsewhere = ", or set TMPDIR to a folder on a larger one"
+    return f"{place!r} cannot be written ({reason}); free space on its disk{elsewhere}"
+
+
+def _first_of(error: shutil.Error) -> OSError | None:
+    """shutil keeps the files and the words of the errors, not the errors themselves."""
+    with suppress(IndexError, TypeError, ValueError):
+        source, target, words = error.args[0][0]
+        number = re.match(r"\[Errno (\d+)\]", words)
+        if number:
+            return OSError(int(number[1]), "", str(source), None, str(target))
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        yield error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
