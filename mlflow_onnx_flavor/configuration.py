@@ -203,6 +203,7 @@ class ConversionOptions(Section):
 
 
 class Configuration(Section):
+    schema_version: Literal[1] = Field(1, description="of these keys")
     execution_providers: tuple[RequestedProvider, ...] | None = Field(
         None,
         description="each must pass every gate; null: CPU must, others that are present are shown",

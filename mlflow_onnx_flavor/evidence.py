@@ -24,6 +24,23 @@ class Evidence(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
+class Versioned(Evidence):
+    """A document of its own, with the version of its schema; a newer one than this is refused."""
+
+    schema_version: int = SCHEMA_VERSION
+
+    @model_validator(mode="before")
+    @classmethod
+    def _must_be_a_known_version(cls, values):
+        version = values.get("schema_version", 1) if isinstance(values, dict) else 1
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise ValueError(
+                f"it has schema version {version} and this mlflow-onnx-flavor reads up to"
+                f" {SCHEMA_VERSION}: upgrade mlflow-onnx-flavor"
+            )
+        return values
+
+
 class Environment(Evidence):
     """Where a measurement was made."""
 
@@ -200,10 +217,9 @@ class ParityRow(Evidence):
         return self
 
 
-class ParityReport(Evidence):
+class ParityReport(Versioned):
     """Do source and candidates give the same answers?  One row per combination that was tried."""
 
-    schema_version: int = SCHEMA_VERSION
     source: ModelIdentity
     candidates: tuple[ModelIdentity, ...]
     inputs_digest: str
@@ -356,10 +372,9 @@ class Surroundings(Evidence):
     source_spread: float | None = None
 
 
-class LatencyReport(Evidence):
+class LatencyReport(Versioned):
     """Is the candidate faster?  Measured alternately, so that ratios hold on a noisy machine."""
 
-    schema_version: int = SCHEMA_VERSION
     source: ModelIdentity
     candidates: tuple[ModelIdentity, ...]
     inputs_digest: str

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import http.client
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 # What becomes of a request: passed on; "refused": answered with 503 and not passed on; "reset": the
 # connection is closed before; "lost": it is passed on, and the connection closed with its answer;
-# "truncated": half of the answer's body comes.
+# "truncated": half of the answer's body comes; "stalled": nothing comes for `STALL_S`, and the
+# connection is closed.
 Fault = str
 PASSED, REFUSED, RESET, LOST, TRUNCATED = "passed", "refused", "reset", "lost", "truncated"
+STALLED, STALL_S = "stalled", 6.0
 
 
 class FaultyProxy:
@@ -39,6 +42,10 @@ class FaultyProxy:
                     if chosen != PASSED:
                         proxy.seen.append((self.command, self.path, chosen))
                 if chosen == RESET:
+                    self._close()
+                    return
+                if chosen == STALLED:
+                    time.sleep(STALL_S)
                     self._close()
                     return
                 if chosen == REFUSED:

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from mlflow_onnx_flavor import registry
-from tests.faulty_proxy import LOST, PASSED, REFUSED, RESET, TRUNCATED, FaultyProxy
+from tests.faulty_proxy import LOST, PASSED, REFUSED, RESET, STALLED, TRUNCATED, FaultyProxy
 from tests.serving import BIN, environment, free_port, running
 
 CONFIGURATION = """
@@ -24,6 +24,7 @@ budget: {seconds: 0.5}
 NAME = "through a bad network"
 # MLflow's own retries, but quicker.
 QUICKLY = {"MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "6"}
+IMPATIENTLY = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def release(classifier_folder, frame, tmp_path):
     (tmp_path / "release.yaml").write_text(CONFIGURATION)
 
     def run(url: str, name: str):
-        variables = environment(MLFLOW_TRACKING_URI=url, **QUICKLY)
+        variables = environment(MLFLOW_TRACKING_URI=url, **QUICKLY, **IMPATIENTLY)
         variables.pop("MLFLOW_EXPERIMENT_ID", None)
         command = [
             *(sys.executable, "-m", "mlflow_onnx_flavor.cli", "release", str(classifier_folder)),
@@ -95,11 +96,12 @@ def test_a_network_that_fails_now_and_then_is_borne(server, release, at_server):
     def fault(_method, path):
         if path.endswith("/health"):
             return PASSED
-        return {5: REFUSED, 11: RESET}.get(next(number) % 13, PASSED)
+        at = next(number)
+        return STALLED if at == 100 else {5: REFUSED, 11: RESET}.get(at % 13, PASSED)
 
     with FaultyProxy(server, fault).running() as proxy:
         released = release(proxy.url, f"{NAME}, all the time")
-    assert {REFUSED, RESET} == {each[2] for each in proxy.seen}
+    assert {REFUSED, RESET, STALLED} == {each[2] for each in proxy.seen}
     assert released.returncode == 0, released.stderr[-2000:]
     assert len(list(registry.versions_of(f"{NAME}, all the time"))) == 1
 
@@ -122,6 +124,22 @@ def test_an_artifact_that_comes_in_half_is_no_artifact(server, release, at_serve
     else:
         assert released.stderr.strip().startswith("mlflow-onnx: ")
         assert "unexpected" not in released.stderr
+
+
+@pytest.mark.slow
+def test_a_server_that_stops_answering_is_one_sentence(server, release, at_server):
+    """After MLflow's own retries, each within its time limit; the registry is as it was."""
+
+    def fault(_method, path):
+        return STALLED if path.endswith("/model-versions/create") else PASSED
+
+    with FaultyProxy(server, fault).running() as proxy:
+        released = release(proxy.url, f"{NAME}, stalled")
+    assert 1 < len(proxy.seen) <= 8
+    assert released.returncode == 1
+    (sentence,) = released.stderr.splitlines()
+    assert sentence.startswith("mlflow-onnx: registering") and "timed out" in sentence
+    assert f"{NAME}, stalled" not in [each.name for each in at_server.search_registered_models()]
 
 
 def test_a_server_that_is_gone_is_one_sentence(server, release):

@@ -40,3 +40,10 @@ def test_what_is_not_evidence_is_told(evidence):
     document["latency"]["rows"][0]["speed"] = 3
     with pytest.raises(ValidationError, match="speed"):
         ReleaseEvidence.model_validate(document)
+
+
+def test_evidence_of_a_newer_version_asks_for_an_upgrade(evidence):
+    document = json.loads((SAMPLES / "evidence-1.json").read_text())
+    document["parity"] |= {"schema_version": 2, "what_came_later": 1}
+    with pytest.raises(ValidationError, match="upgrade mlflow-onnx-flavor"):
+        ReleaseEvidence.model_validate(document)

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from mlflow_onnx_flavor.artifact_downloads import download
 from mlflow_onnx_flavor.attestation import check_digest
 from mlflow_onnx_flavor.errors import (
@@ -16,6 +18,7 @@ from mlflow_onnx_flavor.errors import (
 )
 from mlflow_onnx_flavor.gates import ReleaseEvidence, Verdict, judge
 from mlflow_onnx_flavor.registry.calls import DIGEST_TAG, EVIDENCE_TAG
+from mlflow_onnx_flavor.server import refusal_of
 from mlflow_onnx_flavor.sources import fetch
 
 if TYPE_CHECKING:
@@ -66,9 +69,10 @@ def _evidence(run_id: str, what: str) -> tuple[ReleaseEvidence, Verdict]:
         ]
         return ReleaseEvidence.model_validate_json(texts[0]), Verdict.model_validate_json(texts[1])
     except (MlflowException, OSError, ValueError) as error:
-        raise PromotionRefusedError(
-            f"the evidence for {what} cannot be read from run {run_id} ({one_line(error)});"
-            " release the model again"
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else one_line(error)
+        raise refusal_of(error) or PromotionRefusedError(
+            f"the evidence for {what} cannot be read from run {run_id} ({reason}); release the"
+            " model again"
         ) from error
 
 

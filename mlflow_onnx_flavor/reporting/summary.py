@@ -9,14 +9,12 @@ Everything but ``source`` may be absent: a release that stopped early has a repo
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict
 
 from mlflow_onnx_flavor.configuration import Configuration
-from mlflow_onnx_flavor.evidence import LatencyReport, ParityReport
+from mlflow_onnx_flavor.evidence import LatencyReport, ParityReport, Versioned
 from mlflow_onnx_flavor.gates import Verdict
 from mlflow_onnx_flavor.session_tuning import Tuning
-
-SCHEMA_VERSION = 1
 
 
 class Part(BaseModel):
@@ -103,10 +101,9 @@ class StepSummary(Part):
     reused: bool = False
 
 
-class ReleaseSummary(Part):
+class ReleaseSummary(Versioned):
     """What a release did and found; the only input of the reports."""
 
-    schema_version: int = SCHEMA_VERSION
     package_version: str = ""
     finished_at: str = ""  # ISO 8601, with the offset from UTC
     source: SourceSummary
@@ -126,17 +123,6 @@ class ReleaseSummary(Part):
     run_url: str = ""
     steps: tuple[StepSummary, ...] = ()
     notes: tuple[str, ...] = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _must_be_a_known_version(cls, values):
-        version = values.get("schema_version", 1) if isinstance(values, dict) else 1
-        if isinstance(version, int) and version > SCHEMA_VERSION:
-            raise ValueError(
-                f"the summary has schema version {version} and this mlflow-onnx-flavor reads up to"
-                f" {SCHEMA_VERSION}: upgrade mlflow-onnx-flavor"
-            )
-        return values
 
     def to_json(self) -> str:
         return self.model_dump_json(indent=2)
