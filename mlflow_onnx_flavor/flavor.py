@@ -283,6 +283,7 @@ def _with_params(signature: ModelSignature) -> ModelSignature:
         str: DataType.string,
         int: DataType.long,
         float: DataType.double,
+        bool: DataType.boolean,
     }
     own = list(signature.params.params) if signature.params else []
     known = {each.name for each in own}

@@ -67,8 +67,12 @@ class PredictionSpec(Spec):
 
 
 class GraphSpec(Spec):
-    """Everything that scoring needs beside the ONNX file."""
+    """Everything that scoring needs beside the ONNX file.
+
+    ``classes``: of a classifier, as text, in the order of the columns of its "probabilities".
+    """
 
     feeds: tuple[FeedSpec, ...]
     prediction: PredictionSpec
     outputs: tuple[str, ...]  # every graph output, in the graph's order
+    classes: tuple[str, ...] = ()

@@ -169,6 +169,7 @@ def export(
         feeds=exported.feeds,
         prediction=_observed_prediction(exported, example),
         outputs=exported.outputs,
+        classes=_classes(),
     )
     return {
         "graph": spec.model_dump(mode="json"),
@@ -261,6 +262,15 @@ def _observed_prediction(exported: Export, example: Inputs) -> PredictionSpec:
         columns=tuple(keys) if container == "dataframe" else (),
         keeps_index=_keeps_index(container, example),
     )
+
+
+def _classes() -> tuple[str, ...]:
+    """The classes of a classifier of one label; none of anything else."""
+    module = _loaded["framework"]
+    if hasattr(module, "classes"):
+        return tuple(map(str, module.classes(_source())))
+    known = getattr(_source().native, "classes_", None)
+    return tuple(map(str, known)) if isinstance(known, np.ndarray) and known.ndim == 1 else ()
 
 
 def _part(output: str, part: dict[str, Any], as_list: bool, key: str = "") -> PredictionPart:

@@ -61,7 +61,9 @@ class Framework(Protocol):
 
     It may also have ``in_float64(source)``: a function like `reference_outputs` of the inputs, of
     the same model computed in float64; None where this model cannot be.  And
-    ``layer_outputs(source, inputs)``: the answers of the layers inside it, by qualified name.
+    ``layer_outputs(source, inputs)``: the answers of the layers inside it, by qualified name.  And
+    ``classes(source)``: of a classifier, in the order of the columns of its "probabilities", where
+    these are not its ``classes_``.
     """
 
     flavor: str  # MLflow's flavor name, such as "sklearn"

@@ -60,7 +60,7 @@ def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
 
 def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
     """What the pipeline answers, a text at a time as it does, with the scores of every label."""
-    pipeline, labels = source.native, _labels(source)
+    pipeline, labels = source.native, classes(source)
     answers = pipeline(texts_of(inputs.data), top_k=None, **_preprocessing(source))
     scores = np.empty((len(answers), len(labels)), np.float32)
     for row, found in enumerate(answers):
@@ -112,7 +112,7 @@ def _export(source: LoadedSource, example: Inputs, path: Path) -> Export:
     )
     exported = Exporter(scores_of(pipeline), Inputs(tensors), signature).dynamo(path)
     model = onnx.load(str(path), load_external_data=False)
-    answer_by_label(model, _labels(source), PROBABILITIES, LABEL, SCORE)
+    answer_by_label(model, classes(source), PROBABILITIES, LABEL, SCORE)
     model.metadata_props.add(key=TOKENIZER_KEY, value=tokenizer)
     onnx.save_model(model, str(path))
     return Export(
@@ -125,7 +125,8 @@ def _export(source: LoadedSource, example: Inputs, path: Path) -> Export:
     )
 
 
-def _labels(source: LoadedSource) -> list[str]:
+def classes(source: LoadedSource) -> list[str]:
+    """The labels, in the order of the columns of "probabilities"."""
     config = source.native.model.config
     labels = [str(config.id2label[position]) for position in range(config.num_labels)]
     if len(set(labels)) < len(labels):

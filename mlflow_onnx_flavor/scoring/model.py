@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 
 from .feeds import Feeder, inferred_feeds
+from .frames import PROBABILITIES, frame_of
 from .integrity import check_loaded
 from .opening import PROVIDER_OPTIONS, STRICT, open_session, placement_of
 from .parameters import Asked, asked_of, run_asked
@@ -71,6 +72,7 @@ class ScoringSession:
             graph.get("feeds") or inferred_feeds(session.get_inputs()),
             session.get_modelmeta().custom_metadata_map.get(TOKENIZER_KEY),
         )
+        self._classes = graph.get("classes") or ()
         self.predict = self._make_predict(
             graph.get("prediction") or every_output(self.output_names)
         )
@@ -96,13 +98,17 @@ class ScoringSession:
     def _make_predict(self, spec: Mapping[str, Any]):
         names, make = prediction_maker(spec)
         feeds = self._feeder.feeds
+        more = {PROBABILITIES} & set(self.output_names) - set(names)
+        in_frame = [*names, *more]
 
         def predict(data, params=None):
             if params and (asked := asked_of(params)):
-                outputs = list(asked.outputs) or names
+                outputs = list(asked.outputs) or (in_frame if asked.as_frame else names)
                 self._check_outputs(outputs)
                 given = self._run_asked(outputs, feeds(data), asked)
                 found = dict(zip(outputs, given, strict=True))
+                if asked.as_frame:
+                    return frame_of(found, data, self._classes)
                 return found if asked.outputs else make(found, data)
             return make(dict(zip(names, self.session.run(names, feeds(data)), strict=True)), data)
 

@@ -3,6 +3,7 @@
 ``outputs``: names of graph outputs, which are given as a dictionary in place of the prediction.
 ``batch_size``: rows a run; more are split, and the answers put together.  ``timeout_seconds``:
 after which a run is stopped.  ``execution_provider``: to run on, in place of the model's own.
+``as_frame``: a DataFrame with a named column for each value, see `frames`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ DEFAULTS: dict[str, Any] = {
     "batch_size": 0,
     "timeout_seconds": 0.0,
     "execution_provider": "",
+    "as_frame": False,
 }
 _STOPPED = "terminate flag"  # in onnxruntime's message
 
@@ -32,6 +34,7 @@ class Asked:
     batch_size: int = 0
     timeout_seconds: float = 0.0
     execution_provider: str = ""
+    as_frame: bool = False
 
 
 def asked_of(params: Mapping[str, Any]) -> Asked | None:
@@ -42,13 +45,14 @@ def asked_of(params: Mapping[str, Any]) -> Asked | None:
     timeout_seconds = params.get("timeout_seconds") or 0.0
     provider = params.get("execution_provider") or ""
     names = () if outputs is None or not len(outputs) else _listed(outputs)
-    if not (names or batch_size or timeout_seconds or provider):
+    as_frame = bool(params.get("as_frame"))
+    if not (names or batch_size or timeout_seconds or provider or as_frame):
         return None
     if batch_size < 0 or batch_size != int(batch_size):
         raise ValueError(f"params['batch_size'] must be a number of rows, not {batch_size!r}")
     if timeout_seconds < 0:
         raise ValueError(f"params['timeout_seconds'] must not be negative, not {timeout_seconds!r}")
-    return Asked(names, int(batch_size), float(timeout_seconds), str(provider))
+    return Asked(names, int(batch_size), float(timeout_seconds), str(provider), as_frame)
 
 
 def run_asked(
