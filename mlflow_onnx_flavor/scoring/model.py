@@ -21,6 +21,7 @@ from .opening import PROVIDER_OPTIONS, STRICT, open_session, placement_of
 from .parameters import Asked, asked_of, run_asked
 from .predictions import every_output, prediction_maker
 from .providers import CPU
+from .sharing import shared
 from .surroundings import given_by_environment
 from .tokens import TOKENIZER_KEY
 
@@ -213,13 +214,13 @@ def _open(file: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> Sco
     options = _merged(entry.get("session_options") or {}, config.get("session_options") or {})
 
     def reopen(provider: str = "") -> Any:
-        return open_session(
-            file,
+        settings = (
             [{"name": provider}] if provider else providers,
             options,
             config.get("fallback") or STRICT,
             bool(config.get("record_placement")),
         )
+        return shared(file, settings, lambda: open_session(file, *settings))
 
     return ScoringSession(reopen(), entry.get("graph"), reopen)
 
