@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import yaml
 
+from .compiled import open_kept
 from .feeds import Feeder, inferred_feeds
 from .frames import PROBABILITIES, frame_of
 from .integrity import check_loaded
-from .opening import PROVIDER_OPTIONS, STRICT, open_session, placement_of
+from .opening import ALLOW, PROVIDER_OPTIONS, STRICT, open_session, placement_of
 from .parameters import Asked, asked_of, run_asked
 from .predictions import every_output, prediction_maker
 from .providers import CPU
@@ -34,6 +35,7 @@ CONFIG_KEYS = (
     "fallback",
     "record_placement",
     "digest",
+    "cache_folder",
 )
 
 # MLflow asks `inspect.signature` on every call (10 of its 14 µs); a signature that is set is found
@@ -180,8 +182,9 @@ def load_session(path: str, model_config: Mapping[str, Any] | None = None) -> Sc
 
     ``model_config`` overrides what the model says: "execution_providers" (names, or dictionaries
     with name and options), "session_options", "fallback" ("strict" or "allow"),
-    "record_placement".  "digest": what the bytes of the model must be.  What stands in the
-    environment (see `surroundings`) is between the two.
+    "record_placement".  "digest": what the bytes of the model must be.  "cache_folder": where what
+    onnxruntime made of it is kept for the next start (`compiled`).  What stands in the environment
+    (see `surroundings`) is between the two.
     """
     path = os.fspath(path)
     expected = (model_config or {}).get("digest")
@@ -220,9 +223,25 @@ def _open(file: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> Sco
             config.get("fallback") or STRICT,
             bool(config.get("record_placement")),
         )
-        return shared(file, settings, lambda: open_session(file, *settings))
+        return shared(file, settings, lambda: _opened(file, config.get("cache_folder"), *settings))
 
     return ScoringSession(reopen(), entry.get("graph"), reopen)
+
+
+def _opened(
+    file: str,
+    cache_folder: str | None,
+    providers: list[dict[str, Any]],
+    options: dict[str, Any],
+    fallback: str,
+    record_placement: bool,
+) -> Any:
+    def opened(path: str, options: Mapping[str, Any]) -> Any:
+        return open_session(path, providers, options, fallback, record_placement)
+
+    if not cache_folder or fallback == ALLOW or record_placement:  # what is kept must be one thing
+        return opened(file, options)
+    return open_kept(file, cache_folder, providers, options, opened)
 
 
 def _merged(logged: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """What whoever runs a server says of every model that it loads, in environment variables.
 
 ``MLFLOW_ONNX_EXECUTION_PROVIDERS``: names, with commas between.  ``MLFLOW_ONNX_SESSION_OPTIONS``:
-JSON, as the flavor's session options.  ``MLFLOW_ONNX_FALLBACK``: "strict" or "allow".  They stand
-over what a model was logged with, and under what is given when it is loaded.
+JSON, as the flavor's session options.  ``MLFLOW_ONNX_FALLBACK``: "strict" or "allow".
+``MLFLOW_ONNX_CACHE``: a folder for what onnxruntime made of a model.  They stand over what a model
+was logged with, and under what is given when it is loaded.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 PROVIDERS_VARIABLE = "MLFLOW_ONNX_EXECUTION_PROVIDERS"
 OPTIONS_VARIABLE = "MLFLOW_ONNX_SESSION_OPTIONS"
 FALLBACK_VARIABLE = "MLFLOW_ONNX_FALLBACK"
+CACHE_VARIABLE = "MLFLOW_ONNX_CACHE"
 
 
 def given_by_environment() -> dict[str, Any]:
@@ -33,4 +35,6 @@ def given_by_environment() -> dict[str, Any]:
         found["session_options"] = options
     if fallback := os.environ.get(FALLBACK_VARIABLE, ""):
         found["fallback"] = fallback
+    if folder := os.environ.get(CACHE_VARIABLE, ""):
+        found["cache_folder"] = folder
     return found

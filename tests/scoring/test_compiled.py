@@ -1,0 +1,87 @@
+"""What onnxruntime made of a model is kept for the next start, where a folder is named."""
+
+from __future__ import annotations
+
+import gc
+import logging
+
+import numpy as np
+import onnx
+import pytest
+
+from mlflow_onnx_flavor import flavor, scoring
+from tests.onnx_graphs import adding_weights
+
+ROWS = np.ones((3, 2), np.float32)
+PLUS = ROWS + [[0, 1]]
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "model"
+    file = adding_weights(tmp_path / "m.onnx", columns=2)
+    flavor.save_model(str(file), str(path), input_example=ROWS)
+    return path
+
+
+@pytest.fixture
+def load(model, tmp_path):
+    """Opens it anew each time: no session is left to be shared."""
+
+    def opened(**config):
+        gc.collect()
+        return scoring.load_session(
+            str(model), {"cache_folder": str(tmp_path / "kept"), **config}
+        ).predict(ROWS)["y"]
+
+    return opened
+
+
+def kept(tmp_path) -> list:
+    return sorted((tmp_path / "kept").iterdir())
+
+
+def test_the_second_start_takes_what_the_first_kept(load, tmp_path):
+    np.testing.assert_array_equal(load(), PLUS)
+    (file,) = kept(tmp_path)
+    changed = onnx.load(str(file))
+    changed.graph.initializer[0].CopyFrom(
+        onnx.numpy_helper.from_array(np.array([[7, 7]], np.float32), "w")
+    )
+    onnx.save_model(changed, str(file))
+    np.testing.assert_array_equal(load(), ROWS + 7)
+    assert kept(tmp_path) == [file]
+
+
+def test_other_settings_and_other_bytes_are_kept_apart(load, model, tmp_path):
+    load()
+    load(session_options={"intra_op_num_threads": 1})
+    assert len(kept(tmp_path)) == 2
+    adding_weights(model / "model.onnx", columns=3)
+    scoring.load_session(str(model), {"cache_folder": str(tmp_path / "kept")})
+    assert len(kept(tmp_path)) == 3
+
+
+def test_what_cannot_be_read_is_made_anew(load, tmp_path, caplog):
+    load()
+    (file,) = kept(tmp_path)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-9])
+    with caplog.at_level(logging.WARNING):
+        np.testing.assert_array_equal(load(), PLUS)
+    assert "it is made anew" in caplog.text
+    assert file.read_bytes() == whole and kept(tmp_path) == [file]
+
+
+def test_a_folder_that_cannot_be_made_is_a_warning(model, tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    with caplog.at_level(logging.WARNING):
+        session = scoring.load_session(str(model), {"cache_folder": str(tmp_path / "file" / "x")})
+    np.testing.assert_array_equal(session.predict(ROWS)["y"], PLUS)
+    assert "nothing is kept in" in caplog.text
+
+
+def test_whoever_runs_the_server_names_the_folder(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ONNX_CACHE", str(tmp_path / "kept"))
+    scoring.load_session(str(model))
+    assert len(kept(tmp_path)) == 1
