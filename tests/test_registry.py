@@ -332,14 +332,11 @@ def test_the_time_is_that_of_the_server(monkeypatch):
         def log_message(self, *_):
             return
 
-    before = mlflow.get_registry_uri()
-    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+    with HTTPServer(("127.0.0.1", 0), Answer) as server, monkeypatch.context() as elsewhere:
         threading.Thread(target=server.handle_request, daemon=True).start()
-        mlflow.set_registry_uri(f"http://127.0.0.1:{server.server_port}")
-        try:
-            assert server_time() == 0
-        finally:
-            mlflow.set_registry_uri(before)
+        url = f"http://127.0.0.1:{server.server_port}"
+        elsewhere.setattr(mlflow, "get_registry_uri", lambda: url)
+        assert server_time() == 0
     assert server_time() == pytest.approx(time.time(), abs=60)
 
 
