@@ -45,9 +45,7 @@ def explain(
     Raises what `prepare_source` raises.
     """
     configuration = configuration or Configuration()
-    prepared = prepare_source(
-        model_uri, data, configuration.source_env, scan=configuration.scan_source
-    )
+    prepared = prepare_source(model_uri, data, configuration)
     rows, source = prepared.example or prepared.evaluation, prepared.source
     with (
         started(source.folder, source.framework, configuration) as worker,

@@ -83,9 +83,7 @@ def release(
     progress = progress or Progress(quiet=True)
     _check_request(registered_model, configuration)
     with progress("reading the source model and the data"):
-        prepared = prepare_source(
-            model_uri, data, configuration.source_env, scan=configuration.scan_source
-        )
+        prepared = prepare_source(model_uri, data, configuration)
     end_abandoned_runs()
     with step_run("release") as run:
         return _Release(run, registered_model, configuration, progress).run(

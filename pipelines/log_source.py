@@ -10,12 +10,7 @@ def main() -> None:
         from mlflow_onnx_flavor.steps.log_source import log_source, prepare_source
 
         configuration = configuration_of(arguments)
-        prepared = prepare_source(
-            arguments.model_uri,
-            arguments.data,
-            configuration.source_env,
-            scan=configuration.scan_source,
-        )
+        prepared = prepare_source(arguments.model_uri, arguments.data, configuration)
         record = log_source(prepared, configuration, parent_run_id=arguments.parent_run_id)
         return f"source_run_id={record.run_id}"
 

@@ -15,6 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
+# The configuration of a release that is about something else than what it measures.
+QUICK_RELEASE = """
+gates: {latency: {min_speedup: 0, max_regression: 1, batch_sizes: [1]}}
+latency: {offline_batch_sizes: []}
+candidates: [converted]
+probes: {enabled: false}
+budget: {seconds: 0.5}
+"""
 
 
 def free_port() -> int:

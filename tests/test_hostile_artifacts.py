@@ -19,6 +19,7 @@ from onnx import TensorProto, helper
 import mlflow_onnx_flavor
 from mlflow_onnx_flavor import flavor
 from mlflow_onnx_flavor.artifact_code import scoring_module_name
+from mlflow_onnx_flavor.cli import main
 from mlflow_onnx_flavor.configuration import Configuration, ConversionOptions
 from mlflow_onnx_flavor.errors import (
     CorruptModelError,
@@ -262,7 +263,7 @@ def test_a_pickle_that_would_run_code_is_refused_before_it_does(
     with pytest.raises(UnsafeModelError, match=r"'model.pkl' would call \w+.exec"):
         mlflow_onnx_flavor.convert(str(model), frame, configuration=SCANNED)
     with pytest.raises(UnsafeModelError, match=r"'model.pkl' would call \w+.exec"):
-        prepare_source(str(model), frame, scan=True)
+        prepare_source(str(model), frame, SCANNED)
     assert not (tmp_path / "ran").exists()
     with pytest.raises(OnnxFlavorError):
         mlflow_onnx_flavor.convert(str(model), frame)
@@ -274,8 +275,25 @@ def test_a_pickle_that_is_cut_off_is_refused_by_the_scan(classifier_folder, fram
     content = (model / "model.pkl").read_bytes()
     (model / "model.pkl").write_bytes(content[: len(content) // 2])
     with pytest.raises(UnsafeModelError, match="'model.pkl' is a pickle that cannot be read"):
-        prepare_source(str(model), frame, scan=True)
+        prepare_source(str(model), frame, SCANNED)
 
 
 def test_a_pickle_that_harms_nothing_passes_the_scan(classifier_folder, frame):
-    assert prepare_source(str(classifier_folder), frame, scan=True).source.framework == "sklearn"
+    assert prepare_source(str(classifier_folder), frame, SCANNED).source.framework == "sklearn"
+
+
+@pytest.mark.parametrize("verb", ["convert", "explain", "release"])
+def test_every_verb_that_loads_a_source_scans_it_where_asked(
+    verb, classifier_folder, frame, store, tmp_path, capsys
+):
+    model = Path(shutil.copytree(classifier_folder, tmp_path / "model"))
+    (model / "model.pkl").write_bytes(pickle.dumps(Evil()))
+    frame.to_parquet(tmp_path / "rows.parquet")
+    words = [verb, str(model), "--scan-source", "--quiet"]
+    words += ["--data", str(tmp_path / "rows.parquet")]
+    words += {
+        "convert": ["--output", str(tmp_path / "out")],
+        "release": ["--registered-model", "evil"],
+    }.get(verb, [])
+    assert main(words) == 1
+    assert "'model.pkl' would call" in capsys.readouterr().err

@@ -12,15 +12,8 @@ from mlflow import MlflowClient
 
 from mlflow_onnx_flavor import registry
 from tests.faulty_proxy import LOST, PASSED, REFUSED, RESET, STALLED, TRUNCATED, FaultyProxy
-from tests.serving import BIN, environment, free_port, running
+from tests.serving import BIN, QUICK_RELEASE, environment, free_port, running
 
-CONFIGURATION = """
-gates: {latency: {min_speedup: 0, max_regression: 1, batch_sizes: [1]}}
-latency: {offline_batch_sizes: []}
-candidates: [converted]
-probes: {enabled: false}
-budget: {seconds: 0.5}
-"""
 NAME = "through a bad network"
 # MLflow's own retries, but quicker.
 QUICKLY = {"MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "6"}
@@ -44,7 +37,7 @@ def server(tmp_path_factory):
 def release(classifier_folder, frame, tmp_path):
     """Runs the real command against a URL."""
     frame.to_parquet(tmp_path / "eval.parquet")
-    (tmp_path / "release.yaml").write_text(CONFIGURATION)
+    (tmp_path / "release.yaml").write_text(QUICK_RELEASE)
 
     def run(url: str, name: str):
         variables = environment(MLFLOW_TRACKING_URI=url, **QUICKLY, **IMPATIENTLY)

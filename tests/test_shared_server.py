@@ -13,15 +13,8 @@ from mlflow import MlflowClient
 from mlflow.server import get_app_client
 
 from examples.shared_server.start import BUCKET, S3_KEYS, NotHere, shared_server
-from tests.serving import environment
+from tests.serving import QUICK_RELEASE, environment
 
-CONFIGURATION = """
-gates: {latency: {min_speedup: 0, max_regression: 1, batch_sizes: [1]}}
-latency: {offline_batch_sizes: []}
-candidates: [converted]
-probes: {enabled: false}
-budget: {seconds: 0.5}
-"""
 READER = {"MLFLOW_TRACKING_USERNAME": "reader", "MLFLOW_TRACKING_PASSWORD": "only reads here"}
 
 
@@ -53,7 +46,7 @@ def client(server, monkeypatch):
 def command(server, classifier_folder, frame, tmp_path):
     """Runs the real command as somebody; returns the finished process."""
     frame.to_parquet(tmp_path / "eval.parquet")
-    (tmp_path / "release.yaml").write_text(CONFIGURATION)
+    (tmp_path / "release.yaml").write_text(QUICK_RELEASE)
     release = [
         *("release", str(classifier_folder), "--data", str(tmp_path / "eval.parquet")),
         *("--config", str(tmp_path / "release.yaml"), "--quiet", "--registered-model"),

@@ -26,11 +26,7 @@ def convert(arguments: argparse.Namespace) -> int:
             arguments.model_uri,
             arguments.data,
             output_dir=arguments.output,
-            configuration=overridden(
-                Configuration(),
-                source_env=arguments.source_env,
-                scan_source=arguments.scan_source,
-            ),
+            configuration=_of_source(arguments),
         )
     if arguments.json:
         print_json(conversion.model_dump(mode="json"))
@@ -52,11 +48,7 @@ def explain(arguments: argparse.Namespace) -> int:
         explanation = explain_model(
             arguments.model_uri,
             arguments.data,
-            configuration=overridden(
-                Configuration(),
-                source_env=arguments.source_env,
-                scan_source=arguments.scan_source,
-            ),
+            configuration=_of_source(arguments),
         )
     if arguments.json:
         print_json(explanation.model_dump(mode="json"))
@@ -283,6 +275,12 @@ def _trust(arguments: argparse.Namespace) -> dict[str, Any]:
     if known or getattr(arguments, "require_signature", False):
         known["require_signature"] = True
     return known
+
+
+def _of_source(arguments: argparse.Namespace) -> Configuration:
+    return overridden(
+        Configuration(), source_env=arguments.source_env, scan_source=arguments.scan_source
+    )
 
 
 def _configuration(arguments: argparse.Namespace) -> Configuration:

@@ -12,7 +12,6 @@ from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.errors import MissingSignatureError
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example
 from mlflow_onnx_flavor.inputs.streams import RowStream, evaluation_data
-from mlflow_onnx_flavor.source_environment import SourceEnv
 from mlflow_onnx_flavor.source_scan import check_pickles
 from mlflow_onnx_flavor.sources import SourceModel
 from mlflow_onnx_flavor.steps.downloads import source_model
@@ -36,28 +35,26 @@ class PreparedSource:
 
 
 def prepare_source(
-    model_uri: str,
-    data: object = None,
-    source_env: SourceEnv = "current",
-    *,
-    scan: bool = False,
+    model_uri: str, data: object = None, configuration: Configuration | None = None
 ) -> PreparedSource:
     """Resolve ``model_uri`` and check ``data`` against its signature; touches no run.
 
     ``data``: a path or artifact URI of evaluation data, or the rows themselves (DataFrame, array,
     dictionary of arrays); None to use the model's input example alone.
-    ``scan``: whether its pickles are scanned before anything is loaded.
+    ``configuration``: says in which environment the source runs, and whether its pickles are
+    scanned first.
     Raises what `resolve_source`, `check_pickles` and `read_evaluation_data` raise, and
     MissingSignatureError for a bare ``.onnx`` file and where there is neither data nor an example.
     """
-    source = source_model(model_uri, source_env)
+    configuration = configuration or Configuration()
+    source = source_model(model_uri, configuration.source_env)
     if source.folder.is_file():
         raise MissingSignatureError(
             f"{model_uri!r} is a bare file, which says nothing about its inputs and cannot be"
             " registered; log it with mlflow_onnx_flavor.log_model(FILE, name=...,"
             " input_example=X[:5]) and give the URI of that"
         )
-    if scan:
+    if configuration.scan_source:
         check_pickles(source.folder, model_uri)
     evaluation, location, more = _evaluation(data, source)
     example = _example(source)
