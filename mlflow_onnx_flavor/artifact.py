@@ -6,6 +6,7 @@ import functools
 import importlib.metadata
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from mlflow_onnx_flavor.artifact_code import scoring_module_name
 from mlflow_onnx_flavor.errors import CorruptModelError
 from mlflow_onnx_flavor.graph_spec import GraphSpec
 from mlflow_onnx_flavor.onnx_files import copy_model, external_locations
+from mlflow_onnx_flavor.scoring.operator_libraries import EXTENSIONS, OPERATOR_LIBRARIES
 
 if TYPE_CHECKING:
     import onnx
@@ -104,11 +106,16 @@ def add_flavors(
     )
 
 
-def requirements_of(graph: GraphSpec) -> list[str]:
-    """What feeding the graph needs beside the defaults: a tokenizer where it takes text."""
-    if all(feed.layout != "tokens" for feed in graph.feeds):
-        return []
-    return [f"tokenizers=={importlib.metadata.version('tokenizers')}"]
+def requirements_of(graph: GraphSpec, session_options: Mapping[str, Any]) -> list[str]:
+    """What the graph needs beside the defaults: a tokenizer where it takes text, and the operators
+    that its session options name.
+    """
+    needed = []
+    if any(feed.layout == "tokens" for feed in graph.feeds):
+        needed.append("tokenizers")
+    if EXTENSIONS in session_options.get(OPERATOR_LIBRARIES, ()):
+        needed.append("onnxruntime-extensions")
+    return [f"{name}=={importlib.metadata.version(name)}" for name in needed]
 
 
 def write_environment(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_onnx_flavor.errors import CorruptModelError
+from mlflow_onnx_flavor.scoring.operator_libraries import EXTENSIONS, OPERATOR_LIBRARIES
 
 _SCORING_PREFIX = "mlflow_onnx_scoring_"
 _OURS = re.compile(_SCORING_PREFIX + "[0-9a-f]{12}")
@@ -34,7 +35,8 @@ def check_code(folder: Path, flavors: Mapping[str, Any], model_uri: str) -> None
     """Raise CorruptModelError where the ONNX model in ``folder`` would run foreign code.
 
     That is: a loader that is neither MLflow's nor this flavor's, scoring code that is not what its
-    name says, code that would take the place of an installed module, or files outside ``folder``.
+    name says, code that would take the place of an installed module, a library of operators by its
+    path, or files outside ``folder``.
     """
     entries = [entry for entry in flavors.values() if isinstance(entry, Mapping)]
     for key in ("data", "code"):
@@ -43,6 +45,15 @@ def check_code(folder: Path, flavors: Mapping[str, Any], model_uri: str) -> None
                 raise CorruptModelError(
                     f"the MLmodel file of {model_uri!r} has its {key} in {location!r}, outside its"
                     f" own folder; {_REMEDY}"
+                )
+    for entry in entries:
+        named = dict(entry.get("session_options") or {}).get(OPERATOR_LIBRARIES) or ()
+        for library in named:
+            if library != EXTENSIONS:
+                raise CorruptModelError(
+                    f"the MLmodel file of {model_uri!r} names the library {library!r}, and only"
+                    f" {EXTENSIONS!r} may be named there; {_REMEDY}, and name the library when it"
+                    " is loaded"
                 )
     pyfunc = flavors.get("python_function") or {}
     loader, code = str(pyfunc.get("loader_module") or ""), pyfunc.get("code")

@@ -75,8 +75,9 @@ def save_model(
     ``onnx_model``: a ModelProto, which is left as it is, or the path of an ``.onnx`` file, which is
     copied with its external data and never loaded.  ``execution_providers``: names, or dictionaries
     with "name" and "options", in order of preference; the CPU where None.  ``session_options``:
-    attributes of `onnxruntime.SessionOptions`, "config_entries", and "provider_options" by
-    provider, under the options that a provider is given itself.  ``graph``: how the graph is fed
+    attributes of `onnxruntime.SessionOptions`, "config_entries", "provider_options" by provider,
+    under the options that a provider is given itself, and "custom_operator_libraries"
+    (``["onnxruntime_extensions"]``).  ``graph``: how the graph is fed
     and what its pyfunc answers; where None, inputs are matched with the signature and the answer
     is a dictionary of all outputs.  ``signature``: where None, the input example gives its
     inputs.  The other parameters are those of every MLflow flavor.  Nothing is inferred by a
@@ -126,7 +127,8 @@ def save_model(
         artifact.write_environment(
             Path(path),
             conda_env,
-            get_default_pip_requirements(providers) + artifact.requirements_of(graph),
+            get_default_pip_requirements(providers)
+            + artifact.requirements_of(graph, session_options or {}),
             pip_requirements,
             extra_pip_requirements,
         )

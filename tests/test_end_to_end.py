@@ -16,7 +16,7 @@ import pytest
 from mlflow import MlflowClient
 
 from mlflow_onnx_flavor.cli import main
-from tests.serving import BIN, environment, free_port, running
+from tests.serving import BIN, QUICK_RELEASE, environment, free_port, running
 
 PROJECT = Path(__file__).resolve().parent.parent
 # Speed is no matter here: whether the candidate is faster must not decide whether a test passes.
@@ -255,7 +255,8 @@ def test_every_step_runs_alone_against_a_server(classifier_folder, files, tmp_pa
             monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "")  # set_experiment writes its own there
             mlflow.set_experiment("steps")
             uri = register_source(classifier_folder, "server-source")
-            config = f"config={files / 'release.yaml'}"
+            (tmp_path / "quick.yaml").write_text(QUICK_RELEASE)
+            config = f"config={tmp_path / 'quick.yaml'}"
 
             def step(name: str, *arguments: str) -> str:
                 finished = mlflow_run(*arguments, entry_point=name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -417,7 +418,7 @@ def test_a_version_is_copied_to_another_store_with_its_evidence(
     there = f"sqlite:///{tmp_path / 'production.db'}"
     copied = registry.copy(NAME, "2", to_name="in production", to_uri=there)
     assert registry.copy(NAME, "2", to_name="in production", to_uri=there) == copied
-    assert mlflow.get_tracking_uri() == store
+    assert mlflow.get_tracking_uri() == store and "MLFLOW_REGISTRY_URI" not in os.environ
     assert registry.get_version(NAME, "2").tags["onnx.digest"]
     try:
         mlflow.set_tracking_uri(there)

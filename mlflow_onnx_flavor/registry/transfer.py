@@ -5,6 +5,7 @@ It is checked where it leaves and where it arrives: the same bytes, under eviden
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from mlflow_onnx_flavor.sources import fetch
 
 COPIED_TAG = "onnx.copied_from"
 DEFAULT_EXPERIMENT = "0"  # every server has it
+REGISTRY_VARIABLE = "MLFLOW_REGISTRY_URI"
 _OWN_TAGS = (DIGEST_TAG, EVIDENCE_TAG, KEY_TAG)
 
 
@@ -92,6 +94,7 @@ def _at(uri: str) -> Iterator[None]:
     import mlflow
 
     tracking, registry = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    for_children = os.environ.get(REGISTRY_VARIABLE)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     try:
@@ -99,3 +102,7 @@ def _at(uri: str) -> Iterator[None]:
     finally:
         mlflow.set_tracking_uri(tracking)
         mlflow.set_registry_uri("" if registry == tracking else registry)
+        # MLflow sets it for child processes, and leaves it there.
+        os.environ.pop(REGISTRY_VARIABLE, None)
+        if for_children is not None:
+            os.environ[REGISTRY_VARIABLE] = for_children

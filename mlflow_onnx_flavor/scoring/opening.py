@@ -11,6 +11,7 @@ from typing import Any
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from .operator_libraries import OPERATOR_LIBRARIES, library_path
 from .providers import CPU, ExecutionProviderUnavailable, add_providers
 
 _logger = logging.getLogger(__name__)
@@ -39,8 +40,10 @@ def open_session(
     """A session on ``path``.
 
     ``providers``: ``{"name", "options"}`` in order of preference.  ``session_options``: attributes
-    of `onnxruntime.SessionOptions`; ``config_entries``, a dictionary of strings; and
-    ``provider_options``, by provider: what it gets where ``providers`` says nothing else.
+    of `onnxruntime.SessionOptions`; ``config_entries``, a dictionary of strings;
+    ``provider_options``, by provider: what it gets where ``providers`` says nothing else; and
+    ``custom_operator_libraries``: "onnxruntime_extensions", or absolute paths of libraries.  None
+    is loaded because a graph has operators of its own.
     ``fallback`` "strict": a provider that does not start raises ExecutionProviderUnavailable;
     "allow": it is left out with a warning in the log, and the CPU takes over where none remains.
     """
@@ -110,6 +113,10 @@ def _options(settings: Mapping[str, Any]) -> ort.SessionOptions:
     options = ort.SessionOptions()
     for name, value in settings.items():
         if name == PROVIDER_OPTIONS:
+            continue
+        if name == OPERATOR_LIBRARIES:
+            for library in value:
+                options.register_custom_ops_library(library_path(str(library)))
             continue
         if name == "config_entries":
             for key, entry in value.items():
