@@ -282,7 +282,7 @@ def test_a_pickle_that_harms_nothing_passes_the_scan(classifier_folder, frame):
     assert prepare_source(str(classifier_folder), frame, SCANNED).source.framework == "sklearn"
 
 
-@pytest.mark.parametrize("verb", ["convert", "explain", "release"])
+@pytest.mark.parametrize("verb", ["convert", "release"])
 def test_every_verb_that_loads_a_source_scans_it_where_asked(
     verb, classifier_folder, frame, store, tmp_path, capsys
 ):

@@ -99,6 +99,7 @@ def test_a_network_that_fails_now_and_then_is_borne(server, release, at_server):
     assert len(list(registry.versions_of(f"{NAME}, all the time"))) == 1
 
 
+@pytest.mark.slow
 def test_an_artifact_that_comes_in_half_is_no_artifact(server, release, at_server):
     """What is downloaded is what was logged, or the release says what is wrong and stops."""
     once = iter([TRUNCATED])

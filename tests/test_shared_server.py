@@ -81,7 +81,7 @@ def keys_in_the_store(server) -> list[str]:
     return [each["Key"] for page in pages for each in page.get("Contents", [])]
 
 
-def test_release_promotion_and_rollback(server, client, command):
+def test_a_release_and_the_same_again(server, client, command):
     done = command("release", "fraud")
     assert done.returncode == 0, done.stderr
     assert client.get_model_version_by_alias("fraud", "champion").version == "1"
@@ -91,6 +91,9 @@ def test_release_promotion_and_rollback(server, client, command):
     assert again.returncode == 0, again.stderr
     assert len(client.search_model_versions("name='fraud'")) == 1
 
+
+@pytest.mark.slow
+def test_promotion_and_rollback(client, command):
     again = command("release", "fraud", "--fresh")
     assert again.returncode == 0, again.stderr
     assert client.get_model_version_by_alias("fraud", "champion").version == "2"
