@@ -2,8 +2,8 @@
 
     python -m benchmarks.start_time
 
-Each start is a session of its own on the same file, in turns; medians with the middle half.  The
-whole start, imports included, is compared in processes of their own.
+Each start is a process of its own, imports included, in turns with the others; medians with the
+middle half.  The first is onnxruntime alone beside `import mlflow.pyfunc`.
 """
 
 from __future__ import annotations

@@ -17,16 +17,8 @@ MEMORY_BYTES = 4 * 2**30
 _PICKLE, _ZIP = b"\x80", b"PK\x03\x04"  # how protocols 2 and later begin; what PyTorch writes
 # Of earlier protocols, which begin like text.
 _EXTENSIONS = {
-    ".pkl",
-    ".pickle",
-    ".joblib",
-    ".pth",
-    ".pt",
-    ".bin",
-    ".ckpt",
-    ".dat",
-    ".data",
-    ".npy",
+    *(".pkl", ".pickle", ".joblib", ".pth", ".pt"),
+    *(".bin", ".ckpt", ".dat", ".data", ".npy"),
 }
 
 

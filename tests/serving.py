@@ -6,13 +6,14 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+
+from examples.shared_server.start import answers, free_port
 
 BIN = Path(sys.executable).parent
 # The configuration of a release that is about something else than what it measures.
@@ -23,12 +24,6 @@ candidates: [converted]
 probes: {enabled: false}
 budget: {seconds: 0.5}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -47,7 +42,7 @@ def running(command: list[str], url: str, log: Path, limit_s: float, **options) 
         )
         try:
             deadline = time.monotonic() + limit_s
-            while not _answers(url):
+            while not answers(url):
                 assert process.poll() is None, log.read_text()[-3000:]
                 assert time.monotonic() < deadline, log.read_text()[-3000:]
                 time.sleep(0.2)
@@ -81,11 +76,3 @@ def score(url: str, payload: dict) -> dict:
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5):
-            return True
-    except OSError:
-        return False

@@ -125,7 +125,7 @@ def s3_store(folder: Path) -> Iterator[str]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with _running(command, lambda: _answers(f"{url}/moto-api/"), folder / "s3.log"):
+    with _running(command, lambda: answers(f"{url}/moto-api/"), folder / "s3.log"):
         boto3.client(
             "s3",
             endpoint_url=url,
@@ -161,7 +161,7 @@ def mlflow_server(folder: Path, database: str, s3_url: str, password: str) -> It
         *("--backend-store-uri", database, "--artifacts-destination", f"s3://{BUCKET}/artifacts"),
     ]
     log = folder / "mlflow.log"
-    with _running(command, lambda: _answers(f"{url}/health"), log, env=environment, cwd=folder):
+    with _running(command, lambda: answers(f"{url}/health"), log, env=environment, cwd=folder):
         yield url
 
 
@@ -214,7 +214,7 @@ def _accepts(database: str) -> bool:
         return False
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5):
             return True

@@ -28,26 +28,21 @@ def run_guarded(work: Callable[[], int]) -> int:
     _quiet_libraries()
     try:
         return work()
-    except OnnxFlavorError as error:
-        print(f"mlflow-onnx: {error}", file=sys.stderr)
-        _keep_traceback(error)
-        return error.exit_status
     except KeyboardInterrupt:
         print("mlflow-onnx: interrupted", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:  # the last line of defence: said plainly, and kept whole in a file
-        if known := storage_error(error):
-            print(f"mlflow-onnx: {known}", file=sys.stderr)
-            _keep_traceback(error)
-            return known.exit_status
-        path = _write_traceback(error)
-        summary = str(error).splitlines()[0] if str(error) else ""
-        print(
-            f"mlflow-onnx: unexpected {type(error).__name__}: {summary} (details in {path})",
-            file=sys.stderr,
-        )
+        known = error if isinstance(error, OnnxFlavorError) else storage_error(error)
+        if known:
+            said, status = str(known), known.exit_status
+        else:
+            summary = str(error).partition("\n")[0]
+            path = _write_traceback(error)
+            said = f"unexpected {type(error).__name__}: {summary} (details in {path})"
+            status = ERROR
+        print(f"mlflow-onnx: {said}", file=sys.stderr)
         _keep_traceback(error)
-        return ERROR
+        return status
 
 
 def _keep_traceback(error: BaseException) -> None:
