@@ -11,6 +11,11 @@ What it needs is imported when it is asked for: its digests are of use without o
 """
 
 import importlib
+import os
+
+# From 1.29 onnxruntime on Linux sends usage data from a thread that it starts when it is imported;
+# a process that was forked after that never ends.  Whoever wants it sets the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOME = {
     "CONFIG_KEYS": "model",

@@ -1,10 +1,8 @@
-"""Parameters at prediction time, the environment's say, and processes that fork."""
+"""Parameters at prediction time, and the environment's say."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 
 import mlflow
 import numpy as np
@@ -132,36 +130,3 @@ def test_a_model_is_loaded_if_its_digest_is_the_one_asked_for(candidate_folder, 
 def test_the_session_itself_is_the_raw_model(candidate_folder):
     raw = mlflow.pyfunc.load_model(str(candidate_folder)).get_raw_model()
     assert [each.name for each in raw.get_outputs()] == ["label", "probabilities"]
-
-
-def wide(path):
-    """A product that onnxruntime shares among its threads."""
-    weights = np.ones((256, 256), np.float32)
-    return save(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])],
-        [tensor("x", ["rows", 256])],
-        [tensor("y", ["rows", 256])],
-        path,
-        [helper.make_tensor("w", 1, weights.shape, weights.tobytes(), raw=True)],
-    )
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_model_that_was_loaded_before_a_fork_answers_after_it(tmp_path):
-    options = {"session_options": {"intra_op_num_threads": 2}}
-    session = scoring.load_session(str(wide(tmp_path / "m.onnx")), options)
-    rows = np.ones((512, 256), np.float32)
-    expected = session.predict(rows)["y"]
-    context = multiprocessing.get_context("fork")
-    answers = context.Queue()
-    child = context.Process(
-        target=lambda: answers.put(bool((session.predict(rows)["y"] == expected).all()))
-    )
-    child.start()
-    try:
-        assert answers.get(timeout=60)
-    finally:
-        child.kill()
-        child.join()
-    assert (session.predict(rows)["y"] == expected).all()
