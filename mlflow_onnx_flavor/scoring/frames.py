@@ -22,7 +22,7 @@ def frame_of(outputs: Mapping[str, Any], data: Any, classes: Sequence[str] = ())
     columns: dict[str, Any] = {}
     for name, values in outputs.items():
         columns |= _columns(name, values, classes)
-    rows = _rows(data)
+    rows = rows_of(data)
     for name, values in columns.items():
         if rows is not None and len(values) != rows:
             raise ValueError(
@@ -49,8 +49,10 @@ def _of_one(name: str) -> str:
     return "probability" if name == PROBABILITIES else name
 
 
-def _rows(data: Any) -> int | None:
+def rows_of(data: Any) -> int | None:
     """How many rows ``data`` has; None where that depends on which of its values is asked."""
+    if isinstance(data, str | bytes):
+        return 1
     if isinstance(data, Mapping):
         lengths = {len(each) for each in data.values() if np.ndim(each)}
         return lengths.pop() if len(lengths) == 1 else None

@@ -36,6 +36,8 @@ CONFIG_KEYS = (
     "record_placement",
     "digest",
     "cache_folder",
+    "metrics_seconds",
+    "tracing",
 )
 
 # MLflow asks `inspect.signature` on every call (10 of its 14 µs); a signature that is set is found
@@ -118,6 +120,18 @@ class ScoringSession:
         predict.__signature__ = _PREDICT_SIGNATURE
         return predict
 
+    def observe(self, folder: str, wanted: Sequence[str], seconds: float, tracing: bool) -> None:
+        """Count what is asked from now on, or trace it, or both; see `observing`."""
+        from .observing import Observer
+
+        observer = Observer(self, folder, wanted, seconds, tracing)
+
+        def predict(data, params=None):
+            return observer.predict(data, params)
+
+        predict.__signature__ = _PREDICT_SIGNATURE
+        self.predict = predict
+
     def _check_outputs(self, names: Sequence[str]) -> None:
         unknown = [name for name in names if name not in self.output_names]
         if unknown:
@@ -183,8 +197,8 @@ def load_session(path: str, model_config: Mapping[str, Any] | None = None) -> Sc
     ``model_config`` overrides what the model says: "execution_providers" (names, or dictionaries
     with name and options), "session_options", "fallback" ("strict" or "allow"),
     "record_placement".  "digest": what the bytes of the model must be.  "cache_folder": where what
-    onnxruntime made of it is kept for the next start (`compiled`).  What stands in the environment
-    (see `surroundings`) is between the two.
+    onnxruntime made of it is kept for the next start (`compiled`).  "metrics_seconds", "tracing":
+    see `observing`.  What stands in the environment (see `surroundings`) is between the two.
     """
     path = os.fspath(path)
     expected = (model_config or {}).get("digest")
@@ -215,17 +229,23 @@ def _open(file: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> Sco
     requested = config.get("execution_providers") or entry.get("execution_providers") or [CPU]
     providers = [{"name": each} if isinstance(each, str) else dict(each) for each in requested]
     options = _merged(entry.get("session_options") or {}, config.get("session_options") or {})
+    metrics_seconds, tracing = config.get("metrics_seconds") or 0.0, bool(config.get("tracing"))
+    is_observed = metrics_seconds > 0 or tracing
 
     def reopen(provider: str = "") -> Any:
         settings = (
             [{"name": provider}] if provider else providers,
             options,
             config.get("fallback") or STRICT,
-            bool(config.get("record_placement")),
+            bool(config.get("record_placement")) or is_observed,
         )
         return shared(file, settings, lambda: _opened(file, config.get("cache_folder"), *settings))
 
-    return ScoringSession(reopen(), entry.get("graph"), reopen)
+    opened = ScoringSession(reopen(), entry.get("graph"), reopen)
+    if is_observed:
+        wanted = [each["name"] for each in providers]
+        opened.observe(os.path.dirname(file), wanted, metrics_seconds, tracing)
+    return opened
 
 
 def _opened(
@@ -239,7 +259,7 @@ def _opened(
     def opened(path: str, options: Mapping[str, Any]) -> Any:
         return open_session(path, providers, options, fallback, record_placement)
 
-    if not cache_folder or fallback == ALLOW or record_placement:  # what is kept must be one thing
+    if not cache_folder or fallback == ALLOW:  # what is kept must be one thing
         return opened(file, options)
     return open_kept(file, cache_folder, providers, options, opened)
 

@@ -2,8 +2,10 @@
 
 ``MLFLOW_ONNX_EXECUTION_PROVIDERS``: names, with commas between.  ``MLFLOW_ONNX_SESSION_OPTIONS``:
 JSON, as the flavor's session options.  ``MLFLOW_ONNX_FALLBACK``: "strict" or "allow".
-``MLFLOW_ONNX_CACHE``: a folder for what onnxruntime made of a model.  They stand over what a model
-was logged with, and under what is given when it is loaded.
+``MLFLOW_ONNX_CACHE``: a folder for what onnxruntime made of a model.
+``MLFLOW_ONNX_METRICS_SECONDS``: how often counters are written to MLflow.  ``MLFLOW_ONNX_TRACING``:
+"true" for a trace of each prediction.  They stand over what a model was logged with, and under what
+is given when it is loaded.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ PROVIDERS_VARIABLE = "MLFLOW_ONNX_EXECUTION_PROVIDERS"
 OPTIONS_VARIABLE = "MLFLOW_ONNX_SESSION_OPTIONS"
 FALLBACK_VARIABLE = "MLFLOW_ONNX_FALLBACK"
 CACHE_VARIABLE = "MLFLOW_ONNX_CACHE"
+METRICS_VARIABLE = "MLFLOW_ONNX_METRICS_SECONDS"
+TRACING_VARIABLE = "MLFLOW_ONNX_TRACING"
+_TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def given_by_environment() -> dict[str, Any]:
@@ -37,4 +42,13 @@ def given_by_environment() -> dict[str, Any]:
         found["fallback"] = fallback
     if folder := os.environ.get(CACHE_VARIABLE, ""):
         found["cache_folder"] = folder
+    if seconds := os.environ.get(METRICS_VARIABLE, ""):
+        try:
+            found["metrics_seconds"] = float(seconds)
+        except ValueError as error:
+            raise ValueError(f"{METRICS_VARIABLE} must be seconds, not {seconds!r}") from error
+    if tracing := os.environ.get(TRACING_VARIABLE, ""):
+        if tracing.lower() not in _TRUTHS:
+            raise ValueError(f"{TRACING_VARIABLE} must be true or false, not {tracing!r}")
+        found["tracing"] = _TRUTHS[tracing.lower()]
     return found

@@ -379,7 +379,7 @@ def upper(text):
         (TfidfVectorizer(strip_accents="unicode"), "strip_accents='unicode'"),
         (TfidfVectorizer(token_pattern=r"a|ab|\d+"), "token_pattern .* has no ONNX form"),
     ],
-    ids=str,
+    ids=lambda each: type(each).__name__ if hasattr(each, "fit") else each,
 )
 def test_text_features_without_an_onnx_form_are_refused_by_name(vectorizer, cause, reviews, score):
     model = make_pipeline(

@@ -1,0 +1,71 @@
+"""A model's counters as metrics of an MLflow run, written now and then by a thread of its own."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+_logger = logging.getLogger(__name__)
+
+END_LIMIT_S = 10.0
+
+
+class MetricsRun:
+    """Writes what ``read`` gives every so many ``seconds``, and once more when the process ends.
+
+    The run is made at the first writing, in the experiment that MLflow's environment variables
+    name.  A server that cannot be reached is a warning in the log: the next writing tries again,
+    and has the totals of the whole time.
+    """
+
+    def __init__(
+        self, read: Callable[[], Mapping[str, float]], tags: Mapping[str, str], seconds: float
+    ):
+        self._read, self._tags, self._seconds = read, tags, seconds
+        self._run_id: str | None = None
+        self._step = 0
+        self._reached = True
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._write_until_over, daemon=True)
+        self._thread.start()
+        atexit.register(self.end)
+
+    def end(self) -> None:
+        """Write for the last time, and end the run; returns after END_LIMIT_S at the latest."""
+        atexit.unregister(self.end)
+        self._over.set()
+        self._thread.join(END_LIMIT_S)
+
+    def _write_until_over(self) -> None:
+        over = False
+        while not over:
+            over = self._over.wait(self._seconds)
+            try:
+                self._write(over)
+                self._reached = True
+            except Exception as error:  # whatever a server may answer, predictions go on
+                if self._reached:
+                    _logger.warning("metrics of serving could not be written: %s", error)
+                self._reached = False
+
+    def _write(self, over: bool) -> None:
+        from mlflow import MlflowClient
+        from mlflow.entities import Metric
+        from mlflow.tracking.fluent import _get_experiment_id
+
+        client = MlflowClient()
+        if self._run_id is None:
+            name = f"serving-{socket.gethostname()}-{os.getpid()}"
+            run = client.create_run(_get_experiment_id(), tags=dict(self._tags), run_name=name)
+            self._run_id = run.info.run_id
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, value, now, self._step) for name, value in self._read().items()]
+        client.log_batch(self._run_id, metrics=metrics)
+        self._step += 1
+        if over:
+            client.set_terminated(self._run_id)

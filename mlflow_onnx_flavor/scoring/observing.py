@@ -1,0 +1,187 @@
+"""A model's predictions, counted and traced for whoever runs it; in the way of nobody else.
+
+``metrics_seconds``: counters are written to an MLflow run so often (`metrics_run`).  ``tracing``:
+each prediction is an MLflow trace of one span, "predict", with the shape of what was given and
+answered, never its values.  Without either, a session's ``predict`` is what it was: no cost at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+
+from .counters import FAILED, REJECTED, Counters
+from .frames import rows_of
+from .metrics_run import MetricsRun
+from .opening import placement_of
+
+_logger = logging.getLogger(__name__)
+
+TAG = "mlflow_onnx_flavor"
+# What a wrong input ends in, here and in onnxruntime.
+_REJECTIONS = (ValueError, TypeError, InvalidArgument)
+
+
+class Observer:
+    """Counts, and traces where it is asked to, what ``session`` answers.
+
+    ``folder``: where its MLmodel file is, if it has one.  ``wanted``: the execution providers that
+    it was to run on, in order.
+    """
+
+    def __init__(
+        self,
+        session: Any,
+        folder: str,
+        wanted: Sequence[str],
+        metrics_seconds: float = 0.0,
+        tracing: bool = False,
+    ):
+        logged = _logged(folder)
+        self._answer = session.predict
+        self._providers = session.session.get_providers()
+        self._seconds = metrics_seconds
+        self._tracing = tracing
+        self._starting = threading.Lock()
+        self._run: MetricsRun | None = None
+        self.counters = Counters()
+        self.input_schema = _input_schema(logged)
+        self.fell_back = bool(wanted) and wanted[0] not in self._providers
+        self.tags = {
+            f"{TAG}.model": folder,
+            f"{TAG}.model_id": str(logged.get("model_id") or logged.get("model_uuid") or ""),
+            f"{TAG}.execution_providers": ",".join(wanted),
+            f"{TAG}.nodes": json.dumps(placement_of(session.session)),
+            f"{TAG}.fallback": str(self.fell_back).lower(),
+        }
+        _observers.add(self)
+        _watch_what_mlflow_refuses()
+
+    def predict(self, data: Any, params: Mapping[str, Any] | None = None) -> Any:
+        """The session's answer."""
+        provider = (params or {}).get("execution_provider") or self._providers[0]
+        with self._span(data, provider) as span, self._rejections():
+            begun = time.perf_counter_ns()
+            found = self._answer(data, params)
+            self.counters.answered(rows_of(data) or 0, provider, time.perf_counter_ns() - begun)
+            if span is not None:
+                span.set_outputs(_described(found))
+        return found
+
+    def refused(self, data: Any, error: Exception) -> None:
+        """MLflow found that ``data`` is not what the signature says; the model was not asked."""
+        with contextlib.suppress(type(error)), self._span(data, ""), self._rejections():
+            raise error
+
+    @contextlib.contextmanager
+    def _rejections(self) -> Iterator[None]:
+        self._begin_writing()
+        try:
+            yield
+        except Exception as error:
+            is_ours = isinstance(error, _REJECTIONS) or type(error).__name__ == "MlflowException"
+            self.counters.unanswered(REJECTED if is_ours else FAILED)
+            raise
+
+    @contextlib.contextmanager
+    def _span(self, data: Any, provider: str) -> Iterator[Any]:
+        if not self._tracing:
+            yield None
+            return
+        import mlflow
+
+        attributes = {**self.tags, "execution_provider": provider, "rows": rows_of(data) or 0}
+        with mlflow.start_span("predict", attributes=attributes) as span:
+            span.set_inputs(_described(data))
+            yield span
+
+    def _begin_writing(self) -> None:
+        """By the process that answers, which need not be the one that loaded the model."""
+        if self._seconds and self._run is None:
+            with self._starting:
+                if self._run is None:
+                    self._run = MetricsRun(self._read, self.tags, self._seconds)
+
+    def _read(self) -> dict[str, float]:
+        return {**self.counters.read(), "fallback": float(self.fell_back)}
+
+    def _after_fork(self) -> None:
+        self.counters, self._starting, self._run = Counters(), threading.Lock(), None
+
+
+_observers: weakref.WeakSet[Observer] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for each in list(_observers):
+        each._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _watch_what_mlflow_refuses() -> None:
+    """MLflow checks the signature before it asks a model, and tells nobody but the caller."""
+    try:
+        from mlflow import pyfunc
+
+        check = pyfunc._validate_prediction_input
+    except (ImportError, AttributeError):
+        _logger.warning("inputs that MLflow itself refuses are not counted under this MLflow")
+        return
+    if getattr(check, "for_module", "") == __name__:  # each model brings this module along
+        return
+
+    @functools.wraps(check)
+    def watched(data, params, input_schema, *more, **named):
+        try:
+            return check(data, params, input_schema, *more, **named)
+        except Exception as error:
+            for each in list(_observers):
+                if each.input_schema == input_schema:
+                    each.refused(data, error)
+            raise
+
+    watched.for_module = __name__
+    pyfunc._validate_prediction_input = watched
+
+
+def _logged(folder: str) -> dict[str, Any]:
+    file = Path(folder) / "MLmodel"
+    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def _input_schema(logged: Mapping[str, Any]) -> Any:
+    inputs = (logged.get("signature") or {}).get("inputs")
+    if not inputs:
+        return None
+    from mlflow.types import Schema
+
+    return Schema.from_json(inputs)
+
+
+def _described(values: Any) -> Any:
+    """Types and shapes in place of values, which may be anybody's."""
+    if isinstance(values, Mapping):
+        return {str(name): _described(each) for name, each in values.items()}
+    if hasattr(values, "columns"):
+        types = {str(name): str(each) for name, each in values.dtypes.items()}
+        return {"shape": list(values.shape), "columns": types}
+    if hasattr(values, "dtype"):
+        return {"shape": list(np.shape(values)), "dtype": str(values.dtype)}
+    kind = type(values).__name__
+    return {"type": kind, "length": len(values)} if hasattr(values, "__len__") else {"type": kind}
