@@ -6,7 +6,9 @@ Every way to ask the same model is called in short blocks that take turns in ran
 process, with one thread of onnxruntime; the figure is the median over blocks of the median call, in
 microseconds, and in brackets the quarter and three quarters of the blocks. "session" is
 `InferenceSession.run` with arrays that are ready; "flavor" is our scoring alone; "pyfunc" is
-through `mlflow.pyfunc`, with the signature's columns checked; "built-in" is `mlflow.onnx`'s pyfunc.
+through `mlflow.pyfunc`, with the signature's columns checked; "built-in" is `mlflow.onnx`'s pyfunc;
+"mlflow" is MLflow's pyfunc with this signature in front of a model that does nothing.  What is
+left of a pyfunc without "mlflow" and the session is the flavor's own share.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import numpy as np
 import onnx
 import pandas as pd
 from mlflow.models import infer_signature
+from mlflow.pyfunc import PyFuncModel
 from onnx import TensorProto, helper, numpy_helper
 
 from mlflow_onnx_flavor import flavor, scoring
@@ -61,6 +64,12 @@ def _one_model(name: str, graph, rows_of, folder: Path, seconds: float) -> None:
                 f"  {way:<10} {middle:9.1f} [{low:.1f}, {high:.1f}]"
                 f"  {middle - session:+9.1f} on the session"
             )
+        floor = session + measured["mlflow"][1]
+        shares = {
+            way: measured[way][1] - floor for way in ("pyfunc", "built-in") if way in measured
+        }
+        said = ", ".join(f"{way} {share:+.1f}" for way, share in shares.items())
+        print(f"  the flavor's own share: {said}")
 
 
 def _ways(graph, rows: Any, folder: Path) -> dict[str, Callable[[], Any]]:
@@ -79,12 +88,14 @@ def _ways(graph, rows: Any, folder: Path) -> dict[str, Callable[[], Any]]:
     alone = scoring.load_session(str(folder / "ours"), options)
     ours = mlflow.pyfunc.load_model(str(folder / "ours"))
     built_in = mlflow.pyfunc.load_model(str(folder / "built-in"))
+    nothing = PyFuncModel(ours.metadata, _Nothing())
     feeds, run = alone.feeds(rows), alone.session.run
     ways = {
         "session": lambda: run(None, feeds),
         "flavor": lambda: alone.predict(rows),
         "pyfunc": lambda: ours.predict(rows),
         "built-in": lambda: built_in.predict(rows),
+        "mlflow": lambda: nothing.predict(rows),
     }
     for name, ask in list(ways.items()):
         try:
@@ -93,6 +104,11 @@ def _ways(graph, rows: Any, folder: Path) -> dict[str, Callable[[], Any]]:
             print(f"  {name}: {str(error).splitlines()[0][:100]}")
             del ways[name]
     return ways
+
+
+class _Nothing:
+    def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any:
+        return data
 
 
 def _in_turns(ways: dict[str, Callable[[], Any]], seconds: float) -> dict[str, np.ndarray]:

@@ -41,6 +41,8 @@ def _of_extension(values: Any, dtype: np.dtype, name: str) -> np.ndarray:
     """From pandas' own arrays: masked, Arrow, string, categorical, sparse, dates."""
     if isinstance(values, pd.Categorical):
         return as_dtype(np.asarray(values), dtype, name)
+    if dtype.kind == "O" and isinstance(values.dtype, pd.StringDtype):
+        return values.to_numpy(dtype=object, na_value="")
     kind = values.dtype.kind
     if dtype.kind == "O" or kind == "O":
         return as_dtype(values.to_numpy(dtype=object), dtype, name)

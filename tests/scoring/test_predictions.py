@@ -19,7 +19,7 @@ def part(output="y", dtype="float32", shape=(), **more):
 def make(outputs, data=DATA, **spec):
     names, maker = prediction_maker(spec)
     assert names == list(outputs)
-    return maker(outputs, data)
+    return maker(list(outputs.values()), data)
 
 
 def test_a_column_of_scores_comes_back_as_the_source_had_it():
