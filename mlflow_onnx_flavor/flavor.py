@@ -23,6 +23,7 @@ from mlflow_onnx_flavor import execution_providers as providers_here
 from mlflow_onnx_flavor.errors import CorruptModelError
 from mlflow_onnx_flavor.graph_inference import infer_graph
 from mlflow_onnx_flavor.graph_spec import GraphSpec
+from mlflow_onnx_flavor.output_schema import output_schema
 
 if TYPE_CHECKING:
     import onnx
@@ -108,12 +109,15 @@ def save_model(
         example = None
         if input_example is not None:
             example = _save_example(mlflow_model, input_example, path)
+        inferred = signature is None and example is not None
         signature = _signature_of(signature, example)
-        if signature is not None:
-            mlflow_model.signature = signature
         if metadata is not None:
             mlflow_model.metadata = metadata
         graph = graph or infer_graph(structure, signature)
+        if signature is not None:
+            if inferred:
+                signature.outputs = output_schema(graph.prediction, structure)
+            mlflow_model.signature = signature
         artifact.add_flavors(
             mlflow_model,
             loader_module=artifact.ship_scoring(Path(path)),
@@ -261,7 +265,7 @@ def _nothing_left_on_error(path: str) -> Iterator[None]:
 def _signature_of(signature: ModelSignature | None, example: Any) -> ModelSignature | None:
     """The signature to save; from the input example where none is given (False: none at all).
 
-    The example's answer is not computed: that would load the weights.
+    The example's answer is not computed, since that would load the weights: see `output_schema`.
     """
     from mlflow.models import infer_signature
 

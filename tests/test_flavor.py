@@ -205,9 +205,11 @@ def test_several_inputs_are_the_tensors_of_their_names(tmp_path, saved):
     assert model.predict(tensors)["y"].tolist() == [[1, 3]]
 
 
-def test_an_input_example_gives_the_signature_of_the_inputs(tmp_path, saved):
+def test_an_input_example_gives_the_signature_of_both_sides(tmp_path, saved):
     model = saved(doubling(tmp_path / "m.onnx"), input_example=FLOATS)
     assert model.metadata.signature.inputs.input_names() == ["a", "b"]
+    expected = Schema([TensorSpec(np.dtype("float32"), (-1, 2), "y")])
+    assert model.metadata.signature.outputs == expected
     pd.testing.assert_frame_equal(model.input_example, FLOATS)
     assert model.predict(FLOATS[["b", "a"]])["y"].tolist() == [[2, 6], [4, 8]]
 
