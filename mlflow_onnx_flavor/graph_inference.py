@@ -26,7 +26,8 @@ def infer_graph(model: onnx.ModelProto, signature: ModelSignature | None) -> Gra
 
     - one graph input and columns: the columns side by side
     - several graph inputs and columns: each input is the column of its name
-    - tensors, or no signature: each input is the tensor of its name; a bare array where it is one
+    - no signature and several graph inputs of shape (rows, 1): the columns of their names
+    - else: each input is the tensor of its name; a bare array where it is the only one
 
     Raises UnsupportedModelError for inputs that are no tensors.
     """
@@ -36,6 +37,8 @@ def infer_graph(model: onnx.ModelProto, signature: ModelSignature | None) -> Gra
     if columns and len(inputs) == 1:
         feeds = [_whole(inputs[0], columns)]
     else:
+        if signature is None and len(inputs) > 1:
+            columns = tuple(each.name for each in inputs if _is_column(each))
         feeds = [_named(each, columns, signature) for each in inputs]
     parts = tuple(
         PredictionPart(output=name, dtype="", shape=ANY_SHAPE, key=name) for name in outputs
@@ -95,6 +98,11 @@ def _tensor(graph_input: Any, key: str) -> FeedSpec:
 def _rank(graph_input: Any) -> int | None:
     tensor = graph_input.type.tensor_type
     return len(tensor.shape.dim) if tensor.HasField("shape") else None
+
+
+def _is_column(graph_input: Any) -> bool:
+    """Of shape (rows, 1)."""
+    return _rank(graph_input) == 2 and graph_input.type.tensor_type.shape.dim[1].dim_value == 1
 
 
 def _dtype(graph_input: Any) -> str:

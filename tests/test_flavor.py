@@ -198,6 +198,12 @@ def test_several_inputs_are_the_columns_of_their_names(tmp_path, saved):
     assert model.predict(FLOATS[["b", "a"]])["y"].tolist() == [[1, 3], [2, 4]]
 
 
+def test_several_inputs_of_one_column_need_no_signature(tmp_path, saved):
+    model = saved(side_by_side(tmp_path / "m.onnx"))
+    for data in (FLOATS[["b", "a"]], FLOATS.to_dict("records"), FLOATS.to_dict("list")):
+        assert model.predict(data)["y"].tolist() == [[1, 3], [2, 4]]
+
+
 def test_several_inputs_are_the_tensors_of_their_names(tmp_path, saved):
     specs = [TensorSpec(np.dtype("float32"), (-1, 1), name) for name in ("b", "a")]
     model = saved(side_by_side(tmp_path / "m.onnx"), signature=ModelSignature(inputs=Schema(specs)))

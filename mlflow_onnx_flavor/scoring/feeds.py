@@ -93,6 +93,8 @@ class Feeder:
             return self._of_frame(data.to_frame())
         if hasattr(data, "toarray"):  # scipy sparse
             data = data.toarray()
+        elif isinstance(data, list | tuple) and data and _is_record(data[0]):
+            return self._of_frame(pd.DataFrame([_record(each) for each in data]))
         return self._of_array(np.asarray(data))
 
     def _from_whole_array(self, array: np.ndarray) -> Feeds:
@@ -214,6 +216,14 @@ def _matrix(frame: pd.DataFrame, each: _Input, positions: Any) -> np.ndarray:
 def _array(values: Any) -> Any:
     """A numpy or pandas array of a dictionary's value."""
     return values.array if isinstance(values, pd.Series | pd.Index) else np.asarray(values)
+
+
+def _is_record(row: Any) -> bool:
+    return isinstance(row, Mapping) or hasattr(row, "asDict")  # Spark's Row is a tuple
+
+
+def _record(row: Any) -> Mapping[str, Any]:
+    return row if isinstance(row, Mapping) else row.asDict()
 
 
 def _listed(what: str, names: list[str]) -> str:

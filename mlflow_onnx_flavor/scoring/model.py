@@ -23,6 +23,7 @@ from .opening import ALLOW, PROVIDER_OPTIONS, STRICT, open_session, placement_of
 from .parameters import Asked, asked_of, run_asked
 from .predictions import every_output, prediction_maker
 from .providers import CPU
+from .rejections import REJECTIONS, rejected
 from .sharing import shared
 from .surroundings import given_by_environment
 from .tokens import TOKENIZER_KEY
@@ -112,16 +113,25 @@ class ScoringSession:
         more = {PROBABILITIES} & set(self.output_names) - set(names)
         in_frame = [*names, *more]
 
+        def answer(data, params, given):
+            asked = asked_of(params) if params else None
+            if asked is None:
+                return make(self._run(names, given, None), data)
+            outputs = list(asked.outputs) or (in_frame if asked.as_frame else names)
+            self._check_outputs(outputs)
+            answers = self._run_asked(outputs, given, asked)
+            if not (asked.as_frame or asked.outputs):
+                return make(answers, data)
+            found = dict(zip(outputs, answers, strict=True))
+            return frame_of(found, data, self._classes) if asked.as_frame else found
+
         def predict(data, params=None):
-            if params and (asked := asked_of(params)):
-                outputs = list(asked.outputs) or (in_frame if asked.as_frame else names)
-                self._check_outputs(outputs)
-                given = self._run_asked(outputs, feeds(data), asked)
-                if not (asked.as_frame or asked.outputs):
-                    return make(given, data)
-                found = dict(zip(outputs, given, strict=True))
-                return frame_of(found, data, self._classes) if asked.as_frame else found
-            return make(self._run(names, feeds(data), None), data)
+            given = None
+            try:
+                given = feeds(data)
+                return answer(data, params, given)
+            except REJECTIONS as error:
+                raise rejected(error, self.session.get_inputs(), given) from error
 
         predict.__signature__ = _PREDICT_SIGNATURE
         return predict

@@ -21,18 +21,16 @@ from typing import Any
 
 import numpy as np
 import yaml
-from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from .counters import FAILED, REJECTED, Counters
 from .frames import rows_of
 from .metrics_run import MetricsRun
 from .opening import placement_of
+from .rejections import REJECTIONS
 
 _logger = logging.getLogger(__name__)
 
 TAG = "mlflow_onnx_flavor"
-# What a wrong input ends in, here and in onnxruntime.
-_REJECTIONS = (ValueError, TypeError, InvalidArgument)
 
 
 class Observer:
@@ -92,7 +90,7 @@ class Observer:
         try:
             yield
         except Exception as error:
-            is_ours = isinstance(error, _REJECTIONS) or type(error).__name__ == "MlflowException"
+            is_ours = isinstance(error, REJECTIONS) or type(error).__name__ == "MlflowException"
             self.counters.unanswered(REJECTED if is_ours else FAILED)
             raise
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 
 import pytest
 
@@ -92,20 +91,15 @@ def test_source_champion_and_a_candidate_that_does_not_open(
 def test_a_participant_that_is_killed_is_a_row_and_the_others_go_on(
     classifier_folder, candidate_folder, frame, monkeypatch
 ):
-    def kill_after_some_rounds(rounds: Rounds) -> None:
-        victim = next(p for p in rounds._participants if p.entrant.identity.name == "victim")
-        while len(rounds.times[victim, Workload(1), PYFUNC]) < 3:
-            over.wait(0.01)
-        os.kill(victim._worker.pid, signal.SIGKILL)
-
     class Killing(Rounds):
-        def run(self, *arguments):
-            thread = threading.Thread(target=kill_after_some_rounds, args=(self,), daemon=True)
-            thread.start()
-            super().run(*arguments)
-            thread.join()
+        """Ends the victim's process where its second block is about to be asked for."""
 
-    over = threading.Event()
+        def _round(self):
+            victim = next(p for p in self._participants if p.entrant.identity.name == "victim")
+            if self.times[victim, Workload(1), PYFUNC] and victim.running:
+                os.kill(victim._worker.pid, signal.SIGKILL)
+            return super()._round()
+
     monkeypatch.setattr(sys.modules["mlflow_onnx_flavor.latency.measure"], "Rounds", Killing)
     report = measured(
         classifier_folder,

@@ -19,6 +19,19 @@ COLUMNS = [
 TENSOR = {"name": "g", "layout": "tensor", "dtype": "int64", "key": "ids"}
 TEXT = {"name": "t", "layout": "column", "dtype": "object", "columns": ["t"]}
 
+
+class Row(tuple):
+    """As Spark's: a tuple that knows its names."""
+
+    def __new__(cls, **named):
+        made = super().__new__(cls, reversed(named.values()))
+        made.named = named
+        return made
+
+    def asDict(self):
+        return self.named
+
+
 FORMS = {
     "frame": pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]}),
     "one block": pd.DataFrame(np.array([[1.0, 3.0], [2.0, 4.0]]), columns=["a", "b"]),
@@ -39,6 +52,8 @@ FORMS = {
     "arrays": {"a": np.array([1.0, 2.0]), "b": np.array([3.0, 4.0])},
     "arrays of one column": {"a": np.array([[1.0], [2.0]]), "b": np.array([[3.0], [4.0]])},
     "lists": {"b": [3, 4], "a": [1, 2]},
+    "records": [{"a": 1, "b": 3}, {"b": 4, "a": 2.0}],
+    "rows of Spark": [Row(a=1, b=3), Row(a=2, b=4)],
     "series": {"a": pd.Series([1.0, 2.0]), "b": pd.Series([3, 4], dtype="Int64")},
 }
 

@@ -10,6 +10,7 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
 
 from mlflow_onnx_flavor import artifact, flavor, scoring
 from mlflow_onnx_flavor.graph_spec import FeedSpec, GraphSpec, PredictionPart, PredictionSpec
@@ -133,3 +134,22 @@ def test_the_code_of_a_model_needs_nothing_of_this_project(tmp_path):
     }
     third_party = roots - set(sys.stdlib_module_names)
     assert third_party == {"numpy", "pandas", "onnxruntime", "yaml"}
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (np.ones(2), r"input 'x' takes an array of shape \(rows, 2\), not \(2,\)"),
+        (np.ones((1, 3)), r"input 'x' takes an array of shape \(rows, 2\), not \(1, 3\)"),
+        (pd.DataFrame({"a": ["x"], "b": [1]}), "'a' must hold numbers"),
+    ],
+)
+def test_what_does_not_fit_is_a_sentence_that_mlflows_server_answers_with_400(
+    tmp_path, data, sentence
+):
+    graph = SPEC.model_dump(mode="json")
+    session = scoring.open_graph(str(doubling(tmp_path / "m.onnx")), graph)
+    with pytest.raises(ValueError, match=f"^{sentence}") as refused:
+        session.predict(data)
+    assert isinstance(refused.value, MlflowException)
+    assert refused.value.get_http_status_code() == 400

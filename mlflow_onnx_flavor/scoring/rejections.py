@@ -1,0 +1,49 @@
+"""What was given does not fit: one sentence, in an error that MLflow's server answers with 400."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+
+# What input that does not fit ends in, here and in onnxruntime.
+REJECTIONS = (ValueError, TypeError, InvalidArgument)
+
+
+def rejected(
+    error: Exception, inputs: Sequence[Any], feeds: Mapping[str, Any] | None
+) -> ValueError:
+    """``error`` as a ValueError, which is an MlflowException too where MLflow is loaded.
+
+    ``inputs``: the graph's, as onnxruntime describes them.  ``feeds``: what they were given, if it
+    came so far: then the first input whose shape does not fit is named.
+    """
+    said = str(error)
+    if isinstance(error, InvalidArgument):
+        said = _misfit(inputs, feeds or {}) or said.partition("\n")[0]
+    if "mlflow.exceptions" not in sys.modules:
+        return ValueError(said)
+    from mlflow.exceptions import INVALID_PARAMETER_VALUE, MlflowException
+
+    kind = type("RejectedInput", (MlflowException, ValueError), {})
+    return kind(said, error_code=INVALID_PARAMETER_VALUE)
+
+
+def _misfit(inputs: Sequence[Any], feeds: Mapping[str, Any]) -> str:
+    for each in inputs:
+        shape = np.shape(feeds.get(each.name, ()))
+        wanted = each.shape or []
+        fits = len(shape) == len(wanted) and all(
+            not isinstance(size, int) or size == length
+            for size, length in zip(wanted, shape, strict=True)
+        )
+        if each.name in feeds and wanted and not fits:
+            names = [size if isinstance(size, int) else size or "any" for size in wanted]
+            return (
+                f"input {each.name!r} takes an array of shape ({', '.join(map(str, names))}),"
+                f" not {shape}"
+            )
+    return ""
