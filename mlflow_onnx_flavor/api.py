@@ -163,13 +163,14 @@ def check_latency(
 @contextmanager
 def _resolved(source: Any, inputs: Any, configuration: Configuration) -> Iterator[SourceModel]:
     if isinstance(source, str | Path):
-        model = resolve_source(str(source), configuration.source_env)
+        model = resolve_source(str(source), configuration.source_env, inputs is not None)
         if configuration.scan_source:
             check_pickles(model.folder, str(source))
         yield model
         return
     with tempfile.TemporaryDirectory(prefix="mlflow-onnx-live-") as folder:
-        yield resolve_source(str(save_live_model(source, inputs, Path(folder) / "model")))
+        saved = save_live_model(source, inputs, Path(folder) / "model")
+        yield resolve_source(str(saved), rows_are_given=True)
 
 
 def _rows(model: SourceModel, inputs: Any) -> tuple[Inputs | None, Inputs | None]:

@@ -6,11 +6,15 @@ The caller has imported the framework already, so it is imported here too, insid
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from mlflow_onnx_flavor.errors import InvalidDataError, UnsupportedModelError
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
 
 # The first match along the class's bases decides: an XGBClassifier is also a scikit-learn model.
 _FLAVOR_OF_PACKAGE = {
@@ -31,12 +35,13 @@ _OPTIONS = {
 def save_live_model(model: Any, inputs: Any, folder: Path) -> Path:
     """Save ``model`` to ``folder`` with a signature inferred from ``inputs``; returns ``folder``.
 
+    It has no signature where MLflow would refuse these very inputs under it: categories, and
+    integers or booleans with missing values.
+
     Raises UnsupportedModelError for an object of no known framework, InvalidDataError without
     ``inputs`` (a DataFrame, array or dictionary of arrays).
     """
     import importlib
-
-    from mlflow.models import infer_signature
 
     flavor = _flavor_of(model)
     if inputs is None or isinstance(inputs, str | Path):
@@ -45,15 +50,32 @@ def save_live_model(model: Any, inputs: Any, folder: Path) -> Path:
             " dictionary of arrays"
         )
     module = importlib.import_module(f"mlflow.{flavor}")
+    signature = _signature_of(inputs)
     module.save_model(
         model,
         str(folder),
-        signature=infer_signature(inputs),
-        input_example=_first_rows(inputs),
+        signature=signature,
+        # An example would bring a signature along.
+        input_example=None if signature is None else _first_rows(inputs),
         pip_requirements=[],  # it is loaded in this environment only
         **_OPTIONS.get(flavor, {}),
     )
     return folder
+
+
+def _signature_of(inputs: Any) -> ModelSignature | None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import infer_signature
+    from mlflow.models.utils import _enforce_schema  # what serving does to every request
+
+    if isinstance(inputs, pd.Series):
+        return None  # MLflow would hand on a frame, whose column names scikit-learn reads as texts
+    signature = infer_signature(inputs)
+    try:
+        _enforce_schema(inputs, signature.inputs)
+    except (MlflowException, ValueError, TypeError):
+        return None
+    return signature
 
 
 def _flavor_of(model: Any) -> str:

@@ -27,7 +27,7 @@ class SourceModel:
 
     ``uri``: as it was given.  ``resolved_uri``: what it names at this moment, a version instead of
     an alias.  ``folder``: the local folder with the MLmodel file, or a bare ``.onnx`` file.
-    ``signature``: None for a bare file only.
+    ``signature``: None for a bare file, and for a model without one that rows were given for.
     """
 
     uri: str
@@ -46,10 +46,13 @@ class SourceModel:
         )
 
 
-def resolve_source(model_uri: str, source_env: SourceEnv = "current") -> SourceModel:
+def resolve_source(
+    model_uri: str, source_env: SourceEnv = "current", rows_are_given: bool = False
+) -> SourceModel:
     """Fetch what ``model_uri`` names: ``models:/``, ``runs:/``, a folder, or an ``.onnx`` file.
 
-    With ``source_env`` "recorded" the framework need not be installed here.
+    With ``source_env`` "recorded" the framework need not be installed here.  With
+    ``rows_are_given`` a model without signature and example is taken: the rows say what it takes.
     Raises ModelNotFoundError, ServerUnreachableError, CorruptModelError, UnsupportedModelError,
     MissingFrameworkError and MissingSignatureError, each with a sentence on what to do.
     """
@@ -74,7 +77,7 @@ def resolve_source(model_uri: str, source_env: SourceEnv = "current") -> SourceM
         framework=framework,
         digest=digest_of(folder),
         size_bytes=size_of(folder),
-        signature=_signature(metadata, folder, model_uri),
+        signature=_signature(metadata, folder, model_uri, rows_are_given),
         metadata=metadata,
     )
 
@@ -145,7 +148,9 @@ def resolve_alias(model_uri: str) -> str:
     return f"models:/{name}/{MlflowClient().get_model_version_by_alias(name, alias).version}"
 
 
-def _signature(metadata: Model, folder: Path, model_uri: str) -> ModelSignature:
+def _signature(
+    metadata: Model, folder: Path, model_uri: str, rows_are_given: bool
+) -> ModelSignature | None:
     from mlflow.models import infer_signature
 
     if metadata.signature is not None and metadata.signature.inputs is not None:
@@ -153,6 +158,8 @@ def _signature(metadata: Model, folder: Path, model_uri: str) -> ModelSignature:
     example = metadata.load_input_example(os.fspath(folder))
     if example is not None:
         return infer_signature(example)
+    if rows_are_given:
+        return None
     raise errors.MissingSignatureError(
         f"{model_uri!r} was logged without a signature and without an input example, so its inputs"
         " are unknown; log it again with input_example=X[:5], or add a signature with"

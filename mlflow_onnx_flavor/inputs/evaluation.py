@@ -13,11 +13,12 @@ from mlflow_onnx_flavor.artifact_downloads import download
 from mlflow_onnx_flavor.errors import InvalidDataError
 from mlflow_onnx_flavor.inputs import data_sets
 from mlflow_onnx_flavor.inputs.batches import EVALUATION_DATA, Inputs
+from mlflow_onnx_flavor.inputs.column_types import csv_types, suited
 from mlflow_onnx_flavor.inputs.files import UNNAMED, Table, read_table
 
 if TYPE_CHECKING:
     from mlflow.models.signature import ModelSignature
-    from mlflow.types.schema import ColSpec, Schema, TensorSpec
+    from mlflow.types.schema import Schema, TensorSpec
 
 
 _RUN = re.compile(r"runs:/[^/]+")
@@ -35,16 +36,18 @@ def read_evaluation_data(location: str, signature: ModelSignature | None) -> Inp
 
 def read_local(path: Path, signature: ModelSignature | None) -> Inputs:
     """`read_evaluation_data` of a file or folder of this machine."""
-    return as_inputs(read_table(path, text_columns(signature)), signature, what=path.name)
+    return as_inputs(read_table(path, csv_types(signature)), signature, what=path.name)
 
 
 def as_inputs(data: Any, signature: ModelSignature | None, what: str = "the data") -> Inputs:
-    """``data`` (DataFrame, array, or dictionary of arrays) in the form the model is handed.
+    """``data`` (DataFrame, Series, array, or dictionary of arrays) in the form the model is handed.
 
     ``what`` names the data in messages.  Raises InvalidDataError as `read_evaluation_data` does.
     """
     if isinstance(data, Inputs):
         return data
+    if isinstance(data, pd.Series):
+        data = data.to_numpy(object) if signature is None else data.to_frame()
     table = {UNNAMED: data} if isinstance(data, np.ndarray) else data
     if signature is None or signature.inputs is None:
         return Inputs(table if set(table) != {UNNAMED} else table[UNNAMED], EVALUATION_DATA)
@@ -71,18 +74,6 @@ def local_file(location: str) -> Path:
         ) from error
 
 
-def text_columns(signature: ModelSignature | None) -> frozenset[str]:
-    if signature is None or signature.inputs is None or signature.inputs.is_tensor_spec():
-        return frozenset()
-    from mlflow.types import DataType
-
-    return frozenset(
-        spec.name
-        for spec in signature.inputs.inputs
-        if spec.name is not None and spec.type == DataType.string
-    )
-
-
 def _as_frame(table: Table, schema: Schema, what: str) -> pd.DataFrame:
     """The columns of the signature, in its order and with its types."""
     from mlflow.exceptions import MlflowException
@@ -100,10 +91,12 @@ def _as_frame(table: Table, schema: Schema, what: str) -> pd.DataFrame:
         )
     elif schema.input_types() == [DataType.string]:
         frame = frame.set_axis([0], axis=1)  # as MLflow hands on a list of texts
+    columns = list(frame.columns)
+    frame = frame.copy(deep=False)
     for position, spec in enumerate(schema.inputs):
-        if spec.name in frame.columns or spec.name is None:
-            column = frame.iloc[:, position] if spec.name is None else frame[spec.name]
-            _check_column(column, spec, what)
+        name = columns[position] if spec.name is None else spec.name
+        if name in columns:
+            frame[name] = suited(frame[name], spec, what)
     try:
         return _enforce_schema(frame, schema)
     except MlflowException as error:
@@ -140,28 +133,6 @@ def _check_names(found: list[str], schema: Schema, kind: str, what: str) -> None
     raise InvalidDataError(
         f"{what} {' and '.join(problems)}; the model takes {_listed(known)}: {cure}"
     )
-
-
-def _check_column(column: pd.Series, spec: ColSpec, what: str) -> None:
-    """Text where numbers are wanted, or the other way round, with the first row that shows it."""
-    from mlflow.types import DataType
-
-    numeric = (DataType.integer, DataType.long, DataType.float, DataType.double)
-    textual = pd.api.types.is_string_dtype(column) and not column.isna().all()
-    name = spec.name if spec.name is not None else column.name
-    if spec.type in numeric and textual:
-        bad = pd.to_numeric(column, errors="coerce").isna() & column.notna()
-        position = int(np.argmax(bad.to_numpy())) if bad.any() else 0
-        raise InvalidDataError(
-            f"{what}: column {name!r} must be {spec.type.name}, but holds text"
-            f" (row {position}: {column.iloc[position]!r})"
-        )
-    if spec.type == DataType.string and pd.api.types.is_numeric_dtype(column):
-        if column.isna().all():
-            return
-        raise InvalidDataError(
-            f"{what}: column {name!r} must be string, but holds numbers ({column.dtype})"
-        )
 
 
 def _as_tensors(table: Table, schema: Schema, what: str) -> np.ndarray | dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,15 +22,15 @@ UNNAMED = ""
 _ROWS_AT_ONCE = 65_536
 
 
-def read_table(path: Path, text_columns: frozenset[str] = frozenset()) -> Table:
+def read_table(path: Path, csv_types: Mapping[str, Any] | None = None) -> Table:
     """The file's contents: a DataFrame, or arrays by name ("" for the one array of a ``.npy``).
 
-    ``text_columns`` are read from CSV as text, so that "007" stays what it is.  Raises
-    InvalidDataError where the file is missing, of another kind, broken or empty.
+    ``csv_types``: as what columns are read from CSV, see `column_types`.  Raises InvalidDataError
+    where the file is missing, of another kind, broken or empty.
     """
     readers: Mapping[str, Callable[[Path], Table]] = {
         ".parquet": pd.read_parquet,
-        ".csv": lambda file: pd.read_csv(file, dtype=dict.fromkeys(text_columns, str)),
+        ".csv": lambda file: pd.read_csv(file, dtype=dict(csv_types or {})),
         ".arrow": _read_arrow,
         ".feather": _read_arrow,
         ".npz": _read_npz,

@@ -13,7 +13,8 @@ from mlflow_onnx_flavor.attestation import digest_of
 from mlflow_onnx_flavor.errors import InvalidDataError
 from mlflow_onnx_flavor.inputs import data_sets
 from mlflow_onnx_flavor.inputs.batches import Inputs
-from mlflow_onnx_flavor.inputs.evaluation import as_inputs, local_file, read_local, text_columns
+from mlflow_onnx_flavor.inputs.column_types import csv_types
+from mlflow_onnx_flavor.inputs.evaluation import as_inputs, local_file, read_local
 
 if TYPE_CHECKING:
     from mlflow.models.signature import ModelSignature
@@ -57,8 +58,8 @@ class RowStream:
             if self.path.is_dir():
                 yield from data_sets.frames(self.path, ROWS_AT_ONCE)
             elif self.path.suffix == ".csv":
-                texts = dict.fromkeys(text_columns(self._signature), str)
-                yield from pd.read_csv(self.path, dtype=texts, chunksize=ROWS_AT_ONCE)
+                types = csv_types(self._signature)
+                yield from pd.read_csv(self.path, dtype=types, chunksize=ROWS_AT_ONCE)
             elif self.path.suffix == ".parquet":
                 yield from self._parquet_frames()
             else:

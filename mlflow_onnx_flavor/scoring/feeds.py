@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,9 @@ Feeds = dict[str, np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class _Input:
-    """One graph input; ``start``: where its columns begin among those of all inputs."""
+    """One graph input; ``start``: where its columns begin among those of all inputs; ``flat``: it
+    is of shape (rows,).
+    """
 
     name: str
     layout: str
@@ -42,17 +44,23 @@ class _Input:
     columns: tuple[str, ...]
     key: str
     start: int
+    flat: bool = False
 
 
 class Feeder:
     """Makes the feeds of one graph.
 
     ``feeds``: the graph specification's entries, each ``{"name", "layout", "dtype", "columns",
-    "key"}``.  ``tokenizer``: what the file's metadata holds of one.  Thread-safe: nothing changes
-    between calls.
+    "key"}``.  ``tokenizer``: what the file's metadata holds of one.  ``flat``: the inputs of shape
+    (rows,).  Thread-safe: nothing changes between calls.
     """
 
-    def __init__(self, feeds: list[Mapping[str, Any]], tokenizer: str | None = None):
+    def __init__(
+        self,
+        feeds: list[Mapping[str, Any]],
+        tokenizer: str | None = None,
+        flat: Collection[str] = (),
+    ):
         inputs, columns = [], []
         for feed in feeds:
             names = tuple(feed.get("columns") or ())
@@ -64,6 +72,7 @@ class Feeder:
                     columns=names,
                     key=feed.get("key") or feed["name"],
                     start=len(columns),
+                    flat=feed["name"] in flat,
                 )
             )
             columns.extend(names)
@@ -158,7 +167,9 @@ class Feeder:
         feeds = {}
         for each in self._inputs:
             if each.layout == "tensor":
-                feeds[each.name] = self._tensor(frame, each)
+                tensor = self._tensor(frame, each)
+                is_column = each.flat and tensor.ndim == 2 and tensor.shape[1] == 1
+                feeds[each.name] = tensor[:, 0] if is_column else tensor
             elif each.layout == "matrix":
                 located = positions[each.start : each.start + len(each.columns)]
                 feeds[each.name] = _matrix(frame, each, located)

@@ -78,6 +78,7 @@ class ScoringSession:
         self._feeder = Feeder(
             graph.get("feeds") or inferred_feeds(session.get_inputs()),
             session.get_modelmeta().custom_metadata_map.get(TOKENIZER_KEY),
+            flat={each.name for each in session.get_inputs() if len(each.shape or ()) == 1},
         )
         self._classes = graph.get("classes") or ()
         self.predict = self._make_predict(

@@ -55,8 +55,36 @@ def test_text_that_looks_like_a_number_stays_text(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("age", [31, 2**53], [31.0, 2.0**53]),
+        ("age", pd.array([31, None], "Int64"), [31.0, np.nan]),
+        ("city", pd.Categorical(["Oslo", "Rome"]), ["Oslo", "Rome"]),
+        ("visits", pd.Categorical([3, 4]), [3, 4]),
+    ],
+)
+def test_columns_become_the_types_of_the_signature_where_that_keeps_their_values(
+    name, values, expected
+):
+    given = ROWS.assign(**{name: values})
+    before = given.copy(deep=True)
+    found = as_inputs(given, COLUMNS).data[name]
+    pd.testing.assert_series_equal(found, pd.Series(expected, name=name), check_dtype=False)
+    assert as_inputs(given, COLUMNS).data.dtypes["age"] == np.float64
+    pd.testing.assert_frame_equal(given, before)
+
+
+def test_digits_of_a_csv_file_are_read_as_the_floats_of_the_signature(tmp_path):
+    rows = pd.DataFrame({"a": np.array([0.1, 3], np.float32)})
+    path = write(rows, tmp_path / "e.csv")
+    pd.testing.assert_frame_equal(read_evaluation_data(path, infer_signature(rows)).data, rows)
+
+
+@pytest.mark.parametrize(
     ("frame", "sentence"),
     [
+        (ROWS.assign(age=[1, 2**53 + 1]), "does not fit the model's signature"),
+        (ROWS.assign(visits=pd.array([1, None], "Int64")), r"no missing values \(row 1\)"),
         (ROWS.drop(columns="age"), "lacks the column 'age'; .*: add what is missing"),
         (ROWS.assign(label=1), "unexpected column 'label'; .*drop what is not an input"),
         (ROWS.assign(age=["old", "new"]), r"'age' must be double, but holds text \(row 0: 'old'\)"),
