@@ -57,13 +57,15 @@ class PredictionSpec(Spec):
     """The form in which the source's pyfunc answered, made again from the graph's outputs.
 
     ``container`` "dataframe" and "series" carry ``columns`` (names or integers) and take the
-    input's index where ``keeps_index``.
+    input's index where ``keeps_index``.  ``lengths``: a graph output of shape (rows,), where the
+    answer is an array for the first row alone, cut to so many entries.
     """
 
     container: Literal["ndarray", "dataframe", "series", "dict", "list"]
     parts: tuple[PredictionPart, ...]
     columns: tuple[str | int, ...] = ()
     keeps_index: bool = False
+    lengths: str = ""
 
 
 class GraphSpec(Spec):
