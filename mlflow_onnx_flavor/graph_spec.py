@@ -23,7 +23,7 @@ class FeedSpec(Spec):
     - "matrix": ``columns`` side by side, shape (rows, len(columns))
     - "column": ``columns[0]`` as shape (rows, 1)
     - "tokens": the one column of text through the file's tokenizer, shape (rows, tokens); ``key``
-      is "input_ids", "attention_mask" or "token_type_ids"
+      is "input_ids", "attention_mask", "token_type_ids" or "special_tokens_mask"
     - "tensor": not from columns.  A dictionary gives it under ``key``; a bare array is it.
 
     A bare 2-D array also serves "matrix" (as it is) and "column" (its column at that position).

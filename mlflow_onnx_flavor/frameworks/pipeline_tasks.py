@@ -18,6 +18,8 @@ _FILES = {
     "text-classification": "transformers_classifier",
     "sentiment-analysis": "transformers_classifier",
     "feature-extraction": "transformers_features",
+    "token-classification": "transformers_tags",
+    "ner": "transformers_tags",
 }
 
 _IMAGE_TASKS = (
@@ -73,11 +75,16 @@ class PipelineTask(Protocol):
     ) -> dict[str, np.ndarray]:
         """What the pipeline answers each text alone, as the graph's outputs."""
 
-    def module(self, pipeline: Any) -> Any:
+    def predict(self, pyfunc: Any, texts: Sequence[str], params: Any) -> Any:
+        """What MLflow's pyfunc answers."""
+
+    def module(self, pipeline: Any, config: Mapping[str, Any]) -> Any:
         """A PyTorch module from tokens to tensors by name."""
 
-    def complete(self, model: onnx.ModelProto, pipeline: Any) -> tuple[str, ...]:
-        """Add to the exported graph what PyTorch cannot say; returns the names of new outputs."""
+    def complete(
+        self, model: onnx.ModelProto, pipeline: Any, config: Mapping[str, Any]
+    ) -> tuple[str, ...]:
+        """Add to the exported graph what PyTorch cannot say; returns its outputs in order."""
 
 
 def task_of(entry: Mapping[str, Any]) -> PipelineTask:

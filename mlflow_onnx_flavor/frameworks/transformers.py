@@ -7,7 +7,7 @@ The encoder becomes the graph; the tokenizer travels in the file's metadata and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
     pipeline = mlflow.transformers.load_model(str(path), device="cpu")
     pipeline.model.eval()
     task.check(pipeline, config)
-    return LoadedSource(pipeline, _OneColumn(pyfunc), path, flavor)
+    return LoadedSource(pipeline, _OneColumn(pyfunc, task), path, flavor)
 
 
 def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
@@ -84,12 +84,12 @@ class _OneColumn:
     of them.
     """
 
-    def __init__(self, pyfunc: Any):
-        self._pyfunc, self.metadata = pyfunc, pyfunc.metadata
+    def __init__(self, pyfunc: Any, task: PipelineTask):
+        self._pyfunc, self._task, self.metadata = pyfunc, task, pyfunc.metadata
         self.model_config = pyfunc.model_config or {}
 
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any:
-        return self._pyfunc.predict(texts_of(data), params)
+        return self._task.predict(self._pyfunc, texts_of(data), params)
 
 
 def _answers(source: LoadedSource, texts: Sequence[str]) -> dict[str, np.ndarray]:
@@ -101,20 +101,19 @@ def _export(source: LoadedSource, example: Inputs, path: Path) -> Export:
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    task, pipeline, texts = task_of(source.flavor), source.native, texts_of(example.data)
+    task, pipeline = task_of(source.flavor), source.native
+    config = source.pyfunc.model_config
+    texts = _of_several_lengths(source, max(texts_of(example.data), key=len))
     taken = _tensors(task, pipeline)
-    tokenizer = serialized_tokenizer(
-        pipeline,
-        task.preprocessing(source.pyfunc.model_config),
-        "right" if task.pads_right else "",
-    )
+    side = "right" if task.pads_right else pipeline.tokenizer.padding_side
+    tokenizer = serialized_tokenizer(pipeline, task.preprocessing(config), side)
     tensors = TextTokenizer(tokenizer).tensors(texts, taken)
     signature = ModelSignature(
         Schema([TensorSpec(np.dtype(np.int64), (-1, -1), name) for name in taken])
     )
-    exported = Exporter(task.module(pipeline), Inputs(tensors), signature).dynamo(path)
+    exported = Exporter(task.module(pipeline, config), Inputs(tensors), signature).dynamo(path)
     model = onnx.load(str(path), load_external_data=False)
-    added = task.complete(model, pipeline)
+    outputs = task.complete(model, pipeline, config)
     model.metadata_props.add(key=TOKENIZER_KEY, value=tokenizer)
     onnx.save_model(model, str(path))
     export = Export(
@@ -122,11 +121,11 @@ def _export(source: LoadedSource, example: Inputs, path: Path) -> Export:
             FeedSpec(name=feed.name, layout="tokens", dtype="int64", key=feed.key)
             for feed in exported.feeds
         ),
-        outputs=(*exported.outputs, *added),
+        outputs=outputs,
         prediction=task.prediction,
         lengths=task.lengths,
     )
-    _check_padding(source, path, export, texts[0])
+    _check_padding(source, path, export, texts)
     return export
 
 
@@ -135,36 +134,35 @@ def _tensors(task: PipelineTask, pipeline: Any) -> tuple[str, ...]:
     return (*taken, *(name for name in task.tensors if name not in taken))
 
 
-def _check_padding(source: LoadedSource, path: Path, export: Export, text: str) -> None:
+def _check_padding(source: LoadedSource, path: Path, export: Export, texts: Sequence[str]) -> None:
     """Refuse a graph that answers otherwise for a text that is padded than the pipeline, which
     never pads, does: where the model pays no heed to the mask, or counts positions from the left.
     """
     from mlflow_onnx_flavor.scoring import open_graph
 
-    texts = list(_of_several_lengths(source, text))
     expected = _answers(source, texts)
     feeds = [each.model_dump(mode="json") for each in export.feeds]
     found = open_graph(str(path), {"feeds": feeds}).run(texts)
     for name, array in expected.items():
         if array.dtype.kind == "f" and not alike(array, found[name]):
-            side = (
-                "right"
-                if task_of(source.flavor).pads_right
-                else source.native.tokenizer.padding_side
-            )
+            right = task_of(source.flavor).pads_right
+            other = "" if right else "log the pipeline with another tokenizer.padding_side, or "
             raise NotExportableError(
-                f"{name!r} of a text changes when the text is padded on the {side} to the length of"
-                f" another, which the pipeline never does: {type(source.native.model).__name__}"
-                " does not leave padding out of what it computes; try another"
-                " tokenizer.padding_side, or serve the model as it is"
+                f"{name!r} of a text changes when the text is padded to the length of another,"
+                f" which the pipeline never does: {type(source.native.model).__name__} does not"
+                f" leave padding out of what it computes; {other}serve the model as it is"
             )
 
 
-def _of_several_lengths(source: LoadedSource, text: str) -> Iterator[str]:
+def _of_several_lengths(source: LoadedSource, text: str) -> list[str]:
     """``text``, a half of it, and it twice, where the model takes as much."""
-    for each in (text, text[: (len(text) + 1) // 2], f"{text} {text}"):
-        try:
-            _answers(source, [each])
-        except Exception:  # whatever a model raises on more tokens than it has positions for
-            continue
-        yield each
+    found = (text, text[: (len(text) + 1) // 2], f"{text} {text}")
+    return [each for each in found if _takes(source, each)] or [text]
+
+
+def _takes(source: LoadedSource, text: str) -> bool:
+    try:
+        _answers(source, [text])
+    except Exception:  # whatever a model raises on more tokens than it has positions for
+        return False
+    return True

@@ -47,7 +47,7 @@ def answers(
     }
 
 
-def module(pipeline: Any) -> Any:
+def module(pipeline: Any, _config: Mapping[str, Any]) -> Any:
     """From tokens to the scores that the pipeline gives each label."""
     import torch
 
@@ -67,7 +67,7 @@ def module(pipeline: Any) -> Any:
     return Scores(pipeline.model).eval()
 
 
-def complete(model: onnx.ModelProto, pipeline: Any) -> tuple[str, ...]:
+def complete(model: onnx.ModelProto, pipeline: Any, _config: Mapping[str, Any]) -> tuple[str, ...]:
     """Add the outputs "label" and "score": the best of "probabilities", (rows, k)."""
     from onnx import TensorProto, helper
 
@@ -97,7 +97,11 @@ def complete(model: onnx.ModelProto, pipeline: Any) -> tuple[str, ...]:
             helper.make_tensor_value_info(SCORE, TensorProto.FLOAT, [rows]),
         ]
     )
-    return LABEL, SCORE
+    return PROBABILITIES, LABEL, SCORE
+
+
+def predict(pyfunc: Any, texts: Sequence[str], params: Any) -> Any:
+    return pyfunc.predict(texts, params)
 
 
 def labels(pipeline: Any) -> list[str]:

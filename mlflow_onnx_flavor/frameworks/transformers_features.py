@@ -71,7 +71,7 @@ def answers(
     }
 
 
-def module(pipeline: Any) -> Any:
+def module(pipeline: Any, _config: Mapping[str, Any]) -> Any:
     import torch
 
     parameters = inspect.signature(pipeline.model.forward).parameters
@@ -99,5 +99,11 @@ def module(pipeline: Any) -> Any:
     return Features(pipeline.model).eval()
 
 
-def complete(_model: onnx.ModelProto, _pipeline: Any) -> tuple[str, ...]:
-    return ()
+def complete(
+    _model: onnx.ModelProto, _pipeline: Any, _config: Mapping[str, Any]
+) -> tuple[str, ...]:
+    return EMBEDDINGS, LENGTHS, MEAN
+
+
+def predict(pyfunc: Any, texts: Sequence[str], params: Any) -> Any:
+    return pyfunc.predict(texts, params)

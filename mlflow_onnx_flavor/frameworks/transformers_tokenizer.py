@@ -16,12 +16,10 @@ def tensors_taken(pipeline: Any) -> tuple[str, ...]:
     return tuple(name for name in parameters if name in given)
 
 
-def serialized_tokenizer(
-    pipeline: Any, preprocessing: Mapping[str, Any], padding_side: str = ""
-) -> str:
+def serialized_tokenizer(pipeline: Any, preprocessing: Mapping[str, Any], padding_side: str) -> str:
     """The fast tokenizer behind the pipeline's, padding a batch and truncating as it would.
 
-    ``preprocessing``: what the pipeline calls it with.  ``padding_side``: its own where "".
+    ``preprocessing``: what the pipeline calls it with.  ``padding_side``: "left" or "right".
     Raises NotExportableError for a tokenizer that is written in Python.
     """
     from tokenizers import Tokenizer
@@ -35,7 +33,7 @@ def serialized_tokenizer(
     # What a fast tokenizer does with each call is set on the one behind it: take a call's setting.
     whole = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     whole.enable_padding(
-        direction=padding_side or tokenizer.padding_side,
+        direction=padding_side,
         pad_id=tokenizer.pad_token_id or 0,
         pad_type_id=tokenizer.pad_token_type_id,
         pad_token=tokenizer.pad_token or "[PAD]",

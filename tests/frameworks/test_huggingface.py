@@ -150,7 +150,7 @@ def test_a_candidate_keeps_the_tokenizer(conversion, tmp_path, build):
 def test_a_tokenizer_truncates_as_its_call_would(given, options):
     tokenizer = word_tokenizer(**options)
     pipeline = types.SimpleNamespace(tokenizer=tokenizer)
-    serialized = TextTokenizer(serialized_tokenizer(pipeline, given))
+    serialized = TextTokenizer(serialized_tokenizer(pipeline, given, "right"))
     text = "the good film was great " * 9
     found = serialized.tensors([text], ["input_ids"])["input_ids"][0].tolist()
     assert found == tokenizer(text, **given)["input_ids"]
@@ -169,7 +169,7 @@ def test_text_is_truncated_where_the_source_truncates(tmp_path):
 
 def test_positions_that_padding_moves_are_refused(tmp_path):
     save_classifier(tmp_path / "source", word_tokenizer(padding_side="left"))
-    with pytest.raises(ConversionError, match="padded on the left.* try another tokenizer.padding"):
+    with pytest.raises(ConversionError, match="is padded .*another tokenizer.padding_side"):
         converted(tmp_path / "source", "transformers", as_frame(TEXTS[:1]), None, tmp_path / "out")
 
 

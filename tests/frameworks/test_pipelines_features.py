@@ -128,7 +128,7 @@ def test_a_model_that_answers_for_its_padding_is_refused(tmp_path):
     model = transformers.FNetModel(transformers.FNetConfig(**sizes))
     tokenizer = word_tokenizer(model_input_names=["input_ids", "token_type_ids"])
     folder = save_pipeline(TASK, model, tmp_path / "source", tokenizer)
-    with pytest.raises(ConversionError, match="padded on the right.* serve the model as it is"):
+    with pytest.raises(ConversionError, match="is padded .* computes; serve the model as"):
         converted(folder, "transformers", as_frame(TEXTS[:1]), None, tmp_path / "out")
 
 
