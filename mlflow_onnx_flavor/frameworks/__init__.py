@@ -34,9 +34,10 @@ _FILES = {
 # Of flavors that are not converted as they are, what to do instead.
 _REMEDIES = {
     "sentence_transformers": (
-        "it takes text, and a tokenizer has no ONNX operator: log the encoder inside,"
-        " model[0].auto_model, with mlflow.pytorch.log_model and a tensor signature, and release"
-        " that"
+        "of what it does after its encoder nothing is said in a form that is converted: log the"
+        " encoder with mlflow.transformers.log_model({'model': model[0].auto_model, 'tokenizer':"
+        " model.tokenizer}, task='feature-extraction') and release that; its output mean_embedding"
+        " is what mean pooling gives, not yet normalized"
     ),
 }
 

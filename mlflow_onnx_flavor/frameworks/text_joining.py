@@ -15,24 +15,28 @@ def join_texts(graph: onnx.GraphProto, positions: str, texts: Sequence[str], joi
     """Add nodes that give ``joined``, shape (rows,): in each row those of ``texts`` that
     ``positions``, integers of shape (rows, columns), point to, with commas between them.
 
-    The empty text is left out.
+    The empty text is left out; so is what is one past the last.
     """
     from onnx import TensorProto, helper
 
     def constant(name: str, kind: int, shape: Sequence[int], values: Sequence) -> None:
         graph.initializer.append(helper.make_tensor(name, kind, shape, values))
 
-    constant("_texts", TensorProto.STRING, [len(texts)], [each.encode() for each in texts])
+    pieces = [each.encode() for each in (*texts, "")]
+    constant("_all_texts", TensorProto.STRING, [len(pieces)], pieces)
+    constant("_last_text", TensorProto.INT64, [], [len(texts)])
     constant("_no_text", TensorProto.STRING, [], [b""])
     constant("_separator", TensorProto.STRING, [], [SEPARATOR.encode()])
     constant("_column_axis", TensorProto.INT64, [], [1])
     graph.node.extend(
         [
-            helper.make_node("Gather", ["_texts", positions], ["_pieces"], axis=0),
+            helper.make_node("Gather", ["_all_texts", positions], ["_pieces"], axis=0),
             helper.make_node("Shape", [positions], ["_rows"], start=0, end=1),
             helper.make_node("Shape", [positions], ["_shape"]),
             helper.make_node("Gather", ["_shape", "_column_axis"], ["_columns"], axis=0),
-            helper.make_node("Expand", ["_no_text", "_rows"], ["_empty"]),
+            # Not the text itself: OpenVINO takes that Expand for its own and does not compile it.
+            helper.make_node("Expand", ["_last_text", "_rows"], ["_last_texts"]),
+            helper.make_node("Gather", ["_all_texts", "_last_texts"], ["_empty"], axis=0),
             helper.make_node("Loop", ["_columns", "", "_empty"], [joined], body=_one_column()),
         ]
     )

@@ -127,7 +127,7 @@ def module(pipeline: Any, config: Mapping[str, Any]) -> Any:
 def complete(model: onnx.ModelProto, pipeline: Any, config: Mapping[str, Any]) -> tuple[str, ...]:
     from onnx import TensorProto, helper
 
-    names = (*_labels(pipeline, config).names, "")
+    names = _labels(pipeline, config).names
     graph = model.graph
     rows = graph.output[0].type.tensor_type.shape.dim[0].dim_param or None
     graph.output.remove(next(each for each in graph.output if each.name == _FOUND))

@@ -214,3 +214,19 @@ def write_flavor(folder, entries):
         f"flavors:\n  transformers:\n    {entries}\n  python_function:\n"
         "    loader_module: mlflow.transformers\n"
     )
+
+
+def test_a_sentence_transformer_is_refused_with_a_remedy_that_works(tmp_path):
+    (tmp_path / "MLmodel").write_text(
+        "flavors:\n  sentence_transformers: {}\n  python_function:\n"
+        "    loader_module: mlflow.sentence_transformers\n"
+    )
+    with pytest.raises(UnsupportedModelError, match="task='feature-extraction'.*mean_embedding"):
+        resolve_source(str(tmp_path))
+    mlflow.transformers.save_model(
+        {"model": transformers.BertModel(small_config()), "tokenizer": word_tokenizer()},
+        str(tmp_path / "encoder"),
+        task="feature-extraction",
+        pip_requirements=[],
+    )
+    assert resolve_source(str(tmp_path / "encoder")).framework == "transformers"
