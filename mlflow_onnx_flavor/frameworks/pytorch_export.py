@@ -189,10 +189,8 @@ class Exporter:
         self, path: Path, sizes: tuple[int, ...], call: Call, outputs: tuple[str, ...]
     ) -> Export:
         """Refuse a graph that answers otherwise than the module at a batch size that it takes."""
-        from mlflow_onnx_flavor.scoring import load_session
-
         inputs = graph_inputs(call.names, outputs)
-        session = load_session(str(path)).session
+        session = self._opened(path)
         taken = {each.name for each in session.get_inputs()}
         for size in sorted({size for size in sizes if 1 <= size <= MAX_PROBED_BATCH_SIZE}):
             rows = self._example.batch(size)
@@ -217,6 +215,23 @@ class Exporter:
             outputs=outputs,
             prediction=outputs,
         )
+
+    def _opened(self, path: Path) -> Any:
+        """An onnxruntime session of what was exported."""
+        import torch
+
+        from mlflow_onnx_flavor.scoring import load_session
+
+        try:
+            return load_session(str(path)).session
+        except Exception as error:  # onnxruntime's errors have no base of their own
+            dtypes = {each.dtype for each in self._model.state_dict().values()}
+            if torch.bfloat16 not in dtypes:
+                raise
+            raise NotExportableError(
+                "the model computes in bfloat16, for which onnxruntime's CPU provider lacks"
+                " operators; log it in float32, as model.float() is"
+            ) from error
 
 
 def _taking_only(call: Call, script: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.errors import UnsupportedModelError
+from mlflow_onnx_flavor.errors import UnsupportedModelError, one_line
 
 if TYPE_CHECKING:
     import onnx
@@ -37,7 +37,14 @@ def check(pipeline: Any, config: Mapping[str, Any]) -> None:
             "the model's model_config sets 'batch_size', with which the pipeline answers for what"
             " it pads a text with as well; log it without"
         )
-    answers(pipeline, ["a"], config)
+    try:
+        answers(pipeline, ["a"], config)
+    except UnsupportedModelError:
+        raise
+    except Exception as error:  # whatever a model raises that takes more than tokens
+        raise UnsupportedModelError(
+            f"the pipeline does not answer a text ({one_line(error)}); log the encoder alone"
+        ) from error
 
 
 def preprocessing(config: Mapping[str, Any]) -> Mapping[str, Any]:

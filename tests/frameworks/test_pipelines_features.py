@@ -85,7 +85,12 @@ def test_parity_holds_over_texts_of_many_lengths(source, conversion, tmp_path):
         graph=conversion.graph,
     )
     texts = [" ".join(["good film"] * number) for number in range(1, 20)] + TEXTS
-    report = onnx_flavor.check_parity(str(source), str(tmp_path / "model"), as_frame(texts).data)
+    report = onnx_flavor.check_parity(
+        str(source),
+        str(tmp_path / "model"),
+        as_frame(texts).data,
+        execution_providers=["CPUExecutionProvider"],
+    )
     assert {row.batch_size for row in report.rows} == {1, 32}
     for row in report.rows:
         assert row.status == "measured" and not row.form_differences and not row.cause
@@ -137,4 +142,16 @@ def test_a_model_without_an_embedding_for_each_token_is_refused(tmp_path):
     model = transformers.BertForSequenceClassification(small_config(num_labels=3))
     folder = save_pipeline(TASK, model, tmp_path / "source")
     with pytest.raises(UnsupportedModelError, match="log the encoder without its head"):
+        converted(folder, "transformers", as_frame(TEXTS[:1]), None, tmp_path / "out")
+
+
+def test_a_model_that_takes_more_than_tokens_is_refused(tmp_path):
+    """T5 wants the tokens of its decoder as well; its encoder alone does not."""
+    config = transformers.T5Config(
+        vocab_size=99, d_model=32, d_kv=8, d_ff=37, num_layers=1, num_heads=4
+    )
+    tokenizer = word_tokenizer(model_input_names=["input_ids", "attention_mask"])
+    model = transformers.T5Model(config)
+    folder = save_pipeline(TASK, model, tmp_path / "source", tokenizer, input_example=None)
+    with pytest.raises(UnsupportedModelError, match="does not answer a text .*encoder alone"):
         converted(folder, "transformers", as_frame(TEXTS[:1]), None, tmp_path / "out")
