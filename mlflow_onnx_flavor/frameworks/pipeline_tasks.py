@@ -6,11 +6,10 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from mlflow_onnx_flavor.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
 
 # A pipeline's task -> the module that knows it.

@@ -56,7 +56,7 @@ def check(pipeline: Any, config: Mapping[str, Any]) -> None:
             " words together from the text between tokens; log it with 'simple'"
         )
     labels = list(pipeline.model.config.id2label.values())
-    if any(not label or label != label.strip() for label in labels):
+    if any(not label.split("-", 1)[-1] or label != label.strip() for label in labels):
         raise UnsupportedModelError(
             f"a label among {labels} is empty or has space around it; name it in config.id2label"
         )

@@ -102,6 +102,7 @@ def test_a_candidate_joins_labels_too(conversion, tmp_path, build):
         (LABELS, {"aggregation_strategy": "first"}, "'first'.*; log it with 'simple'"),
         (LABELS, {"ignore_labels": ["MISC"]}, "'ignore_labels'.*; log it without"),
         (["O", " PER"], {}, "space around it; name it in config.id2label"),
+        (["O", "B-"], {}, "is empty .*; name it in config.id2label"),
     ],
 )
 def test_what_is_not_a_function_of_labels_is_refused(labels, config, cause, tmp_path):
