@@ -23,7 +23,7 @@ class FeedSpec(Spec):
     - "matrix": ``columns`` side by side, shape (rows, len(columns))
     - "column": ``columns[0]`` as shape (rows, 1)
     - "tokens": the one column of text through the file's tokenizer, shape (rows, tokens); ``key``
-      is "input_ids", "attention_mask" or "token_type_ids"
+      is "input_ids", "attention_mask", "token_type_ids" or "special_tokens_mask"
     - "tensor": not from columns.  A dictionary gives it under ``key``; a bare array is it.
 
     A bare 2-D array also serves "matrix" (as it is) and "column" (its column at that position).
@@ -57,13 +57,15 @@ class PredictionSpec(Spec):
     """The form in which the source's pyfunc answered, made again from the graph's outputs.
 
     ``container`` "dataframe" and "series" carry ``columns`` (names or integers) and take the
-    input's index where ``keeps_index``.
+    input's index where ``keeps_index``.  ``lengths``: a graph output of shape (rows,), where the
+    answer is an array for the first row alone, cut to so many entries.
     """
 
     container: Literal["ndarray", "dataframe", "series", "dict", "list"]
     parts: tuple[PredictionPart, ...]
     columns: tuple[str | int, ...] = ()
     keeps_index: bool = False
+    lengths: str = ""
 
 
 class GraphSpec(Spec):

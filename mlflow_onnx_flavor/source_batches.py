@@ -14,6 +14,7 @@ import numpy as np
 
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.parity.compare import compare_outputs
+from mlflow_onnx_flavor.parity.joining import joined
 
 Outputs = dict[str, np.ndarray]
 
@@ -53,8 +54,8 @@ def answers_in_batches(
             for start in starts
             if start not in parts
         }
-    joined = rest | parts
-    return {name: np.concatenate([joined[start][name] for start in starts]) for name in whole}
+    answered = rest | parts
+    return {name: joined(name, [answered[start][name] for start in starts]) for name in whole}
 
 
 def _batch(

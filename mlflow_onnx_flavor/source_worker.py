@@ -25,6 +25,7 @@ from mlflow_onnx_flavor.frameworks.graph_versions import finish, opset_of
 from mlflow_onnx_flavor.graph_spec import GraphSpec, PredictionPart, PredictionSpec
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.parity.compare import compare_outputs
+from mlflow_onnx_flavor.parity.joining import joined
 from mlflow_onnx_flavor.parity.precision import arithmetic_of
 from mlflow_onnx_flavor.parity.rounding import merged, own_rounding
 from mlflow_onnx_flavor.parity.tolerance import roundings_of
@@ -209,7 +210,7 @@ def check(
         for name in expected[0]:
             if name in answered[0]:
                 pair = [
-                    np.concatenate([part[name] for part in each]) for each in (expected, answered)
+                    joined(name, [part[name] for part in each]) for each in (expected, answered)
                 ]
                 parity = compare_outputs(name, *pair, arithmetic, known.get(name))
                 found.append(parity.model_dump(mode="json"))
@@ -242,6 +243,7 @@ def _observed_prediction(exported: Export, example: Inputs) -> PredictionSpec:
             parts=(_part(exported.prediction[0], parts[0], container == "list"),),
             columns=tuple(keys) if container == "series" else (),
             keeps_index=_keeps_index(container, example),
+            lengths=exported.lengths,
         )
     if container == "dataframe" and len(exported.prediction) == 1:
         matrix = {**parts[0], "shape": [*parts[0]["shape"], len(keys)]}

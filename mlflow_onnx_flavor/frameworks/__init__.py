@@ -14,6 +14,7 @@ from typing import Any
 
 from mlflow_onnx_flavor.errors import MissingFrameworkError, UnsupportedModelError
 from mlflow_onnx_flavor.frameworks.base import Framework
+from mlflow_onnx_flavor.frameworks.pipeline_tasks import check_task
 
 # MLflow's flavor name -> the module that knows it; of a model with several flavors the first
 # counts, since a booster's wrapper may carry the scikit-learn flavor as well.
@@ -30,20 +31,13 @@ _FILES = {
     "onnx": "onnx",
 }
 
-
-_TEXT_TASKS = ("text-classification", "sentiment-analysis")
-_LOG_THE_ENCODER = (
-    "log its encoder with mlflow.pytorch.log_model(pipeline.model, serialization_format='pickle',"
-    " signature=<input_ids and attention_mask as int64 tensors of shape (-1, -1)>,"
-    " input_example=<tokens>), release that, and tokenize in front of it"
-)
-
 # Of flavors that are not converted as they are, what to do instead.
 _REMEDIES = {
     "sentence_transformers": (
-        "it takes text, and a tokenizer has no ONNX operator: log the encoder inside,"
-        " model[0].auto_model, with mlflow.pytorch.log_model and a tensor signature, and release"
-        " that"
+        "of what it does after its encoder nothing is said in a form that is converted: log the"
+        " encoder with mlflow.transformers.log_model({'model': model[0].auto_model, 'tokenizer':"
+        " model.tokenizer}, task='feature-extraction') and release that; its output mean_embedding"
+        " is what mean pooling gives, not yet normalized"
     ),
 }
 
@@ -65,7 +59,7 @@ def recognise(flavors: Mapping[str, Any]) -> str:
     """
     for flavor, name in _known(flavors):
         if flavor == "transformers":
-            _check_task(flavors[flavor] or {})
+            check_task(flavors[flavor] or {})
         return name
     for flavor, remedy in _REMEDIES.items():
         if flavor in flavors:
@@ -85,16 +79,6 @@ def is_onnx(flavors: Mapping[str, Any]) -> bool:
 def _known(flavors: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The flavors that a framework here knows, with its name; the first is the one that counts."""
     return [(flavor, name) for flavor, name in _FILES.items() if flavor in flavors]
-
-
-def _check_task(entry: Mapping[str, Any]) -> None:
-    """Of pipelines, those whose answer is a function of each text."""
-    task = entry.get("task")
-    if task not in _TEXT_TASKS:
-        raise UnsupportedModelError(
-            f"the model is a pipeline for {task or 'no known task'}; {' and '.join(_TEXT_TASKS)}"
-            f" can be converted whole: {_LOG_THE_ENCODER}"
-        )
 
 
 def flavor_of(flavors: Mapping[str, Any], name: str) -> str:

@@ -38,12 +38,15 @@ class Export:
     ``outputs``: graph outputs in the graph's order, named as in `Framework.reference_outputs`.
     ``prediction``: which of them make the pyfunc's answer: several only where the pyfunc answers
     with a dictionary or one data-frame column each; ``keys`` are their names there.
+    ``lengths``: an output of integers, shape (rows,), where the pyfunc answers for the first row
+    alone, with so many of its entries.
     """
 
     feeds: tuple[FeedSpec, ...]
     outputs: tuple[str, ...]
     prediction: tuple[str, ...]
     keys: Mapping[str, str] = field(default_factory=dict)
+    lengths: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ from mlflow_onnx_flavor.inputs import Inputs
 
 OUTPUT = "output"
 
+# What Hugging Face's models keep for the next token that they write.
+_NO_CACHE = ": set model.config.use_cache = False before it is logged"
+
 
 @dataclass(frozen=True)
 class Call:
@@ -179,6 +182,7 @@ def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
             f"the module returns a {type(value).__name__}"
             + (f" as {name!r}" if name else "")
             + "; ONNX takes tensors, alone or in tuples and dictionaries"
+            + (_NO_CACHE if name == "past_key_values" else "")
         )
 
 

@@ -26,6 +26,7 @@ from mlflow_onnx_flavor.frameworks.pytorch_calls import (
 )
 from mlflow_onnx_flavor.frameworks.pytorch_causes import cause_of
 from mlflow_onnx_flavor.frameworks.pytorch_fast_paths import decompositions
+from mlflow_onnx_flavor.frameworks.pytorch_masks import mask_with_infinity
 from mlflow_onnx_flavor.frameworks.tensor_names import graph_inputs
 from mlflow_onnx_flavor.inputs import Inputs
 
@@ -116,7 +117,7 @@ class Exporter:
     def _exported(self, module: Any, call: Call, outputs: tuple[str, ...]) -> Any:
         import torch
 
-        return torch.onnx.export(
+        program = torch.onnx.export(
             module,
             call.args,
             kwargs=dict(call.kwargs),
@@ -127,6 +128,8 @@ class Exporter:
             opset_version=DYNAMO_OPSET,
             verbose=False,
         )
+        mask_with_infinity(program.model)
+        return program
 
     def _saved(self, program: Any, path: Path, call: Call, outputs: tuple[str, ...]) -> Export:
         _drop_traces(program.model)
@@ -155,7 +158,7 @@ class Exporter:
                 f" ({cause_of(error, self._model)}); log it so that the batch axis can vary"
                 " (-1 as the first axis in its signature)"
             ) from error
-        if not all(_alike(array, again[name]) for name, array in once.items()):
+        if not all(alike(array, again[name]) for name, array in once.items()):
             raise NotExportableError(
                 "the module answers the same rows differently from call to call; take what is"
                 " random, or remembered from earlier calls, out of its eval mode"
@@ -186,10 +189,8 @@ class Exporter:
         self, path: Path, sizes: tuple[int, ...], call: Call, outputs: tuple[str, ...]
     ) -> Export:
         """Refuse a graph that answers otherwise than the module at a batch size that it takes."""
-        from mlflow_onnx_flavor.scoring import load_session
-
         inputs = graph_inputs(call.names, outputs)
-        session = load_session(str(path)).session
+        session = self._opened(path)
         taken = {each.name for each in session.get_inputs()}
         for size in sorted({size for size in sizes if 1 <= size <= MAX_PROBED_BATCH_SIZE}):
             rows = self._example.batch(size)
@@ -202,7 +203,7 @@ class Exporter:
             feeds = {name: array for name, array in feeds.items() if name in taken}
             found = dict(zip(outputs, session.run(list(outputs), feeds), strict=True))
             for name, array in expected.items():
-                if not _alike(array, found[name]):
+                if not alike(array, found[name]):
                     raise NotExportableError(
                         f"for a batch of {size}, {name!r} is not what the module answers: what the"
                         " module does depends on the size of the batch, which the exporter settled"
@@ -214,6 +215,23 @@ class Exporter:
             outputs=outputs,
             prediction=outputs,
         )
+
+    def _opened(self, path: Path) -> Any:
+        """An onnxruntime session of what was exported."""
+        import torch
+
+        from mlflow_onnx_flavor.scoring import load_session
+
+        try:
+            return load_session(str(path)).session
+        except Exception as error:  # onnxruntime's errors have no base of their own
+            dtypes = {each.dtype for each in self._model.state_dict().values()}
+            if torch.bfloat16 not in dtypes:
+                raise
+            raise NotExportableError(
+                "the model computes in bfloat16, for which onnxruntime's CPU provider lacks"
+                " operators; log it in float32, as model.float() is"
+            ) from error
 
 
 def _taking_only(call: Call, script: Any) -> Any:
@@ -304,7 +322,7 @@ def _gather_weights(path: Path) -> None:
     )
 
 
-def _alike(expected: np.ndarray, found: np.ndarray) -> bool:
+def alike(expected: np.ndarray, found: np.ndarray) -> bool:
     """Whether the two are the same but for rounding."""
     if expected.shape != found.shape:
         return False

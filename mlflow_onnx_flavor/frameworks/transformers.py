@@ -1,14 +1,13 @@
-"""Hugging Face: text classifiers as `mlflow.transformers` stores them, text in and label out.
+"""Hugging Face: pipelines of encoders as `mlflow.transformers` stores them, which take text.
 
-The encoder becomes the graph, with its labels; the tokenizer travels in the file's metadata and
-runs in front of it (`scoring/tokens.py`), since it has no ONNX operators.
-
-Outputs: "label" and "score", the pipeline's answer, and "probabilities" of every label.
+The encoder becomes the graph; the tokenizer travels in the file's metadata and runs in front of it
+(`scoring/tokens.py`), since it has no ONNX operators.  What is answered is the task's to say: see
+`pipeline_tasks` and the modules that it names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,10 @@ import numpy as np
 
 from mlflow_onnx_flavor.errors import UnsupportedModelError
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
-from mlflow_onnx_flavor.frameworks.pytorch_export import Exporter
-from mlflow_onnx_flavor.frameworks.transformers_classifier import (
-    answer_by_label,
-    scores_of,
-    serialized_tokenizer,
-    tensors_taken,
-)
+from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
+from mlflow_onnx_flavor.frameworks.pipeline_tasks import PipelineTask, task_of
+from mlflow_onnx_flavor.frameworks.pytorch_export import Exporter, alike
+from mlflow_onnx_flavor.frameworks.transformers_tokenizer import serialized_tokenizer, tensors_taken
 from mlflow_onnx_flavor.graph_spec import FeedSpec
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.scoring.tokens import TOKENIZER_KEY, TextTokenizer, texts_of
@@ -31,11 +27,6 @@ flavor = "transformers"
 extra = "transformers"
 modules = ("transformers", "torch", "onnxscript")
 distributions = ("transformers", "tokenizers", "torch", "onnxscript", "onnx", "numpy")
-
-LABEL, SCORE, PROBABILITIES = "label", "score", "probabilities"
-
-# Of what a model_config may set, what the tokenizer does here as well.
-_KNOWN_CONFIG = {"truncation", "max_length", "padding", "batch_size"}
 
 
 def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
@@ -47,34 +38,31 @@ def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     pyfunc = mlflow.pyfunc.load_model(str(path))
-    unknown = sorted(set(pyfunc.model_config or {}) - _KNOWN_CONFIG)
+    task, config = task_of(flavor), dict(pyfunc.model_config or {})
+    unknown = sorted(set(config) - task.known_config)
     if unknown:
         raise UnsupportedModelError(
             f"the model's model_config sets {unknown[0]!r}, which changes the pipeline's answer in"
             " a way that is not converted; log it without"
         )
+    if (pyfunc.metadata.metadata or {}).get("prompt_template"):
+        raise UnsupportedModelError(
+            "the model puts each text into a prompt_template, which is not converted; log it"
+            " without, and put the template around the texts that it is given"
+        )
     pipeline = mlflow.transformers.load_model(str(path), device="cpu")
     pipeline.model.eval()
-    return LoadedSource(pipeline, _OneColumn(pyfunc), path, flavor)
+    task.check(pipeline, config)
+    return LoadedSource(pipeline, _OneColumn(pyfunc, task), path, flavor)
 
 
 def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-    """What the pipeline answers, a text at a time as it does, with the scores of every label."""
-    pipeline, labels = source.native, classes(source)
-    answers = pipeline(texts_of(inputs.data), top_k=None, **_preprocessing(source))
-    scores = np.empty((len(answers), len(labels)), np.float32)
-    for row, found in enumerate(answers):
-        by_label = {each["label"]: each["score"] for each in found}
-        scores[row] = [by_label[label] for label in labels]
-    return {
-        LABEL: np.array(labels, dtype=object)[scores.argmax(axis=1)],
-        SCORE: scores.max(axis=1),
-        PROBABILITIES: scores,
-    }
+    """What the pipeline answers, a text at a time as it does."""
+    return _answers(source, texts_of(inputs.data))
 
 
 def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
-    """One: the encoder by PyTorch's exporter, the answer's label and score added to the graph."""
+    """One: the encoder by PyTorch's exporter, what the task makes of it added to the graph."""
     return [
         Strategy(
             "dynamo_with_tokenizer",
@@ -85,17 +73,27 @@ def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
     ]
 
 
+def classes(source: LoadedSource) -> list[str]:
+    """The labels of a classifier, in the order of the columns of "probabilities"."""
+    task = task_of(source.flavor)
+    return task.labels(source.native) if hasattr(task, "labels") else []
+
+
 class _OneColumn:
     """MLflow's pyfunc of a pipeline, which takes a list of texts but not a frame with one column
     of them.
     """
 
-    def __init__(self, pyfunc: Any):
-        self._pyfunc, self.metadata = pyfunc, pyfunc.metadata
+    def __init__(self, pyfunc: Any, task: PipelineTask):
+        self._pyfunc, self._task, self.metadata = pyfunc, task, pyfunc.metadata
         self.model_config = pyfunc.model_config or {}
 
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any:
-        return self._pyfunc.predict(texts_of(data), params)
+        return self._task.predict(self._pyfunc, texts_of(data), params)
+
+
+def _answers(source: LoadedSource, texts: Sequence[str]) -> dict[str, np.ndarray]:
+    return task_of(source.flavor).answers(source.native, texts, source.pyfunc.model_config)
 
 
 def _export(source: LoadedSource, example: Inputs, path: Path) -> Export:
@@ -103,40 +101,68 @@ def _export(source: LoadedSource, example: Inputs, path: Path) -> Export:
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    pipeline = source.native
-    taken = tensors_taken(pipeline)
-    tokenizer = serialized_tokenizer(pipeline, _preprocessing(source))
-    tensors = TextTokenizer(tokenizer).tensors(texts_of(example.data), taken)
+    task, pipeline = task_of(source.flavor), source.native
+    config = source.pyfunc.model_config
+    texts = _of_several_lengths(source, max(texts_of(example.data), key=len))
+    taken = _tensors(task, pipeline)
+    side = "right" if task.pads_right else pipeline.tokenizer.padding_side
+    tokenizer = serialized_tokenizer(pipeline, task.preprocessing(config), side)
+    tensors = TextTokenizer(tokenizer).tensors(texts, taken)
     signature = ModelSignature(
         Schema([TensorSpec(np.dtype(np.int64), (-1, -1), name) for name in taken])
     )
-    exported = Exporter(scores_of(pipeline), Inputs(tensors), signature).dynamo(path)
+    exported = Exporter(task.module(pipeline, config), Inputs(tensors), signature).dynamo(path)
     model = onnx.load(str(path), load_external_data=False)
-    answer_by_label(model, classes(source), PROBABILITIES, LABEL, SCORE)
+    outputs = task.complete(model, pipeline, config)
     model.metadata_props.add(key=TOKENIZER_KEY, value=tokenizer)
     onnx.save_model(model, str(path))
-    return Export(
+    export = Export(
         feeds=tuple(
             FeedSpec(name=feed.name, layout="tokens", dtype="int64", key=feed.key)
             for feed in exported.feeds
         ),
-        outputs=(*exported.outputs, LABEL, SCORE),
-        prediction=(LABEL, SCORE),
+        outputs=outputs,
+        prediction=task.prediction,
+        lengths=task.lengths,
     )
+    _check_padding(source, path, export, texts)
+    return export
 
 
-def classes(source: LoadedSource) -> list[str]:
-    """The labels, in the order of the columns of "probabilities"."""
-    config = source.native.model.config
-    labels = [str(config.id2label[position]) for position in range(config.num_labels)]
-    if len(set(labels)) < len(labels):
-        raise UnsupportedModelError(
-            f"two classes share a label among {labels}; give each its own in config.id2label"
-        )
-    return labels
+def _tensors(task: PipelineTask, pipeline: Any) -> tuple[str, ...]:
+    taken = tensors_taken(pipeline)
+    return (*taken, *(name for name in task.tensors if name not in taken))
 
 
-def _preprocessing(source: LoadedSource) -> dict[str, Any]:
-    """How the tokenizer is called, by the model's own configuration."""
-    config = source.pyfunc.model_config
-    return {name: config[name] for name in ("truncation", "max_length") if name in config}
+def _check_padding(source: LoadedSource, path: Path, export: Export, texts: Sequence[str]) -> None:
+    """Refuse a graph that answers otherwise for a text that is padded than the pipeline, which
+    never pads, does: where the model pays no heed to the mask, or counts positions from the left.
+    """
+    from mlflow_onnx_flavor.scoring import open_graph
+
+    expected = _answers(source, texts)
+    feeds = [each.model_dump(mode="json") for each in export.feeds]
+    found = open_graph(str(path), {"feeds": feeds}).run(texts)
+    for name, array in expected.items():
+        if array.dtype.kind == "f" and not alike(array, found[name]):
+            right = task_of(source.flavor).pads_right
+            other = "" if right else "log the pipeline with another tokenizer.padding_side, or "
+            raise NotExportableError(
+                f"{name!r} of a text changes when the text is padded to the length of another,"
+                f" which the pipeline never does: {type(source.native.model).__name__} does not"
+                f" leave padding out of what it computes; {other}serve the model as it is"
+            )
+
+
+def _of_several_lengths(source: LoadedSource, text: str) -> list[str]:
+    """``text``, a half of it, and it twice, where the model takes as much."""
+    found = (text, text[: (len(text) + 1) // 2], f"{text} {text}")
+    return [each for each in found if _takes(source, each)] or [text]
+
+
+def _takes(source: LoadedSource, text: str) -> bool:
+    try:
+        _answers(source, [text])
+    except Exception:  # whatever a model raises on more tokens than it has positions for
+        return False
+    return True

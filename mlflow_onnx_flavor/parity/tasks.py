@@ -18,6 +18,7 @@ from mlflow_onnx_flavor.parity.divergence import (
     first_divergence,
     known_of_layers,
 )
+from mlflow_onnx_flavor.parity.joining import joined
 from mlflow_onnx_flavor.parity.precision import arithmetic_of
 
 _CPU = "CPUExecutionProvider"
@@ -64,7 +65,7 @@ def run(inputs_path: str, batch_size: int, rows: int) -> dict[str, Any]:
             array = _array(name, value)
             # An output without a row per input row stays as it is.
             parts.setdefault(name, []).append(array[:wanted] if len(array) == asked else array)
-    return {"outputs": {name: _joined(name, arrays) for name, arrays in parts.items()}}
+    return {"outputs": {name: joined(name, arrays) for name, arrays in parts.items()}}
 
 
 def locate(
@@ -123,13 +124,3 @@ def _matrix(maps: Sequence[Mapping[Any, float]]) -> np.ndarray:
     """What ZipMap made of a matrix of probabilities, as the matrix: a column a class, in order."""
     classes = sorted(maps[0])
     return np.array([[row[each] for each in classes] for row in maps], np.float32)
-
-
-def _joined(name: str, arrays: list[np.ndarray]) -> np.ndarray:
-    if len({array.shape[1:] for array in arrays}) > 1:
-        shapes = sorted({array.shape for array in arrays})
-        raise UnsupportedModelError(
-            f"output {name!r} changes its shape from batch to batch, such as {shapes[0]} and"
-            f" {shapes[-1]}; parity needs one shape for all rows"
-        )
-    return np.concatenate(arrays)

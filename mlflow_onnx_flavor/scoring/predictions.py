@@ -21,10 +21,13 @@ def prediction_maker(spec: Mapping[str, Any]) -> tuple[list[str], Callable[[Outp
     names = [part["output"] for part in spec["parts"]]
     keys = [part.get("key") or part["output"] for part in spec["parts"]]
     container, columns = spec["container"], list(spec.get("columns") or ())
-    keeps_index = bool(spec.get("keeps_index"))
+    keeps_index, lengths = bool(spec.get("keeps_index")), spec.get("lengths")
 
     def array(outputs: Outputs, _data: Any) -> Any:
         return parts[0](outputs[0])
+
+    def of_first_row(outputs: Outputs, _data: Any) -> np.ndarray:
+        return parts[0](outputs[names[0]][0, : int(outputs[lengths][0])])
 
     def dictionary(outputs: Outputs, _data: Any) -> dict[str, Any]:
         return {key: part(output) for key, part, output in zip(keys, parts, outputs, strict=True)}
@@ -52,6 +55,8 @@ def prediction_maker(spec: Mapping[str, Any]) -> tuple[list[str], Callable[[Outp
         "dataframe": frame,
         "series": series,
     }
+    if lengths:
+        return [*names, lengths], of_first_row
     return names, makers[container]
 
 

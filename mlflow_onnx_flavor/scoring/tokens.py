@@ -15,6 +15,7 @@ _ATTRIBUTES = {
     "input_ids": "ids",
     "attention_mask": "attention_mask",
     "token_type_ids": "type_ids",
+    "special_tokens_mask": "special_tokens_mask",
 }
 
 
@@ -36,7 +37,9 @@ class TextTokenizer:
         self._tokenizer = Tokenizer.from_str(serialized)
 
     def tensors(self, data: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """``names``: "input_ids", "attention_mask", "token_type_ids"; int64, (rows, tokens)."""
+        """``names``: of "input_ids", "attention_mask", "token_type_ids" and "special_tokens_mask";
+        int64, (rows, tokens).
+        """
         encoded = self._tokenizer.encode_batch(texts_of(data))
         return {
             name: np.array([getattr(each, _ATTRIBUTES[name]) for each in encoded], np.int64)

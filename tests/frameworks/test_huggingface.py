@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+
 import mlflow
 import numpy as np
 import pandas as pd
@@ -11,22 +13,24 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 
 from mlflow_onnx_flavor import flavor, scoring
 from mlflow_onnx_flavor.candidates import fused, int8_dynamic
-from mlflow_onnx_flavor.errors import UnsupportedModelError
+from mlflow_onnx_flavor.errors import ConversionError, UnsupportedModelError
+from mlflow_onnx_flavor.frameworks.transformers_tokenizer import serialized_tokenizer
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.scoring.tokens import TextTokenizer
 from mlflow_onnx_flavor.sources import resolve_source
 from tests.frameworks.in_process import converted, session_of
+from tests.frameworks.small_pipelines import (
+    SIZES,
+    TEXTS,
+    as_frame,
+    save_pipeline,
+    small_config,
+    word_tokenizer,
+)
 
 transformers = pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
 
-SIZES = {
-    "vocab_size": 99,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 37,
-    "max_position_embeddings": 64,
-}
 INT64 = np.dtype("int64")
 SIGNATURE = ModelSignature(
     Schema([TensorSpec(INT64, (-1, -1), name) for name in ("input_ids", "attention_mask")])
@@ -77,44 +81,19 @@ def test_an_encoder_is_right_at_every_length_and_batch_size(kind, tmp_path):
         np.testing.assert_allclose(found, answer.numpy(), atol=2e-6)
 
 
-TEXTS = ["the film was good", "awful , awful !", "a", "fine music of the great film", "très bien"]
-
-
-def save_classifier(folder, **options):
-    """A text classifier of three labels with a tokenizer of its own, saved as a pipeline."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    words = ["the", "a", "good", "film", "was", "great", "poor", "awful", "fine", "of", "!", "."]
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    vocabulary = {word: number for number, word in enumerate(special + words)}
-    whole = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    whole.pre_tokenizer = pre_tokenizers.Whitespace()
-    whole.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token"), special, strict=True))
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=whole, **names)
+def save_classifier(folder, tokenizer=None, **options):
+    """A text classifier of three labels, saved as a pipeline."""
     torch.manual_seed(1)
-    config = transformers.BertConfig(
-        **SIZES | {"vocab_size": len(vocabulary), "initializer_range": 0.6},
-        id2label={0: "poor", 1: "mixed", 2: "good"},
-        label2id={"poor": 0, "mixed": 1, "good": 2},
+    config = small_config(
+        id2label={0: "poor", 1: "mixed", 2: "good"}, label2id={"poor": 0, "mixed": 1, "good": 2}
     )
-    model = transformers.BertForSequenceClassification(config).eval()
-    pipeline = transformers.pipeline("text-classification", model=model, tokenizer=tokenizer)
+    model = transformers.BertForSequenceClassification(config)
     signature = ModelSignature(
         Schema([ColSpec("string")]),
         Schema([ColSpec("string", "label"), ColSpec("double", "score")]),
     )
-    mlflow.transformers.save_model(
-        pipeline,
-        str(folder),
-        input_example=TEXTS[:2],
-        signature=signature,
-        pip_requirements=[],
-        **options,
-    )
-    return folder
+    options = {"signature": signature} | options
+    return save_pipeline("text-classification", model, folder, tokenizer, **options)
 
 
 @pytest.fixture(scope="module")
@@ -122,8 +101,13 @@ def classifier(tmp_path_factory):
     return save_classifier(tmp_path_factory.mktemp("pipeline") / "source")
 
 
-def test_a_pipeline_answers_as_before_from_text(classifier, tmp_path):
-    conversion, _ = converted(classifier, "transformers", as_frame(TEXTS[:2]), None, tmp_path)
+@pytest.fixture(scope="module")
+def conversion(classifier, tmp_path_factory):
+    out = tmp_path_factory.mktemp("converted")
+    return converted(classifier, "transformers", as_frame(TEXTS[:2]), None, out)[0]
+
+
+def test_a_pipeline_answers_as_before_from_text(classifier, conversion, tmp_path):
     flavor.save_model(
         conversion.path,
         tmp_path / "model",
@@ -143,17 +127,37 @@ def test_a_pipeline_answers_as_before_from_text(classifier, tmp_path):
 
 
 @pytest.mark.parametrize("build", [fused.build, int8_dynamic.build])
-def test_a_candidate_keeps_the_tokenizer(classifier, tmp_path, build):
-    conversion, _ = converted(classifier, "transformers", as_frame(TEXTS[:2]), None, tmp_path)
+def test_a_candidate_keeps_the_tokenizer(conversion, tmp_path, build):
     build(conversion.path, tmp_path / "candidate.onnx")
     graph = conversion.graph.model_dump(mode="json")
     session = scoring.open_graph(str(tmp_path / "candidate.onnx"), graph)
     assert session.run(TEXTS)["probabilities"].shape == (len(TEXTS), 3)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"truncation": True},
+        {"max_length": 8},
+        {"truncation": "only_first", "max_length": 8},
+        {"truncation": "do_not_truncate", "max_length": 8},
+        {"truncation": False, "max_length": 8},
+        {"padding": True, "max_length": 8},
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"model_max_length": 16, "truncation_side": "left"}])
+def test_a_tokenizer_truncates_as_its_call_would(given, options):
+    tokenizer = word_tokenizer(**options)
+    pipeline = types.SimpleNamespace(tokenizer=tokenizer)
+    serialized = TextTokenizer(serialized_tokenizer(pipeline, given, "right"))
+    text = "the good film was great " * 9
+    found = serialized.tensors([text], ["input_ids"])["input_ids"][0].tolist()
+    assert found == tokenizer(text, **given)["input_ids"]
+
+
 def test_text_is_truncated_where_the_source_truncates(tmp_path):
-    config = {"truncation": True, "max_length": 8}
-    save_classifier(tmp_path / "source", model_config=config)
+    save_classifier(tmp_path / "source", model_config={"max_length": 8})
     conversion, _ = converted(
         tmp_path / "source", "transformers", as_frame(TEXTS[:2]), None, tmp_path / "out"
     )
@@ -163,14 +167,19 @@ def test_text_is_truncated_where_the_source_truncates(tmp_path):
     pd.testing.assert_frame_equal(session.predict(long), expected, rtol=1e-5)
 
 
+def test_positions_that_padding_moves_are_refused(tmp_path):
+    save_classifier(tmp_path / "source", word_tokenizer(padding_side="left"))
+    with pytest.raises(ConversionError, match="is padded .*another tokenizer.padding_side"):
+        converted(tmp_path / "source", "transformers", as_frame(TEXTS[:1]), None, tmp_path / "out")
+
+
 def test_a_setting_that_changes_the_answer_is_refused(tmp_path):
     save_classifier(tmp_path / "source", model_config={"top_k": 2})
     with pytest.raises(UnsupportedModelError, match="'top_k'"):
         converted(tmp_path / "source", "transformers", as_frame(TEXTS), None, tmp_path / "out")
 
 
-def test_what_is_no_text_is_said_by_its_row(classifier, tmp_path):
-    conversion, _ = converted(classifier, "transformers", as_frame(TEXTS[:2]), None, tmp_path)
+def test_what_is_no_text_is_said_by_its_row(conversion):
     session = session_of(conversion)
     with pytest.raises(ValueError, match="row 1 must be text, but is None"):
         session.predict(["good", None])
@@ -178,15 +187,46 @@ def test_what_is_no_text_is_said_by_its_row(classifier, tmp_path):
         session.predict(pd.DataFrame({"a": ["x"], "b": ["y"]}))
 
 
-def test_a_pipeline_whose_answer_is_no_function_of_a_text_is_refused_with_the_remedy(tmp_path):
-    (tmp_path / "MLmodel").write_text(
-        "flavors:\n  transformers:\n    task: feature-extraction\n  python_function:\n"
-        "    loader_module: mlflow.transformers\n"
-    )
-    with pytest.raises(UnsupportedModelError, match="feature-extraction; .*log its encoder with"):
+@pytest.mark.parametrize(
+    ("task", "remedy"),
+    [
+        ("fill-mask", "pipeline.model, .*input_ids and attention_mask"),
+        ("question-answering", "pipeline.model, .*tokenize in front of it"),
+        ("image-classification", "pipeline.model, .*pixel_values as a float32 tensor"),
+        ("audio-classification", "serve it as it is"),
+        ("translation_en_to_de", "once for every token that it writes, so serve it as it is"),
+    ],
+)
+def test_a_pipeline_of_another_task_is_refused_with_the_remedy(task, remedy, tmp_path):
+    write_flavor(tmp_path, f"task: {task}")
+    with pytest.raises(UnsupportedModelError, match=f"a pipeline for {task}; .*{remedy}"):
         resolve_source(str(tmp_path))
 
 
-def as_frame(texts):
-    """As MLflow hands texts to a model whose signature is one unnamed string."""
-    return Inputs(pd.DataFrame({0: pd.array(texts, dtype="str")}))
+def test_a_pipeline_that_answers_requests_of_a_protocol_is_refused(tmp_path):
+    write_flavor(tmp_path, "task: feature-extraction\n    inference_task: llm/v1/embeddings")
+    with pytest.raises(UnsupportedModelError, match="llm/v1/embeddings.*log the pipeline without"):
+        resolve_source(str(tmp_path))
+
+
+def write_flavor(folder, entries):
+    (folder / "MLmodel").write_text(
+        f"flavors:\n  transformers:\n    {entries}\n  python_function:\n"
+        "    loader_module: mlflow.transformers\n"
+    )
+
+
+def test_a_sentence_transformer_is_refused_with_a_remedy_that_works(tmp_path):
+    (tmp_path / "MLmodel").write_text(
+        "flavors:\n  sentence_transformers: {}\n  python_function:\n"
+        "    loader_module: mlflow.sentence_transformers\n"
+    )
+    with pytest.raises(UnsupportedModelError, match="task='feature-extraction'.*mean_embedding"):
+        resolve_source(str(tmp_path))
+    mlflow.transformers.save_model(
+        {"model": transformers.BertModel(small_config()), "tokenizer": word_tokenizer()},
+        str(tmp_path / "encoder"),
+        task="feature-extraction",
+        pip_requirements=[],
+    )
+    assert resolve_source(str(tmp_path / "encoder")).framework == "transformers"

@@ -99,3 +99,10 @@ def test_dictionaries_and_lists_come_back_by_key():
 def test_a_graph_that_nothing_is_known_of_answers_with_every_output():
     answer = make({"u": SCORES, "v": SCORES}, **every_output(["u", "v"]))
     assert list(answer) == ["u", "v"] and answer["u"] is SCORES
+
+
+def test_an_answer_for_the_first_row_alone_is_cut_to_its_length():
+    outputs = {"y": np.ones((2, 5, 3), np.float32), "n": np.array([4, 5])}
+    parts = [part(dtype="float64", shape=(3,))]
+    answer = make(outputs, container="ndarray", parts=parts, lengths="n")
+    assert answer.shape == (4, 3) and answer.dtype == np.float64

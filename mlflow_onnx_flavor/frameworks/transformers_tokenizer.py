@@ -1,0 +1,50 @@
+"""The tokenizer of a pipeline, as a graph's file carries it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
+
+
+def tensors_taken(pipeline: Any) -> tuple[str, ...]:
+    """What of the tokenizer's answer the model takes, in the order of its ``forward``."""
+    parameters = inspect.signature(pipeline.model.forward).parameters
+    given = set(pipeline.tokenizer.model_input_names)
+    return tuple(name for name in parameters if name in given)
+
+
+def serialized_tokenizer(pipeline: Any, preprocessing: Mapping[str, Any], padding_side: str) -> str:
+    """The fast tokenizer behind the pipeline's, padding a batch and truncating as it would.
+
+    ``preprocessing``: what the pipeline calls it with.  ``padding_side``: "left" or "right".
+    Raises NotExportableError for a tokenizer that is written in Python.
+    """
+    from tokenizers import Tokenizer
+
+    tokenizer = pipeline.tokenizer
+    if not tokenizer.is_fast:
+        raise NotExportableError(
+            f"the tokenizer {type(tokenizer).__name__} is written in Python; log the pipeline with"
+            " AutoTokenizer's fast form of it"
+        )
+    # What a fast tokenizer does with each call is set on the one behind it: take a call's setting.
+    whole = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    whole.enable_padding(
+        direction=padding_side,
+        pad_id=tokenizer.pad_token_id or 0,
+        pad_type_id=tokenizer.pad_token_type_id,
+        pad_token=tokenizer.pad_token or "[PAD]",
+    )
+    whole.no_truncation()
+    # The tokenizer's own rules: a max_length alone truncates, and truncation alone to its limit.
+    _, truncation, most, _ = tokenizer._get_padding_truncation_strategies(
+        verbose=False, **preprocessing
+    )
+    if truncation.value != "do_not_truncate":
+        whole.enable_truncation(
+            int(most), strategy=truncation.value, direction=tokenizer.truncation_side
+        )
+    return whole.to_str()
