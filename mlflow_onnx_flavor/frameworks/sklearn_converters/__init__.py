@@ -30,6 +30,7 @@ _FAMILIES: tuple[str, ...] = (
     "estimators_kernels",
     "estimators_meta",
     "estimators_chained",
+    "estimators_on_columns",
     "transformers_unavailable",
     "transformers_composition",
 )

@@ -81,13 +81,24 @@ def _second(scope: Any, estimator: Any, inputs: Any, method: str) -> Any:
 
 def _parse_transformed(scope: Any, model: Any, inputs: Any) -> Parsed:
     part = asked(scope, model.regressor_, inputs)
-    outputs = int(np.size(model.predict(np.ones((1, model.n_features_in_)))))
+    outputs = 1 if model._training_dim == 1 else _outputs(model)
     undo = _inverse(model.transformer_)
 
     def transform(rows: Rows, model: Any, values: list[str]) -> str:
         return undo(rows, rows.reshape(values[0], -1, outputs))
 
     return [part], Combination(model, REGRESSOR, transform, outputs)
+
+
+def _outputs(model: Any) -> int:
+    """Columns of the answer, which only an answer tells."""
+    try:
+        return int(np.size(model.predict(np.ones((1, model.n_features_in_)))))
+    except ValueError as error:  # columns are selected by name
+        raise NotExportableError(
+            "TransformedTargetRegressor of several targets around pipelines that select columns has"
+            " no ONNX form here; fit one for each target"
+        ) from error
 
 
 def _inverse(transformer: Any) -> Callable[[Rows, str], str]:

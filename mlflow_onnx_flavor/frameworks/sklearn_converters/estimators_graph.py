@@ -105,7 +105,7 @@ def asked(scope: Any, estimator: Any, inputs: Sequence[Any], method: str = "pred
     from sklearn.base import is_classifier
 
     if method == "decision_function":
-        return _linear_scores(scope, estimator, inputs)
+        return _scores(scope, estimator, inputs)
     if is_classifier(estimator):
         scope.add_options(id(estimator), {"zipmap": False})
     found = _parse_sklearn(scope, estimator, list(inputs))
@@ -117,6 +117,20 @@ def asked(scope: Any, estimator: Any, inputs: Sequence[Any], method: str = "pred
 def positions_of_largest(rows: Rows, scores: str) -> str:
     """The column of the largest score of each row, the first of equals, as numpy's argmax."""
     return rows.add("ArgMax", scores, axis=1, keepdims=0)
+
+
+def _scores(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
+    """Declare the ``decision_function`` of an estimator, which may be the last step of others."""
+    from skl2onnx._parse import _parse_sklearn
+    from sklearn.pipeline import Pipeline
+
+    if hasattr(estimator, "best_estimator_"):
+        return _scores(scope, estimator.best_estimator_, inputs)
+    if not isinstance(estimator, Pipeline):
+        return _linear_scores(scope, estimator, inputs)
+    before = estimator[:-1]
+    given = _parse_sklearn(scope, before, list(inputs)) if before.steps else inputs
+    return _scores(scope, estimator[-1], given)
 
 
 def _linear_scores(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
@@ -133,7 +147,7 @@ def _linear_scores(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
         )
 
     def scores(rows: Rows, model: Any, values: list[str]) -> str:
-        product = rows.op("MatMul", values[0], np.atleast_2d(model.coef_).T)
+        product = rows.op("MatMul", rows.joined(values), np.atleast_2d(model.coef_).T)
         return rows.op("Add", product, np.ravel(model.intercept_))
 
     width = len(np.atleast_2d(estimator.coef_))

@@ -36,7 +36,7 @@ def register() -> None:
             cross_decomposition.PLSCanonical: Rule(_decomposed),
             cross_decomposition.PLSRegression: Rule(_decomposed),
             dummy.DummyRegressor: Rule(_dummy_number),
-            isotonic.IsotonicRegression: Rule(_isotonic),
+            isotonic.IsotonicRegression: Rule(interpolated),
         },
     )
 
@@ -74,7 +74,7 @@ def _decomposed(rows: Rows, model: Any, matrix: str) -> str:
     return rows.op("Add", rows.op("MatMul", centred, model.coef_.T), model.intercept_)
 
 
-def _isotonic(rows: Rows, model: Any, matrix: str) -> str:
+def interpolated(rows: Rows, model: Any, matrix: str) -> str:
     """Straight lines between the thresholds; beyond them clipped, NaN or an error."""
     at, values = np.asarray(model.X_thresholds_, float), np.asarray(model.y_thresholds_, float)
     if len(at) == 1:

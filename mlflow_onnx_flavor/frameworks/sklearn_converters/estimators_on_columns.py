@@ -1,0 +1,214 @@
+"""Estimators made of pipelines that select their columns by name: each column is a graph input.
+
+skl2onnx gives such an estimator one matrix.  With one it is left to the converter that there is;
+with several inputs the estimators inside are asked first, and their answers are put together here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
+from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
+    CLASSIFIER,
+    REGRESSOR,
+    Classified,
+    Combination,
+    asked,
+    declared,
+    positions_of_largest,
+)
+from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_linear import interpolated
+from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
+
+Parsed = tuple[list[Any], Combination]
+
+
+def register() -> None:
+    """Tell skl2onnx the parsers of this file."""
+    from sklearn import calibration, ensemble, multiclass, multioutput
+
+    _take(calibration.CalibratedClassifierCV, _parse_calibrated)
+    _take(ensemble.StackingClassifier, _parse_stacked_classifier)
+    _take(ensemble.StackingRegressor, _parse_stacked_regressor)
+    _take(multiclass.OneVsRestClassifier, _parse_one_vs_rest)
+    _take(multioutput.MultiOutputRegressor, _parse_outputs)
+    _take(multioutput.MultiOutputClassifier, _refuse)
+
+
+def _take(estimator: type, parser: Callable[[Any, Any, Any], Any]) -> None:
+    from skl2onnx import _parse
+
+    usual = _parse.sklearn_parsers_map.get(estimator, _parse._parse_sklearn_simple_model)
+    usual = getattr(usual, "usual", usual)  # where this was registered before
+
+    def parse(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> list[Any]:
+        if len(inputs) == 1:
+            return usual(scope, model, inputs, custom_parsers=custom_parsers)
+        answer = parser(scope, model, inputs)
+        return declared(scope, *answer) if isinstance(answer, tuple) else answer
+
+    parse.usual = usual
+    _parse.update_registered_parser(estimator, parse)
+
+
+def _refuse(scope: Any, model: Any, inputs: Any) -> Parsed:
+    raise NotExportableError(
+        f"{type(model).__name__} around pipelines that select columns has no ONNX form here; put"
+        " the ColumnTransformer before it, in one pipeline"
+    )
+
+
+def _score(scope: Any, estimator: Any, inputs: Any) -> tuple[Any, bool]:
+    """What scikit-learn ranks a classifier by, and whether that are probabilities."""
+    by_decision = hasattr(estimator, "decision_function")
+    method = "decision_function" if by_decision else "predict_proba"
+    return asked(scope, estimator, inputs, method), not by_decision
+
+
+def _parse_calibrated(scope: Any, model: Any, inputs: Any) -> Parsed:
+    members = model.calibrated_classifiers_
+    unknown = next((each.method for each in members if each.method not in _CALIBRATIONS), None)
+    if unknown is not None:
+        raise NotExportableError(
+            f"CalibratedClassifierCV with method={unknown!r} around pipelines that select columns"
+            " has no ONNX form here; use method='sigmoid' or 'isotonic'"
+        )
+    scores = [_score(scope, each.estimator, inputs) for each in members]
+
+    def decide(rows: Rows, model: Any, values: list[str]) -> Classified:
+        total = ""
+        for each, value, (_, are_probabilities) in zip(members, values, scores, strict=True):
+            part = _calibrated(rows, model, each, value, are_probabilities)
+            total = rows.op("Add", total, part) if total else part
+        mean = rows.op("Div", total, float(len(members)))
+        return positions_of_largest(rows, mean), mean
+
+    return [variable for variable, _ in scores], Combination(model, CLASSIFIER, decide)
+
+
+def _calibrated(rows: Rows, model: Any, member: Any, value: str, are_probabilities: bool) -> str:
+    """Probabilities of one calibrated classifier, shape (rows, classes)."""
+    count, calibrate = len(model.classes_), _CALIBRATIONS[member.method]
+    if count == 2:
+        score = rows.columns(value, [1]) if are_probabilities else rows.reshape(value, -1, 1)
+        second = calibrate(rows, member.calibrators[0], score)
+        return rows.joined([rows.op("Sub", 1.0, second), second])
+    columns = [
+        calibrate(rows, calibrator, rows.columns(value, [number]))
+        for number, calibrator in enumerate(member.calibrators)
+    ]
+    # The classifier may not have seen every class: the others have a probability of 0.
+    places = np.searchsorted(model.classes_, member.estimator.classes_)
+    found = rows.op("MatMul", rows.joined(columns), np.eye(count)[places])
+    whole = rows.reduce("ReduceSum", found)
+    nothing = rows.op("Equal", whole, 0.0)
+    share = rows.op("Div", found, rows.op("Where", nothing, 1.0, whole))
+    return rows.op("Where", nothing, 1.0 / count, share)
+
+
+def _sigmoid(rows: Rows, calibrator: Any, score: str) -> str:
+    moved = rows.op("Add", rows.op("Mul", score, float(calibrator.a_)), float(calibrator.b_))
+    return rows.add("Sigmoid", rows.add("Neg", moved))
+
+
+_CALIBRATIONS: dict[str, Callable[[Rows, Any, str], str]] = {
+    "sigmoid": _sigmoid,
+    "isotonic": interpolated,
+}
+
+
+def _stacked(scope: Any, model: Any, inputs: Any) -> Any:
+    """What the last estimator is given: the answers of the others side by side."""
+    if model.passthrough:
+        raise NotExportableError(
+            f"{type(model).__name__} with passthrough=True around pipelines that select columns has"
+            " no ONNX form here; leave passthrough out"
+        )
+    methods = model.stack_method_
+    parts = [
+        asked(scope, each, inputs, method)
+        for each, method in zip(model.estimators_, methods, strict=True)
+    ]
+    of_two = len(getattr(model, "classes_", ())) == 2
+
+    def join(rows: Rows, model: Any, values: list[str]) -> str:
+        columns = []
+        for value, method in zip(values, methods, strict=True):
+            if method == "predict_proba":
+                columns.append(rows.columns(value, [1]) if of_two else value)
+            else:
+                is_wide = method == "decision_function" and not of_two
+                columns.append(value if is_wide else rows.reshape(value, -1, 1))
+        return rows.joined(columns)
+
+    width = int(model.final_estimator_.n_features_in_)
+    return declared(scope, parts, Combination(model, REGRESSOR, join, width))[0]
+
+
+def _parse_stacked_regressor(scope: Any, model: Any, inputs: Any) -> list[Any]:
+    return [asked(scope, model.final_estimator_, [_stacked(scope, model, inputs)])]
+
+
+def _parse_stacked_classifier(scope: Any, model: Any, inputs: Any) -> Parsed:
+    if isinstance(model.classes_, list):
+        return _refuse(scope, model, inputs)
+    final, joined = model.final_estimator_, _stacked(scope, model, inputs)
+    parts = [asked(scope, final, [joined])]
+    has_probabilities = hasattr(model, "predict_proba")
+    if has_probabilities:
+        parts.append(asked(scope, final, [joined], "predict_proba"))
+
+    def decide(rows: Rows, model: Any, values: list[str]) -> Classified:
+        """The last estimator was fitted on positions of classes, so that is what it answers."""
+        positions = rows.reshape(rows.cast(values[0], np.int64), -1)
+        return positions, values[1] if has_probabilities else ""
+
+    return parts, Combination(model, CLASSIFIER, decide)
+
+
+def _parse_one_vs_rest(scope: Any, model: Any, inputs: Any) -> Parsed:
+    if model.multilabel_:
+        return _refuse(scope, model, inputs)
+    scores = [_score(scope, each, inputs) for each in model.estimators_]
+    parts = [variable for variable, _ in scores]
+    has_probabilities = hasattr(model, "predict_proba")
+    if has_probabilities:
+        parts += [asked(scope, each, inputs, "predict_proba") for each in model.estimators_]
+    count = len(scores)
+
+    def decide(rows: Rows, model: Any, values: list[str]) -> Classified:
+        columns = [
+            rows.columns(value, [1]) if are_probabilities else rows.reshape(value, -1, 1)
+            for value, (_, are_probabilities) in zip(values[:count], scores, strict=True)
+        ]
+        if count == 1:
+            least = 0.5 if scores[0][1] else 0.0
+            above = rows.cast(rows.op("Greater", columns[0], least), np.int64)
+            positions = rows.reshape(above, -1)
+        else:
+            positions = positions_of_largest(rows, rows.joined(columns))
+        return positions, _shares(rows, values[count:]) if has_probabilities else ""
+
+    return parts, Combination(model, CLASSIFIER, decide)
+
+
+def _shares(rows: Rows, probabilities: list[str]) -> str:
+    """The probability of each class against the rest, as shares of their sum."""
+    own = rows.joined([rows.columns(each, [1]) for each in probabilities])
+    if len(probabilities) == 1:
+        own = rows.joined([rows.op("Sub", 1.0, own), own])
+    whole = rows.reduce("ReduceSum", own)
+    return rows.op("Div", own, rows.op("Where", rows.op("Equal", whole, 0.0), 1.0, whole))
+
+
+def _parse_outputs(scope: Any, model: Any, inputs: Any) -> Parsed:
+    parts = [asked(scope, each, inputs) for each in model.estimators_]
+
+    def join(rows: Rows, model: Any, values: list[str]) -> str:
+        return rows.joined([rows.reshape(each, -1, 1) for each in values])
+
+    return parts, Combination(model, REGRESSOR, join, len(parts))

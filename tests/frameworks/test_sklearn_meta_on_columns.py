@@ -1,0 +1,130 @@
+"""Estimators made of pipelines that select named columns: stacks, calibrations and others."""
+
+from __future__ import annotations
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.ensemble import StackingClassifier, StackingRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from mlflow_onnx_flavor.errors import ConversionError
+from mlflow_onnx_flavor.inputs import Inputs
+from tests.frameworks.in_process import converted, session_of
+
+ROWS = 180
+
+
+@pytest.fixture(scope="module")
+def rows() -> pd.DataFrame:
+    generator = np.random.default_rng(5)
+    return pd.DataFrame(
+        {
+            "amount": generator.lognormal(3, 1, ROWS),
+            "country": generator.choice(["de", "fr", "us"], ROWS),
+            "hours": generator.normal(size=ROWS),
+        }
+    )
+
+
+def on_columns(last):
+    columns = ColumnTransformer(
+        [
+            ("number", StandardScaler(), ["amount", "hours"]),
+            ("text", OneHotEncoder(handle_unknown="ignore"), ["country"]),
+        ]
+    )
+    return make_pipeline(columns, last)
+
+
+def linear():
+    return on_columns(LogisticRegression())
+
+
+def tree():
+    return on_columns(DecisionTreeClassifier(max_depth=3))
+
+
+def classes(rows: pd.DataFrame, count: int) -> np.ndarray:
+    score = np.log(rows["amount"]) + rows["hours"] + (rows["country"] == "de")
+    return np.array(["low", "mid", "top"])[np.digitize(score, [3] if count == 2 else [2.5, 4])]
+
+
+def right(model, rows: pd.DataFrame, folder) -> None:
+    """Converted, it answers new rows too as scikit-learn does, in any order of the columns."""
+    mlflow.sklearn.save_model(
+        model,
+        str(folder / "source"),
+        signature=mlflow.models.infer_signature(rows),
+        serialization_format="cloudpickle",
+        pip_requirements=[],
+    )
+    seen = Inputs(rows[:50])
+    conversion, _ = converted(folder / "source", "sklearn", Inputs(rows[:5]), seen, folder / "out")
+    session, answer = session_of(conversion), model.predict(rows)
+    shuffled = rows[["hours", "country", "amount"]]
+    if answer.dtype.kind == "f":
+        np.testing.assert_allclose(session.predict(shuffled), answer, rtol=1e-5, atol=1e-5)
+        return
+    np.testing.assert_array_equal(session.predict(shuffled), answer)
+    if hasattr(model, "predict_proba"):
+        found = session.run(shuffled)["probabilities"]
+        np.testing.assert_allclose(found, model.predict_proba(rows), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: CalibratedClassifierCV(linear(), cv=2),
+        lambda: CalibratedClassifierCV(tree(), cv=2, method="isotonic"),
+        lambda: CalibratedClassifierCV(
+            GridSearchCV(linear(), {"logisticregression__C": [1, 2]}, cv=2), cv=2
+        ),
+        lambda: StackingClassifier([("a", linear()), ("b", tree())], cv=2),
+        lambda: StackingClassifier([("a", linear())], cv=2, stack_method="decision_function"),
+        lambda: OneVsRestClassifier(linear()),
+        lambda: OneVsRestClassifier(tree()),
+    ],
+    ids=["sigmoid", "isotonic", "search", "stack", "stack of scores", "rest", "rest of trees"],
+)
+def test_classifiers(make, count, rows, tmp_path):
+    right(make().fit(rows, classes(rows, count)), rows, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: StackingRegressor(
+            [("a", on_columns(Ridge())), ("b", on_columns(DecisionTreeRegressor(max_depth=3)))],
+            cv=2,
+        ),
+        lambda: TransformedTargetRegressor(
+            on_columns(Ridge()), func=np.log1p, inverse_func=np.expm1
+        ),
+    ],
+    ids=["stack", "transformed target"],
+)
+def test_regressors(make, rows, tmp_path):
+    right(make().fit(rows, rows["amount"] * 2), rows, tmp_path)
+
+
+def test_several_targets(rows, tmp_path):
+    targets = np.c_[rows["amount"], rows["hours"]]
+    right(MultiOutputRegressor(on_columns(Ridge())).fit(rows, targets), rows, tmp_path)
+
+
+def test_what_has_no_form_is_refused_with_the_remedy(rows, tmp_path):
+    labels = np.c_[rows["hours"] > 0, rows["amount"] > 20].astype(int)
+    model = MultiOutputClassifier(linear()).fit(rows, labels)
+    with pytest.raises(ConversionError, match="put the ColumnTransformer before it"):
+        right(model, rows, tmp_path)
