@@ -157,7 +157,8 @@ class WorstRow(Evidence):
 class Divergence(Evidence):
     """The first node whose output leaves the tolerance, what it is given being right.
 
-    ``layer``: the source's own name of it, such as "encoder.layers.0.norm1".  Errors are scaled;
+    ``layer``: the source's own name of it, such as "encoder.layers.0.norm1"; "a or b" where what is
+    between the two answers is not known to the reference.  Errors are scaled;
     ``error_before`` is that of what the node is given.  ``reference``: what it was held against.
     """
 

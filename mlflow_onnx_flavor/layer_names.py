@@ -9,7 +9,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Of a node: the layer, such as "encoder/proj"; and whether its first output is that layer's answer.
+# Of a node: the layer, such as "encoder/proj"; and the answer of a layer that its first output is.
 _LAYER = "mlflow_onnx_flavor.layer"
 _ANSWERS = "mlflow_onnx_flavor.answer_of"
 _SCOPES_OF_PYTORCH = "pkg.torch.onnx.name_scopes"
@@ -36,38 +36,43 @@ def scopes_of(node: Any) -> list[str]:
 
 
 def answers_of_layers(graph: Any) -> dict[str, str]:
-    """The value that should be the answer of each layer: what was written down where the file was
-    made, else what the last node of the layer gives.
+    """The value that is the answer of each layer: as `name_answers` wrote it down where the file
+    was made; of PyTorch's layers, what the last node of each gives.
     """
-    written = {
-        layer: node.output[0] for node in graph.node if (layer := _metadata(node).get(_ANSWERS))
-    }
-    if written:
-        return written
+    metadata = [_metadata(node) for node in graph.node]
+    if any(_LAYER in each for each in metadata):
+        return {
+            each[_ANSWERS]: node.output[0]
+            for node, each in zip(graph.node, metadata, strict=True)
+            if _ANSWERS in each
+        }
     return {layer: node.output[0] for node in graph.node for layer in scopes_of(node)}
 
 
-def name_layers(graph: Any, layer_by_scope: Mapping[str, str]) -> None:
+def name_layers(graph: Any, layer_by_scope: Mapping[str, str]) -> dict[str, str]:
     """Write into each node the layer whose scope its name begins with; one without a scope belongs
-    where what it is given comes from.
+    where what it is given comes from.  Returns the layer of each value.
 
     ``layer_by_scope``: such as {"model_1/encoder_1/proj_1": "encoder/proj"}.
     """
     of_value: dict[str, str] = {}
     for node in graph.node:
         layer = _longest(node.name, layer_by_scope) or next(
-            (of_value[name] for name in node.input if of_value.get(name)), ""
+            (of_value[name] for name in node.input if name in of_value), ""
         )
         if layer:
             _add(node, _LAYER, layer)
-        of_value |= dict.fromkeys(node.output, layer)
+            of_value |= dict.fromkeys(node.output, layer)
+    return of_value
 
 
-def name_answers(graph: Any, layer_by_value: Mapping[str, str]) -> None:
-    """Write into each node whose first output is a layer's answer which layer that is."""
+def name_answers(graph: Any, answer_by_value: Mapping[str, str]) -> None:
+    """Write into each node whose first output is a layer's answer of which layer, by the name that
+    the source's framework gives to that answer.
+    """
     for node in graph.node:
-        if node.output[0] in layer_by_value:
-            _add(node, _ANSWERS, layer_by_value[node.output[0]])
+        if node.output[0] in answer_by_value:
+            _add(node, _ANSWERS, answer_by_value[node.output[0]])
 
 
 def _longest(name: str, layer_by_scope: Mapping[str, str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.tensorflow_calls import Call, is_keras
-from mlflow_onnx_flavor.layer_names import answers_of_layers, name_answers, name_layers
+from mlflow_onnx_flavor.layer_names import name_answers, name_layers
 
 log = logging.getLogger(__name__)
 
@@ -22,26 +21,37 @@ _SAME = 1e-4
 # Beyond so many bytes the graph is not run once more to see which of its values are answers.
 _MOST_BYTES = 500_000_000
 
+_AT_ONCE = 32
+
+# A layer that is called more often, such as the cell of a recurrent one, is left out.
+_MOST_CALLS = 8
+_AGAIN = " (call "
+
 See = Callable[[str, Any], None]
 
 
 def answers_within(model: Any, call: Call) -> dict[str, np.ndarray]:
-    """What the layers give on the arrays of ``call``; of those that are called once and give one
-    tensor.
+    """What the layers that give one tensor give on the arrays of ``call``: "encoder/proj", and
+    "encoder/proj (call 2)" where the model calls it once more.
     """
     import tensorflow as tf
 
-    found: dict[str, np.ndarray] = {}
-    calls: Counter[str] = Counter()
+    found: dict[str, list[Any]] = {}
 
     def see(path: str, answer: Any) -> None:
-        calls[path] += 1
-        if tf.is_tensor(answer) and isinstance(answer, tf.Tensor):
-            found[path] = np.asarray(answer)
+        answers = found.setdefault(path, [])
+        if len(answers) <= _MOST_CALLS:
+            answers.append(np.asarray(answer) if isinstance(answer, tf.Tensor) else None)
 
     with _seeing(model, see):
         call.answers()
-    return {path: array for path, array in found.items() if calls[path] == 1}
+    return {
+        path if number == 1 else f"{path}{_AGAIN}{number})": answer
+        for path, answers in found.items()
+        if len(answers) <= _MOST_CALLS
+        for number, answer in enumerate(answers, 1)
+        if answer is not None
+    }
 
 
 @contextmanager
@@ -63,28 +73,34 @@ def write_layers(model: Any, call: Call, exported: Any, scopes: Mapping[str, str
     """Write the names of layers into the nodes of ``exported``, and which values are their answers:
     an exporter folds and moves nodes, so that is looked up on the arrays of ``call``.
     """
-    name_layers(exported.graph, scopes)
-    if exported.ByteSize() > _MOST_BYTES:
+    layer_of_value = name_layers(exported.graph, scopes)
+    if exported.ByteSize() > _MOST_BYTES or not layer_of_value:
         return
     try:
-        layers = answers_within(model, call)
-        values = answers_of_layers(exported.graph)
-        wanted = {layer: values[layer] for layer in layers if layer in values}
-        arrays = _values(exported, call, sorted(set(wanted.values())))
-        name_answers(
-            exported.graph,
-            {
-                value: layer
-                for layer, value in wanted.items()
-                if _same(layers[layer], arrays[value])
-            },
-        )
+        answers = answers_within(model, call)
+        name_answers(exported.graph, _found(exported, call, layer_of_value, answers))
     except Exception:  # names are a help only: a file without them is as right
         log.info("the answers of layers are not found in the graph", exc_info=True)
 
 
-def _values(exported: Any, call: Call, names: list[str]) -> dict[str, np.ndarray]:
-    """The values ``names`` of the graph on the arrays of ``call``."""
+def _found(
+    exported: Any, call: Call, layer_of_value: Mapping[str, str], answers: Mapping[str, np.ndarray]
+) -> dict[str, str]:
+    """The answer that each value is, of those that are one: the last where several are the same."""
+    names = [node.output[0] for node in exported.graph.node if node.output[0] in layer_of_value]
+    by_layer: dict[str, list[str]] = {}
+    for name in answers:
+        by_layer.setdefault(name.partition(_AGAIN)[0], []).append(name)
+    value_of: dict[str, str] = {}
+    for value, array in _values(exported, call, names):
+        for name in by_layer.get(layer_of_value[value], ()):
+            if _same(answers[name], array):
+                value_of[name] = value
+    return {value: name for name, value in value_of.items()}
+
+
+def _values(exported: Any, call: Call, names: list[str]) -> Iterator[tuple[str, Any]]:
+    """The values ``names`` of the graph on the arrays of ``call``, a few held at a time."""
     import onnx
     import onnxruntime as ort
 
@@ -98,10 +114,11 @@ def _values(exported: Any, call: Call, names: list[str]) -> dict[str, np.ndarray
         file = Path(folder) / "exposed.onnx"
         onnx.save(exposed, str(file))
         session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    feeds = dict(
-        zip((each.name for each in session.get_inputs()), call.arrays.values(), strict=True)
-    )
-    return dict(zip(names, session.run(names, feeds), strict=True))
+    given = [each.name for each in session.get_inputs()]
+    feeds = dict(zip(given, call.arrays.values(), strict=True))
+    for start in range(0, len(names), _AT_ONCE):
+        some = names[start : start + _AT_ONCE]
+        yield from zip(some, session.run(some, feeds), strict=True)
 
 
 def _same(layer: np.ndarray, value: Any) -> bool:

@@ -89,6 +89,8 @@ class ExposedGraph:
 
     def values(self, names: Sequence[str]) -> Values:
         """The arrays of the values ``names``."""
+        if not names:  # onnxruntime takes none for all
+            return {}
         import onnx
 
         exposed = onnx.ModelProto()
@@ -127,34 +129,53 @@ def first_divergence(
         low, high = (agreeing[-1] + 1 if agreeing else low), wrong
     if found is None:
         return None
-    found = _origin(graph, errors, found, known, tolerance)
-    node = next(node for node in graph.model.graph.node if found in node.output)
+    makers = {name: node for node in graph.model.graph.node for name in node.output}
+    found, between = _origin(makers, errors, found, known, tolerance)
+    node = makers[found]
+    layers = dict.fromkeys(filter(None, map(layer_of, reversed(between.nodes))))
     return Divergence(
         node=node.name or found,
         operator=node.op_type,
-        layer=layer_of(node),
+        layer=" or ".join(layers),
         output=found,
         error=errors.of([found])[found],
-        error_before=max(errors.of(_inputs(node, known)).values(), default=0.0),
+        error_before=max(errors.of(between.given).values(), default=0.0),
         reference=reference.what,
     )
 
 
 def _origin(
-    graph: ExposedGraph, errors: _Errors, found: str, known: set[str], tolerance: float
-) -> str:
-    """Follow ``found`` back while a value that it is made of is wrong already."""
-    makers = {name: node for node in graph.model.graph.node for name in node.output}
+    makers: Mapping[str, Any], errors: _Errors, found: str, known: set[str], tolerance: float
+) -> tuple[str, _Between]:
+    """Follow ``found`` back while a value that it is made of is wrong already; and what lies before
+    the last.
+    """
     while True:
-        before = _inputs(makers[found], known & set(makers))
-        wrong = [name for name, error in errors.of(before).items() if error > tolerance]
+        between = _between(makers, found, known)
+        wrong = [name for name, error in errors.of(between.given).items() if error > tolerance]
         if not wrong:
-            return found
+            return found, between
         found = wrong[0]
 
 
-def _inputs(node: Any, known: set[str]) -> list[str]:
-    return [name for name in node.input if name in known]
+@dataclass(frozen=True)
+class _Between:
+    """The nodes that make a value of values that are known, the last first; and those values."""
+
+    nodes: Sequence[Any]
+    given: Sequence[str]
+
+
+def _between(makers: Mapping[str, Any], found: str, known: set[str]) -> _Between:
+    nodes, given, seen, waiting = [], [], {found}, [found]
+    while waiting:
+        node = makers[waiting.pop(0)]
+        nodes.append(node)
+        for name in node.input:
+            if name in makers and name not in seen:
+                seen.add(name)
+                (given if name in known else waiting).append(name)
+    return _Between(nodes, given)
 
 
 class _Errors:

@@ -69,6 +69,18 @@ def test_nothing_is_found_where_all_agrees(tmp_path):
     assert first_divergence(right, Known("nothing", {}), 1e-5) is None
 
 
+def test_all_layers_between_two_answers_that_are_known_are_named(tmp_path):
+    file = chain(tmp_path, "wrong", 3)
+    model = onnx.load(str(file))
+    for at, node in enumerate(model.graph.node):
+        entry = node.metadata_props.add()
+        entry.key, entry.value = "mlflow_onnx_flavor.layer", f"layer{at}"
+    onnx.save(model, file)
+    right = exposed(chain(tmp_path, "right")).values(["v1", "v4", f"v{STEPS - 1}"])
+    found = first_divergence(exposed(file), Known("some", right), 1e-5)
+    assert (found.output, found.layer) == ("v4", "layer2 or layer3 or layer4")
+
+
 def test_names_of_layers_come_from_metadata_and_node_names():
     node = helper.make_node("Gemm", ["x"], ["y"], "sequential/dense_1/MatMul")
     assert layer_of(node) == "sequential/dense_1"
@@ -113,13 +125,15 @@ def nested(keras):
     the scopes that TensorFlow makes of them.
     """
     given = keras.Input((8,))
-    inside = keras.layers.Dense(8, activation="tanh", name="proj")(given)
+    inside = keras.layers.Dense(9, activation="tanh", name="proj")(given)
     inside = keras.layers.LayerNormalization(name="norm")(inside)
     encoder = keras.Model(given, inside, name="encoder")
     head = [keras.layers.Dense(5, "relu", name="dense_1"), keras.layers.Dense(2, name="dense")]
     rows = keras.Input((4,), name="rows")
     answer = keras.layers.Dense(8, activation="relu", name="first")(rows)
-    answer = keras.layers.BatchNormalization(name="bn")(encoder(answer))
+    twice = keras.layers.Dense(9, activation="gelu", name="twice")
+    answer = twice(twice(encoder(answer)))
+    answer = keras.layers.BatchNormalization(name="bn")(answer)
     return keras.Model(rows, keras.Sequential(head, name="head")(answer))
 
 
@@ -135,12 +149,12 @@ def in_a_row(keras):
     return keras.Sequential(layers)
 
 
-def with_a_number_off(path, dims, out):
-    """The file with one number of the weight of shape ``dims`` changed."""
+def with_numbers_off(path, dims, out):
+    """The file with some numbers of the weight of shape ``dims`` changed."""
     broken = onnx.load(str(path))
     weight = next(each for each in broken.graph.initializer if list(each.dims) == dims)
     array = numpy_helper.to_array(weight).copy()
-    array.ravel()[-1] += 0.5
+    array.ravel()[::3] += 0.5
     weight.CopyFrom(numpy_helper.from_array(array, weight.name))
     onnx.save(broken, out)
     return out
@@ -148,8 +162,10 @@ def with_a_number_off(path, dims, out):
 
 WEIGHTS_OF_NESTED = {
     "first": [4, 8],
-    "encoder/proj": [8, 8],
-    "head/dense_1": [8, 5],
+    "encoder/proj": [8, 9],
+    # The exporter multiplies by the scale of the normalization within the activation before it.
+    "twice or bn": [9, 9],
+    "head/dense_1": [9, 5],
     "head/dense": [5, 2],
 }
 WEIGHTS_IN_A_ROW = {"dense": [4, 8], "conv": [4, 1, 1, 3], "dense_1": [24, 2]}
@@ -182,6 +198,6 @@ def test_a_weight_that_is_off_is_traced_to_its_layer_in_keras(build, weights, tm
 
     assert named(conversion.path) is None
     assert {
-        layer: named(with_a_number_off(conversion.path, dims, tmp_path / "wrong.onnx"))
+        layer: named(with_numbers_off(conversion.path, dims, tmp_path / "wrong.onnx"))
         for layer, dims in weights.items()
     } == {layer: layer for layer in weights}
