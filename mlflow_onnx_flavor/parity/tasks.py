@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from mlflow_onnx_flavor import answers
 from mlflow_onnx_flavor.candidates.folder import graph_file
 from mlflow_onnx_flavor.errors import ExecutionProviderError, UnsupportedModelError
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.onnx_outputs import as_arrays
 from mlflow_onnx_flavor.parity.divergence import (
     ExposedGraph,
     first_divergence,
@@ -74,8 +75,8 @@ def run(inputs_path: str, batch_size: int, rows: int) -> dict[str, Any]:
     for start in range(0, rows, batch_size):
         wanted = min(batch_size, rows - start)
         asked = wanted if start and not fixed else batch_size
-        for name, value in session.run(inputs.batch(asked, start).data).items():
-            array = _array(name, value)
+        answered = session.run(inputs.batch(asked, start).data)
+        for name, array in as_arrays(answered, graph_file(_open["path"])).items():
             # An output without a row per input row stays as it is.
             parts.setdefault(name, []).append(array[:wanted] if len(array) == asked else array)
     return {"outputs": {name: _joined(name, arrays) for name, arrays in parts.items()}}
@@ -120,23 +121,6 @@ def answer(inputs_path: str, rows: int) -> dict[str, Any]:
 
 def _fixes_the_batch(session: Any) -> bool:
     return any(each.shape and isinstance(each.shape[0], int) for each in session.get_inputs())
-
-
-def _array(name: str, value: Any) -> np.ndarray:
-    if isinstance(value, np.ndarray) or np.isscalar(value):
-        return np.atleast_1d(value)
-    if isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
-        return _matrix(value)
-    raise UnsupportedModelError(
-        f"output {name!r} is a {type(value).__name__} of {len(value)} values, which has no row for"
-        " each input row; leave it out of the graph's outputs"
-    )
-
-
-def _matrix(maps: Sequence[Mapping[Any, float]]) -> np.ndarray:
-    """What ZipMap made of a matrix of probabilities, as the matrix: a column a class, in order."""
-    classes = sorted(maps[0])
-    return np.array([[row[each] for each in classes] for row in maps], np.float32)
 
 
 def _joined(name: str, arrays: list[np.ndarray]) -> np.ndarray:
