@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,8 @@ _open: dict[str, Any] = {}
 
 
 def open_candidate(path: str, provider: dict[str, Any]) -> dict[str, Any]:
-    """Open a model folder or an ``.onnx`` file on ``provider`` ({"name", "options"}).
+    """Open a model folder or an ``.onnx`` file on ``provider`` ({"name", "options"}, and
+    "session_options" where some are asked for).
 
     Returns where its nodes were placed and what the graph computes with:
     ``{"placement": {provider: nodes}, "arithmetic": {"dtype": "float32", "terms": 40}}``.
@@ -47,7 +48,7 @@ def open_candidate(path: str, provider: dict[str, Any]) -> dict[str, Any]:
 
     config = {
         "execution_providers": [provider],
-        "session_options": _SESSION_OPTIONS,
+        "session_options": _without(_SESSION_OPTIONS, provider.get("session_options") or {}),
         "record_placement": True,
     }
     _open.clear()
@@ -106,14 +107,25 @@ def locate(
 def _opener(provider: dict[str, Any]) -> Callable[[str], Any]:
     from mlflow_onnx_flavor.scoring.opening import open_session
 
-    return lambda file: open_session(file, [provider], {})
+    return lambda file: open_session(file, [provider], provider.get("session_options") or {})
+
+
+def _without(ours: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """``ours`` but for what is ``asked`` for otherwise."""
+    entries = asked.get("config_entries") or {}
+    return {
+        name: {key: each for key, each in values.items() if key not in entries}
+        for name, values in ours.items()
+    }
 
 
 def answer(inputs_path: str, rows: int) -> dict[str, Any]:
     """What the candidate's pyfunc answers on the first ``rows`` rows, loaded as MLflow loads it."""
     import mlflow.pyfunc
 
-    config = {"execution_providers": [_open["provider"]]}
+    # Scoring code that a model was logged with earlier looks for them here only.
+    options = _open["provider"].get("session_options") or {}
+    config = {"execution_providers": [_open["provider"]], "session_options": options}
     model = mlflow.pyfunc.load_model(str(_open["path"]), model_config=config)
     data = Inputs.load(Path(inputs_path)).take(slice(0, rows)).data
     return answers.describe(model.predict(data))
