@@ -206,7 +206,8 @@ class Configuration(Section):
     schema_version: Literal[1] = Field(1, description="of these keys")
     execution_providers: tuple[RequestedProvider, ...] | None = Field(
         None,
-        description="each must pass every gate; null: CPU must, others that are present are shown",
+        description="each must pass every gate; null: CPU must, others that are present are shown;"
+        " a name, or {name, options, session_options}",
     )
     gates: Gates = Gates()
     candidates: tuple[str, ...] = Field(

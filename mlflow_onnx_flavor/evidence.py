@@ -7,11 +7,12 @@ against other gates (`gates.py`) without running a model.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
 SCHEMA_VERSION = 1
+_ENTRIES = "config_entries"  # the session option that holds others
 
 Count = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -55,13 +56,30 @@ class Environment(Evidence):
 
 
 class ExecutionProvider(Evidence):
-    """An execution provider as it was asked for, options included."""
+    """An execution provider as it was asked for, options included.
+
+    ``session_options``: of onnxruntime's session on it; the same provider under others is another.
+    """
 
     name: str
     options: dict[str, str] = {}
+    session_options: dict[str, Any] = {}
 
     def __str__(self) -> str:
-        return self.name
+        settings = ", ".join(f"{key}={value}" for key, value in self.session_settings.items())
+        return f"{self.name} [{settings}]" if settings else self.name
+
+    @property
+    def session_settings(self) -> dict[str, Any]:
+        """`session_options` with the configuration entries among the others, by name."""
+        plain = {name: each for name, each in self.session_options.items() if name != _ENTRIES}
+        return dict(sorted((plain | (self.session_options.get(_ENTRIES) or {})).items()))
+
+    @model_serializer(mode="wrap")
+    def _as_before_where_there_are_none(self, write):
+        """Evidence without session options is what earlier versions read."""
+        values = write(self)
+        return values if self.session_options else {"name": self.name, "options": self.options}
 
 
 class ModelIdentity(Evidence):
@@ -157,7 +175,8 @@ class WorstRow(Evidence):
 class Divergence(Evidence):
     """The first node whose output leaves the tolerance, what it is given being right.
 
-    ``layer``: the source's own name of it, such as "encoder.layers.0.norm1".  Errors are scaled;
+    ``layer``: the source's own name of it, such as "encoder.layers.0.norm1"; "a or b" where what is
+    between the two answers is not known to the reference.  Errors are scaled;
     ``error_before`` is that of what the node is given.  ``reference``: what it was held against.
     """
 

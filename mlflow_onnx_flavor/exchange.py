@@ -1,6 +1,8 @@
-"""What crosses a process boundary: JSON, with arrays as ``.npy`` and frames as Parquet beside it.
+"""What crosses a process boundary: JSON, with arrays as ``.npy``, texts as Arrow and frames as
+Parquet beside it.
 
-Nothing is pickled: an array of objects travels as a JSON list of strings, numbers and nulls.
+Nothing is pickled: an array of objects that are not all texts travels as a JSON list of strings,
+numbers and nulls.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 _ARRAY, _OBJECTS, _FRAME, _FLOAT = "__array__", "__objects__", "__frame__", "__float__"
+_TEXTS = "__texts__"
 
 
 def encode(value: Any, folder: Path, stem: str) -> bytes:
@@ -43,6 +46,11 @@ def encode(value: Any, folder: Path, stem: str) -> bytes:
             return {_FRAME: name}
         if isinstance(item, np.ndarray):
             if item.dtype == object:
+                texts = _texts(item)
+                if texts is not None:
+                    name = f"{stem}-{next(numbers)}.arrow"
+                    _write_texts(folder / name, texts)
+                    return {_TEXTS: name, "shape": list(item.shape)}
                 return {_OBJECTS: [plain(each) for each in item.ravel()], "shape": list(item.shape)}
             name = f"{stem}-{next(numbers)}.npy"
             np.save(folder / name, item, allow_pickle=False)
@@ -64,6 +72,8 @@ def decode(line: bytes, folder: Path) -> Any:
             return _consumed(folder / item[_ARRAY], lambda path: np.load(path, allow_pickle=False))
         if _FRAME in item:
             return _consumed(folder / item[_FRAME], pd.read_parquet)
+        if _TEXTS in item:
+            return _consumed(folder / item[_TEXTS], _read_texts).reshape(item["shape"])
         if _OBJECTS in item:
             array = np.empty(len(item[_OBJECTS]), dtype=object)
             array[:] = [rich(each) for each in item[_OBJECTS]]
@@ -73,6 +83,33 @@ def decode(line: bytes, folder: Path) -> Any:
         return {key: rich(each) for key, each in item.items()}
 
     return rich(json.loads(line))
+
+
+def _texts(array: np.ndarray) -> Any:
+    """An Arrow array of the elements in one row; None where one is no text, or not in UTF-8."""
+    if pd.api.types.infer_dtype(array, skipna=False) != "string":
+        return None
+    import pyarrow as pa
+
+    try:
+        return pa.array(array.ravel(), pa.large_string())
+    except (pa.ArrowInvalid, UnicodeEncodeError):  # half of a surrogate pair
+        return None
+
+
+def _write_texts(path: Path, texts: Any) -> None:
+    import pyarrow as pa
+
+    batch = pa.record_batch([texts], ["texts"])
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+
+
+def _read_texts(path: Path) -> np.ndarray:
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).get_batch(0).column(0).to_numpy(zero_copy_only=False)
 
 
 def _consumed(path: Path, read) -> Any:

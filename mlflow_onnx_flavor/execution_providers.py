@@ -101,7 +101,8 @@ def runtime_distribution() -> str:
 
 
 def as_entries(execution_providers: Sequence[Any] | None) -> list[dict[str, Any]]:
-    """What users write as what the MLmodel file holds: ``{"name", "options"}`` each.
+    """What users write as what the MLmodel file holds: ``{"name", "options"}`` each, with
+    "session_options" where some are given.
 
     Takes names, dictionaries with a name, (name, options) as `mlflow.onnx` does, and
     `ExecutionProvider`; the CPU where there is none.  Raises ConfigurationError for anything else.
@@ -116,7 +117,12 @@ def _entry(provider: Any) -> dict[str, Any]:
         case ExecutionProvider():
             return provider.model_dump()
         case {"name": str() as name}:
-            return {"name": name, "options": dict(provider.get("options") or {})}
+            session_options = dict(provider.get("session_options") or {})
+            return {
+                "name": name,
+                "options": dict(provider.get("options") or {}),
+                **({"session_options": session_options} if session_options else {}),
+            }
         case [str() as name, Mapping() as options]:
             return {"name": name, "options": dict(options)}
     raise ConfigurationError(

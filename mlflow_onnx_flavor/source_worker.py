@@ -24,6 +24,7 @@ from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
 from mlflow_onnx_flavor.frameworks.graph_versions import finish, opset_of
 from mlflow_onnx_flavor.graph_spec import GraphSpec, PredictionPart, PredictionSpec
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.onnx_outputs import as_arrays
 from mlflow_onnx_flavor.parity.compare import compare_outputs
 from mlflow_onnx_flavor.parity.joining import joined
 from mlflow_onnx_flavor.parity.precision import arithmetic_of
@@ -206,7 +207,7 @@ def check(
         rows = inputs.take(slice(0, min(inputs.rows, 8 * batch_size)))
         batches = list(rows.batches(batch_size))
         expected = [_asked(batch) for batch in batches]
-        answered = [session.run(batch.data) for batch in batches]
+        answered = [as_arrays(session.run(batch.data), Path(path)) for batch in batches]
         for name in expected[0]:
             if name in answered[0]:
                 pair = [

@@ -15,6 +15,7 @@ from mlflow_onnx_flavor.configuration_file import (
     read_configuration,
 )
 from mlflow_onnx_flavor.errors import ConfigurationError
+from mlflow_onnx_flavor.evidence import ExecutionProvider
 
 
 def test_printed_defaults_read_back_as_the_defaults(tmp_path):
@@ -43,6 +44,19 @@ def test_providers_are_names_or_names_with_options():
     )
     first, second = parse_configuration(values).execution_providers
     assert first.name == "CPUExecutionProvider" and second.options == {"a": "b"}
+
+
+def test_the_same_provider_under_other_session_options_is_another():
+    entry = {"name": "CPUExecutionProvider", "session_options": {"intra_op_num_threads": 1}}
+    values = {"execution_providers": ["CPUExecutionProvider", entry]}
+    plain, tuned = parse_configuration(values).execution_providers
+    assert plain != tuned and (str(plain), str(tuned)) == (
+        "CPUExecutionProvider",
+        "CPUExecutionProvider [intra_op_num_threads=1]",
+    )
+    # Evidence without them is what it was.
+    assert plain.model_dump() == {"name": "CPUExecutionProvider", "options": {}}
+    assert ExecutionProvider.model_validate_json(tuned.model_dump_json()) == tuned
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,23 @@ def test_the_fastest_that_passes_is_chosen():
     assert [finding.passed for finding in verdict.of("int8_dynamic")] == [False, True, True]
 
 
+def test_the_same_provider_under_other_session_options_is_judged_by_itself():
+    single = ExecutionProvider(name=CPU.name, session_options={"intra_op_num_threads": 1})
+    measured = evidence(
+        [parity_row(), parity_row(outputs=(scores(0.01),), execution_provider=single)],
+        [
+            latency_row(batch_size=size, execution_provider=provider)
+            for size in (1, 32)
+            for provider in (CPU, single)
+        ],
+    )
+    assert judge(measured, Gates()).passed
+    verdict = judge(measured.model_copy(update={"required": (CPU, single)}), Gates())
+    assert not verdict.passed
+    failed = {finding.execution_provider for finding in verdict.failures()}
+    assert failed == {"CPUExecutionProvider [intra_op_num_threads=1]"}
+
+
 def test_too_many_disagreeing_rows_fail_parity():
     gates = Gates(parity=ParityGate(max_disagreement_rate=0.01))
     assert judge(evidence([parity_row("converted", scores(wrong_rows=1))]), gates).passed

@@ -55,6 +55,14 @@ def test_object_arrays_cross_without_pickle(tmp_path):
     assert back.dtype == object and back.tolist() == array.tolist()
 
 
+@pytest.mark.parametrize("last", ["", "nul\0", "\ud800"])
+def test_arrays_of_texts_cross_whatever_they_say(last, tmp_path):
+    array = np.array([["a", "ü"], ["007", last]], dtype=object)
+    back = decode(encode({"x": array}, tmp_path, "t"), tmp_path)["x"]
+    assert back.dtype == object and back.tolist() == array.tolist()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_frames_keep_dtypes_and_index(tmp_path):
     frame = pd.DataFrame({"a": [1, 2], "b": ["x", None]}, index=[7, 9])
     pd.testing.assert_frame_equal(decode(encode(frame, tmp_path, "t"), tmp_path), frame)

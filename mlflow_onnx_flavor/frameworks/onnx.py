@@ -16,6 +16,7 @@ from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
 from mlflow_onnx_flavor.graph_spec import FeedSpec
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_files import copy_model
+from mlflow_onnx_flavor.onnx_outputs import as_arrays
 from mlflow_onnx_flavor.scoring import ScoringSession, load_session
 from mlflow_onnx_flavor.scoring.feeds import Feeder, inferred_feeds
 from mlflow_onnx_flavor.scoring.model import FLAVOR
@@ -34,14 +35,12 @@ def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
 
 
 def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-    """Every output of the graph."""
+    """Every output of the graph, as arrays."""
     session = source.native.session
     feeder = Feeder([feed.model_dump() for feed in _feeds(source, inputs)])
     arrays = session.run(None, feeder.feeds(inputs.data))
-    return {
-        value.name: np.asarray(array)
-        for value, array in zip(session.get_outputs(), arrays, strict=True)
-    }
+    names = [value.name for value in session.get_outputs()]
+    return as_arrays(dict(zip(names, arrays, strict=True)), _file(source))
 
 
 def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
@@ -89,13 +88,15 @@ def _pyfunc(path: Path, session: ScoringSession) -> Any:
 def _copy(source: LoadedSource, example: Inputs, path: Path) -> Export:
     import onnx
 
-    file = source.path
-    if file.is_dir():
-        file = file / source.flavor["data"]
+    file = _file(source)
     onnx.checker.check_model(str(file))
     copy_model(file, path)
     outputs = tuple(source.native.output_names)
     return Export(feeds=_feeds(source, example), outputs=outputs, prediction=outputs)
+
+
+def _file(source: LoadedSource) -> Path:
+    return source.path / source.flavor["data"] if source.path.is_dir() else source.path
 
 
 def _feeds(source: LoadedSource, inputs: Inputs) -> tuple[FeedSpec, ...]:

@@ -21,6 +21,7 @@ from mlflow_onnx_flavor.frameworks.tensorflow_keras2 import (
     as_pyfunc,
     saved_by_keras_2,
 )
+from mlflow_onnx_flavor.frameworks.tensorflow_layers import answers_within
 from mlflow_onnx_flavor.inputs import Inputs
 
 flavor = "tensorflow"
@@ -61,6 +62,11 @@ def in_float64(source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]
     return float64_answers(source)
 
 
+def layer_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
+    """What the layers of a Keras model give, by their names nested as "encoder/proj"."""
+    return answers_within(source.native, call_of(source, inputs))
+
+
 def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
     """tf2onnx on a function; Keras's own exporter after it, where the model is Keras's.
 
@@ -71,7 +77,7 @@ def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
         Strategy(
             "from_function",
             "tf2onnx on a function with a signature, which works for reloaded models too",
-            lambda path: export_function(call_of(source, example), path),
+            lambda path: export_function(source.native, call_of(source, example), path),
             "tf2onnx",
         )
     ]

@@ -18,6 +18,7 @@ from mlflow_onnx_flavor.frameworks.tensorflow_causes import (
     cause_of,
     refuse_unknown_operators,
 )
+from mlflow_onnx_flavor.frameworks.tensorflow_layers import scopes_within, write_layers
 from mlflow_onnx_flavor.frameworks.tensorflow_operators import handlers
 
 OPSET = 18
@@ -28,8 +29,11 @@ BATCH_AXIS = "batch"
 MAX_EMBEDDED_BYTES = 1_500_000_000
 
 
-def export_function(call: Call, path: Path) -> Export:
-    """tf2onnx on ``call`` as a function whose signature leaves the batch open."""
+def export_function(native: Any, call: Call, path: Path) -> Export:
+    """tf2onnx on ``call`` as a function whose signature leaves the batch open.
+
+    ``native``: the model, whose layers nodes are named after where it is Keras's.
+    """
     import tensorflow as tf
     import tf2onnx
     from onnx import helper
@@ -47,7 +51,7 @@ def export_function(call: Call, path: Path) -> Export:
         answered = call.function(dict(zip(call.arrays, tensors, strict=True)))
         return [tf.identity(answered[name]) for name in answers]
 
-    with _explained():
+    with _explained(), scopes_within(native) as scopes:
         graph = function.get_concrete_function().graph
         captured = {inner.name: outer for outer, inner in graph.captures}
         large = _weight_bytes(graph) > MAX_EMBEDDED_BYTES
@@ -62,6 +66,7 @@ def export_function(call: Call, path: Path) -> Export:
             )
     refuse_unknown_operators(model, call.layers)
     _fix_captured(model, captured)
+    write_layers(native, call, model, scopes)
     if large:
         _write_weights(model, weights.name_to_tensor_data, path.with_name(f"{path.name}.data"))
     given = [f"input_{number}" for number in range(len(specs))]
@@ -75,10 +80,12 @@ def export_keras(model: Any, call: Call, path: Path) -> Export:
     raw = path.with_name("keras.onnx")
     with _explained():
         answers = call.answers()
+    with _explained(), scopes_within(model) as scopes:
         model.export(str(raw), format="onnx", verbose=False)
     exported = onnx.load(str(raw))
     raw.unlink()
     refuse_unknown_operators(exported, call.layers)
+    write_layers(model, call, exported, scopes)
     found = [each.name for each in exported.graph.input]
     given = found if len(found) == 1 else list(call.arrays)
     return _saved(exported, path, call, answers, given)

@@ -113,7 +113,7 @@ def _limit(
     return Finding(
         gate=gate,
         candidate=candidate.name,
-        execution_provider=provider.name,
+        execution_provider=str(provider),
         batch_size=None,
         passed=megabytes <= limit,
         measured="not measured" if size_bytes is None else f"{measured} MB",

@@ -82,7 +82,7 @@ def _finding(
     return Finding(
         gate=gate,
         candidate=candidate,
-        execution_provider=provider.name,
+        execution_provider=str(provider),
         passed=passed,
         measured=measured,
         required=required,

@@ -87,7 +87,7 @@ def findings_on_parity(
         return Finding(
             gate=name,
             candidate=candidate,
-            execution_provider=provider.name,
+            execution_provider=str(provider),
             batch_size=row.batch_size if row else None,
             passed=passed,
             measured=measured,

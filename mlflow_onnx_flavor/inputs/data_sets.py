@@ -1,4 +1,4 @@
-"""Data sets that are folders, Delta tables, Hugging Face data sets, Parquet files; and MLflow's.
+"""Data sets that are folders: Delta tables, Hugging Face data sets, Parquet files.
 
 Each is read in batches of rows, never whole, and without the framework that wrote it but for Delta
 tables, whose log `deltalake` reads.
@@ -39,39 +39,9 @@ def row_count(folder: Path) -> int:
     return _data_set(folder).count_rows()
 
 
-def file_of_data_set(run_id: str) -> Path:
-    """The local file or folder of the data set that the run ``run_id`` logged as its input: that of
-    the context "evaluation", else the only one.
-    """
-    import mlflow.data
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    inputs = MlflowClient().get_run(run_id).inputs.dataset_inputs
-    chosen = [each for each in inputs if _context(each) == "evaluation"] or list(inputs)
-    names = [each.dataset.name for each in inputs]
-    if len(chosen) != 1:
-        raise InvalidDataError(
-            f"run {run_id!r} has the data sets {names}; log one of them as an input with"
-            " context='evaluation', or name its file"
-        )
-    source = mlflow.data.get_source(chosen[0])
-    try:
-        found = source.path if hasattr(source, "path") else source.load()
-    except (MlflowException, NotImplementedError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InvalidDataError(f"data set {names[0]!r} cannot be loaded: {reason}") from error
-    if not isinstance(found, str | Path):
-        raise InvalidDataError(
-            f"data set {names[0]!r} is no file but a {type(found).__name__}; save it as a Parquet"
-            " file, and give that"
-        )
-    return Path(str(found).removeprefix("file://"))
-
-
-def _context(dataset_input: Any) -> str:
-    tags = {tag.key: tag.value for tag in dataset_input.tags}
-    return tags.get("mlflow.data.context", "")
+def delta_version(folder: Path) -> int:
+    """Of the Delta table in ``folder``, as it is now."""
+    return _delta_table(folder).version()
 
 
 def _is_delta(folder: Path) -> bool:
@@ -102,6 +72,10 @@ def _data_set(folder: Path) -> Any:
     if not _is_delta(folder):
         files = sorted(str(file) for file in folder.rglob("*.parquet"))
         return pyarrow.dataset.dataset(files, format="parquet")
+    return _delta_table(folder).to_pyarrow_dataset()
+
+
+def _delta_table(folder: Path) -> Any:
     try:
         from deltalake import DeltaTable
     except ModuleNotFoundError as error:
@@ -109,4 +83,4 @@ def _data_set(folder: Path) -> Any:
             f"{folder.name!r} is a Delta table, which needs the package deltalake; install"
             " mlflow-onnx-flavor[delta]"
         ) from error
-    return DeltaTable(str(folder)).to_pyarrow_dataset()
+    return DeltaTable(str(folder))

@@ -11,10 +11,10 @@ import pandas as pd
 
 from mlflow_onnx_flavor.artifact_downloads import download
 from mlflow_onnx_flavor.errors import InvalidDataError
-from mlflow_onnx_flavor.inputs import data_sets
 from mlflow_onnx_flavor.inputs.batches import EVALUATION_DATA, Inputs
 from mlflow_onnx_flavor.inputs.column_types import csv_types, suited
 from mlflow_onnx_flavor.inputs.files import UNNAMED, Table, read_table
+from mlflow_onnx_flavor.inputs.logged_data_sets import file_of_data_set
 
 if TYPE_CHECKING:
     from mlflow.models.signature import ModelSignature
@@ -65,7 +65,7 @@ def local_file(location: str) -> Path:
 
     try:
         if _RUN.fullmatch(location):
-            return data_sets.file_of_data_set(location.removeprefix("runs:/"))
+            return file_of_data_set(location.removeprefix("runs:/"))
         return download(location)
     except (MlflowException, OSError) as error:
         reason = str(error).splitlines()[0]

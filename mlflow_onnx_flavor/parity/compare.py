@@ -90,7 +90,7 @@ def _unequal(source: np.ndarray, candidate: np.ndarray) -> np.ndarray:
     """Labels are compared by value: 1 equals 1.0 and True, but never "1"; missing equals missing,
     be it None, NaN or NA.
     """
-    if _compares_exactly(source, candidate):
+    if _compares_exactly(source, candidate) or (_is_text(source) and _is_text(candidate)):
         return source != candidate
     source, candidate = _objects(source), _objects(candidate)
     missing, missing_too = pd.isna(source), pd.isna(candidate)
@@ -111,6 +111,11 @@ def _compares_exactly(source: np.ndarray, candidate: np.ndarray) -> bool:
         return True
     integers = candidate if source.dtype.kind == "f" else source
     return integers.dtype.kind == "b" or not _has_inexact(integers)
+
+
+def _is_text(array: np.ndarray) -> bool:
+    """Whether every element is a `str`, which is soon told."""
+    return array.dtype == object and pd.api.types.infer_dtype(array, skipna=False) == "string"
 
 
 def _has_inexact(integers: np.ndarray) -> bool:

@@ -7,7 +7,6 @@ source's own layers.  So few sessions are made, and no more than a few values ar
 
 from __future__ import annotations
 
-import ast
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mlflow_onnx_flavor.evidence import Divergence
+from mlflow_onnx_flavor.layer_names import answers_of_layers, layer_of
 from mlflow_onnx_flavor.parity.compare import error_by_row
 
 # So many values are looked at in one session.
@@ -52,14 +52,11 @@ class Known:
 def known_of_layers(graph: ExposedGraph, layers: Values, what: str) -> Known:
     """What the source's layers gave, under the names of the values that they became.
 
-    ``layers``: by the source's own names.  The last value of a layer's nodes is its answer, where
-    it has the shape of it; others are left out.
+    ``layers``: by the source's own names.  A value of another shape than the layer's answer is left
+    out.
     """
-    last: dict[str, str] = {}
-    for node in graph.model.graph.node:
-        for layer in _scopes(node):
-            last[layer] = node.output[0]
-    named = {layer: value for layer, value in last.items() if layer in layers}
+    values = answers_of_layers(graph.model.graph)
+    named = {layer: value for layer, value in values.items() if layer in layers}
     shapes = {name: np.shape(array) for name, array in graph.values(list(named.values())).items()}
     return Known(
         what,
@@ -92,6 +89,8 @@ class ExposedGraph:
 
     def values(self, names: Sequence[str]) -> Values:
         """The arrays of the values ``names``."""
+        if not names:  # onnxruntime takes none for all
+            return {}
         import onnx
 
         exposed = onnx.ModelProto()
@@ -130,34 +129,53 @@ def first_divergence(
         low, high = (agreeing[-1] + 1 if agreeing else low), wrong
     if found is None:
         return None
-    found = _origin(graph, errors, found, known, tolerance)
-    node = next(node for node in graph.model.graph.node if found in node.output)
+    makers = {name: node for node in graph.model.graph.node for name in node.output}
+    found, between = _origin(makers, errors, found, known, tolerance)
+    node = makers[found]
+    layers = dict.fromkeys(filter(None, map(layer_of, reversed(between.nodes))))
     return Divergence(
         node=node.name or found,
         operator=node.op_type,
-        layer=layer_of(node),
+        layer=" or ".join(layers),
         output=found,
         error=errors.of([found])[found],
-        error_before=max(errors.of(_inputs(node, known)).values(), default=0.0),
+        error_before=max(errors.of(between.given).values(), default=0.0),
         reference=reference.what,
     )
 
 
 def _origin(
-    graph: ExposedGraph, errors: _Errors, found: str, known: set[str], tolerance: float
-) -> str:
-    """Follow ``found`` back while a value that it is made of is wrong already."""
-    makers = {name: node for node in graph.model.graph.node for name in node.output}
+    makers: Mapping[str, Any], errors: _Errors, found: str, known: set[str], tolerance: float
+) -> tuple[str, _Between]:
+    """Follow ``found`` back while a value that it is made of is wrong already; and what lies before
+    the last.
+    """
     while True:
-        before = _inputs(makers[found], known & set(makers))
-        wrong = [name for name, error in errors.of(before).items() if error > tolerance]
+        between = _between(makers, found, known)
+        wrong = [name for name, error in errors.of(between.given).items() if error > tolerance]
         if not wrong:
-            return found
+            return found, between
         found = wrong[0]
 
 
-def _inputs(node: Any, known: set[str]) -> list[str]:
-    return [name for name in node.input if name in known]
+@dataclass(frozen=True)
+class _Between:
+    """The nodes that make a value of values that are known, the last first; and those values."""
+
+    nodes: Sequence[Any]
+    given: Sequence[str]
+
+
+def _between(makers: Mapping[str, Any], found: str, known: set[str]) -> _Between:
+    nodes, given, seen, waiting = [], [], {found}, [found]
+    while waiting:
+        node = makers[waiting.pop(0)]
+        nodes.append(node)
+        for name in node.input:
+            if name in makers and name not in seen:
+                seen.add(name)
+                (given if name in known else waiting).append(name)
+    return _Between(nodes, given)
 
 
 class _Errors:
@@ -181,19 +199,3 @@ def _error(wanted: Any, found: Any) -> float:
     if wanted.shape != found.shape:
         return float("inf")
     return float(error_by_row(np.atleast_1d(wanted), np.atleast_1d(found)).max(initial=0.0))
-
-
-def layer_of(node: Any) -> str:
-    """The source's own name of the layer that a node was made from; "" where nothing says it.
-
-    PyTorch's exporter keeps it in the node's metadata, tf2onnx in the node's name.
-    """
-    scopes = _scopes(node)
-    return scopes[-1] if scopes else node.name.rpartition("/")[0]
-
-
-def _scopes(node: Any) -> list[str]:
-    """The qualified names of the PyTorch modules that a node belongs to, the innermost last."""
-    metadata = {each.key: each.value for each in node.metadata_props}
-    scopes = ast.literal_eval(metadata.get("pkg.torch.onnx.name_scopes", "[]"))
-    return [name for name in scopes[:-1] if name]

@@ -50,7 +50,7 @@ from mlflow_onnx_flavor.parity.locating import reference_for, worth_locating
 from mlflow_onnx_flavor.parity.rounding import merged
 from mlflow_onnx_flavor.parity.search import search
 from mlflow_onnx_flavor.parity.stopwatch import Stopwatch
-from mlflow_onnx_flavor.parity.streaming import compare_rest
+from mlflow_onnx_flavor.parity.streaming import compare_rest, is_carried
 from mlflow_onnx_flavor.parity.tolerance import Roundings, roundings_of
 from mlflow_onnx_flavor.source_process import SourceModelWorker, roundings_by
 from mlflow_onnx_flavor.spare_workers import SpareWorkers
@@ -144,14 +144,17 @@ def measure(
                     found += process.compare(candidate, own, [max(batch_sizes)])
                     look = replace(look, expected=[*expected, *own])
                 rows_on[position] += look.located(process, found)
-            processes[position].close()
+            if more is None or not any(is_carried(r, max(batch_sizes)) for r in rows_on[position]):
+                processes.pop(position).close()
             if provider.name == CPU:
                 differ_on_cpu |= _differing(rows_on[position])
         rows = tuple(row for position in sorted(rows_on) for row in rows_on[position])
         if more is not None:
 
             def process_for(row: ParityRow) -> CandidateProcess:
-                return CandidateProcess(
+                """What measured it goes on; each further candidate needs one of its own."""
+                position = execution_providers.index(row.execution_provider)
+                return processes.pop(position, None) or CandidateProcess(
                     row.execution_provider, timeout_s, stopwatch, differ_on_cpu, spares
                 )
 

@@ -70,7 +70,7 @@ def compare_rest(
     """
     largest = max((row.batch_size for row in rows), default=0)
     by_name = {each.identity.name: each for each in candidates}
-    carried = [row for row in rows if _is_carried(row, largest)]
+    carried = [row for row in rows if is_carried(row, largest)]
     with ExitStack() as stack:
         compared = [
             _Compared(
@@ -90,7 +90,8 @@ def compare_rest(
     return [done.get(id(row), row) for row in rows]
 
 
-def _is_carried(row: ParityRow, largest: int) -> bool:
+def is_carried(row: ParityRow, largest: int) -> bool:
+    """Whether `compare_rest` goes on with ``row``.  ``largest``: of the batch sizes."""
     return (
         row.inputs == EVALUATION_DATA
         and row.batch_size == largest
@@ -140,7 +141,7 @@ def _ask(
     source: SourceModelWorker,
     compared: Sequence[_Compared],
 ) -> _Asked:
-    path, rows = batch.save(folder), batch.rows
+    path, rows = batch.hand_over(folder), batch.rows
     of_source, *of_candidates = pools
     expected = of_source.submit(source.call, "reference", inputs_path=path, batches=[[rows, rows]])
     found = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ import numpy as np
 
 from mlflow_onnx_flavor import answers
 from mlflow_onnx_flavor.candidates.folder import graph_file
-from mlflow_onnx_flavor.errors import ExecutionProviderError, UnsupportedModelError
+from mlflow_onnx_flavor.errors import ExecutionProviderError
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.onnx_outputs import as_arrays
 from mlflow_onnx_flavor.parity.divergence import (
     ExposedGraph,
     first_divergence,
@@ -23,11 +24,22 @@ from mlflow_onnx_flavor.parity.precision import arithmetic_of
 
 _CPU = "CPUExecutionProvider"
 
+# Threads that wait for work by spinning take the cores from the source, which answers at the same
+# time: of 32,768 rows of a forest that is two fifths of the candidate's processor time.  No answer
+# depends on it.
+_SESSION_OPTIONS = {
+    "config_entries": {
+        "session.intra_op.allow_spinning": "0",
+        "session.inter_op.allow_spinning": "0",
+    }
+}
+
 _open: dict[str, Any] = {}
 
 
 def open_candidate(path: str, provider: dict[str, Any]) -> dict[str, Any]:
-    """Open a model folder or an ``.onnx`` file on ``provider`` ({"name", "options"}).
+    """Open a model folder or an ``.onnx`` file on ``provider`` ({"name", "options"}, and
+    "session_options" where some are asked for).
 
     Returns where its nodes were placed and what the graph computes with:
     ``{"placement": {provider: nodes}, "arithmetic": {"dtype": "float32", "terms": 40}}``.
@@ -35,7 +47,11 @@ def open_candidate(path: str, provider: dict[str, Any]) -> dict[str, Any]:
     """
     from mlflow_onnx_flavor.scoring import ExecutionProviderUnavailable, load_session
 
-    config = {"execution_providers": [provider], "record_placement": True}
+    config = {
+        "execution_providers": [provider],
+        "session_options": _without(_SESSION_OPTIONS, provider.get("session_options") or {}),
+        "record_placement": True,
+    }
     _open.clear()
     try:
         session = load_session(path, config)
@@ -61,8 +77,8 @@ def run(inputs_path: str, batch_size: int, rows: int) -> dict[str, Any]:
     for start in range(0, rows, batch_size):
         wanted = min(batch_size, rows - start)
         asked = wanted if start and not fixed else batch_size
-        for name, value in session.run(inputs.batch(asked, start).data).items():
-            array = _array(name, value)
+        answered = session.run(inputs.batch(asked, start).data)
+        for name, array in as_arrays(answered, graph_file(_open["path"])).items():
             # An output without a row per input row stays as it is.
             parts.setdefault(name, []).append(array[:wanted] if len(array) == asked else array)
     return {"outputs": {name: joined(name, arrays) for name, arrays in parts.items()}}
@@ -92,14 +108,25 @@ def locate(
 def _opener(provider: dict[str, Any]) -> Callable[[str], Any]:
     from mlflow_onnx_flavor.scoring.opening import open_session
 
-    return lambda file: open_session(file, [provider], {})
+    return lambda file: open_session(file, [provider], provider.get("session_options") or {})
+
+
+def _without(ours: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """``ours`` but for what is ``asked`` for otherwise."""
+    entries = asked.get("config_entries") or {}
+    return {
+        name: {key: each for key, each in values.items() if key not in entries}
+        for name, values in ours.items()
+    }
 
 
 def answer(inputs_path: str, rows: int) -> dict[str, Any]:
     """What the candidate's pyfunc answers on the first ``rows`` rows, loaded as MLflow loads it."""
     import mlflow.pyfunc
 
-    config = {"execution_providers": [_open["provider"]]}
+    # Scoring code that a model was logged with earlier looks for them here only.
+    options = _open["provider"].get("session_options") or {}
+    config = {"execution_providers": [_open["provider"]], "session_options": options}
     model = mlflow.pyfunc.load_model(str(_open["path"]), model_config=config)
     data = Inputs.load(Path(inputs_path)).take(slice(0, rows)).data
     return answers.describe(model.predict(data))
@@ -107,20 +134,3 @@ def answer(inputs_path: str, rows: int) -> dict[str, Any]:
 
 def _fixes_the_batch(session: Any) -> bool:
     return any(each.shape and isinstance(each.shape[0], int) for each in session.get_inputs())
-
-
-def _array(name: str, value: Any) -> np.ndarray:
-    if isinstance(value, np.ndarray) or np.isscalar(value):
-        return np.atleast_1d(value)
-    if isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
-        return _matrix(value)
-    raise UnsupportedModelError(
-        f"output {name!r} is a {type(value).__name__} of {len(value)} values, which has no row for"
-        " each input row; leave it out of the graph's outputs"
-    )
-
-
-def _matrix(maps: Sequence[Mapping[Any, float]]) -> np.ndarray:
-    """What ZipMap made of a matrix of probabilities, as the matrix: a column a class, in order."""
-    classes = sorted(maps[0])
-    return np.array([[row[each] for each in classes] for row in maps], np.float32)

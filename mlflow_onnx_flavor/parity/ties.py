@@ -40,7 +40,7 @@ def tied_rows(
     tolerance = auto_tolerance(source.dtype, candidate.dtype, arithmetic, rounding).value
     reach = 2 * tolerance * np.maximum(np.abs(scores[rows, best]), scale)
     tied = (best != other) & (scores[rows, best] - scores[rows, other] <= reach)
-    return tied & _labelled(expected, found, best, other)
+    return tied & _labelled(expected, found, best, other) if tied.any() else tied
 
 
 def _labelled(

@@ -49,7 +49,7 @@ def check_policy(version: ModelVersion, verdict: Verdict, policy: Policy) -> Non
                 " the model again"
             )
     passed_on = {
-        finding.execution_provider
+        finding.execution_provider.partition(" [")[0]  # without session options
         for finding in verdict.findings
         if finding.candidate == verdict.chosen
     }

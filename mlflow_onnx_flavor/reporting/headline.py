@@ -156,7 +156,7 @@ def worst_error(summary: ReleaseSummary) -> WorstError | None:
     return WorstError(
         absolute_error=output.max_absolute_error if worst else None,
         output=output.name,
-        execution_provider=row.execution_provider.name,
+        execution_provider=str(row.execution_provider),
         rows=most[1].rows if most else row.rows,
         label_disagreements=most[1].label_disagreements if most else None,
     )
@@ -219,7 +219,7 @@ def _compared(summary: ReleaseSummary) -> Iterator[tuple[ParityRow, OutputParity
     judged = {finding.execution_provider for finding in findings}
     candidates = reported_candidates(summary)
     for row in summary.parity.rows:
-        counts = not judged or row.execution_provider.name in judged
+        counts = not judged or str(row.execution_provider) in judged
         if row.candidate in candidates and counts:
             for output in row.outputs:
                 yield row, output
@@ -235,7 +235,7 @@ def _rows_of(summary: ReleaseSummary, finding: Finding) -> Iterator[ParityRow]:
     for row in summary.parity.rows:
         if (
             row.candidate == finding.candidate
-            and row.execution_provider.name == finding.execution_provider
+            and str(row.execution_provider) == finding.execution_provider
             and row.batch_size == finding.batch_size
         ):
             yield row

@@ -105,7 +105,7 @@ def _unjudged_cases(summary: ReleaseSummary) -> list[Case]:
             row.remedy,
         )
         for row in summary.parity.rows
-        if row.execution_provider.name not in judged
+        if str(row.execution_provider) not in judged
     ]
 
 

@@ -12,7 +12,8 @@ from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
 class ProviderNames:
     """Names that tell apart all providers of one release.
 
-    Options are shown only where two providers of the release differ in nothing else.
+    Options, those of the session among them, are shown only where two providers of the release
+    differ in nothing else.
     """
 
     def __init__(self, summary: ReleaseSummary):
@@ -38,14 +39,15 @@ class ProviderNames:
 
     def key(self, provider: ExecutionProvider) -> str:
         """For metric names: the same options give the same key in every release."""
-        if not self._is_ambiguous(provider) or not provider.options:
+        if not self._is_ambiguous(provider) or not (provider.options or provider.session_options):
             return provider.name
         return f"{provider.name}.{hashlib.sha256(_options(provider).encode()).hexdigest()[:6]}"
 
     def _distinction(self, provider: ExecutionProvider) -> str:
         if not self._is_ambiguous(provider):
             return ""
-        given = ", ".join(f"{name}={value}" for name, value in sorted(provider.options.items()))
+        both = [*sorted(provider.options.items()), *provider.session_settings.items()]
+        given = ", ".join(f"{name}={value}" for name, value in both)
         return f" ({given or 'no options'})"
 
     def _is_ambiguous(self, provider: ExecutionProvider) -> bool:
@@ -54,8 +56,10 @@ class ProviderNames:
 
 def short(name: str) -> str:
     """ "CPU" of "CPUExecutionProvider"."""
-    return name.removesuffix("ExecutionProvider") or name
+    bare, bracket, settings = name.partition(" [")
+    return (bare.removesuffix("ExecutionProvider") or bare) + bracket + settings
 
 
 def _options(provider: ExecutionProvider) -> str:
-    return json.dumps(provider.options, sort_keys=True)
+    both = [provider.options, provider.session_options]
+    return json.dumps(both if provider.session_options else provider.options, sort_keys=True)

@@ -195,13 +195,15 @@ def skipped_table(summary: ReleaseSummary) -> Table:
 
 
 def options_table(summary: ReleaseSummary) -> Table:
-    """The options that each execution provider was given."""
+    """The options that each execution provider and its session were given."""
+    names = ProviderNames(summary)
     return table(
         ["Execution provider", "Option", "Value"],
         (
-            (provider.name, option, value)
-            for provider in ProviderNames(summary).providers
-            for option, value in sorted(provider.options.items())
+            (names.full(provider), option, str(value))
+            for provider in names.providers
+            for options in (dict(sorted(provider.options.items())), provider.session_settings)
+            for option, value in options.items()
         ),
     )
 

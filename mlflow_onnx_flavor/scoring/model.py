@@ -20,6 +20,7 @@ from .feeds import Feeder, inferred_feeds
 from .frames import PROBABILITIES, frame_of
 from .integrity import check_loaded
 from .opening import ALLOW, PROVIDER_OPTIONS, STRICT, open_session, placement_of
+from .operator_libraries import OPERATOR_LIBRARIES
 from .parameters import Asked, asked_of, run_asked
 from .predictions import every_output, prediction_maker
 from .providers import CPU
@@ -223,7 +224,8 @@ def load_session(path: str, model_config: Mapping[str, Any] | None = None) -> Sc
     """Open a folder with an MLmodel file, or a bare ``.onnx`` file.
 
     ``model_config`` overrides what the model says: "execution_providers" (names, or dictionaries
-    with name and options), "session_options", "fallback" ("strict" or "allow"),
+    with name, options, and session options, those of the first over the model's),
+    "session_options", "fallback" ("strict" or "allow"),
     "record_placement".  "digest": what the bytes of the model must be.  "cache_folder": where what
     onnxruntime made of it is kept for the next start (`compiled`).  "metrics_seconds", "tracing":
     see `observing`.  What stands in the environment (see `surroundings`) is between the two.
@@ -256,14 +258,18 @@ def _open(file: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> Sco
     config = {**given_by_environment(), **{key: each for key, each in config.items() if each}}
     requested = config.get("execution_providers") or entry.get("execution_providers") or [CPU]
     providers = [{"name": each} if isinstance(each, str) else dict(each) for each in requested]
-    options = _merged(entry.get("session_options") or {}, config.get("session_options") or {})
+    _check_options(providers)
     metrics_seconds, tracing = config.get("metrics_seconds") or 0.0, bool(config.get("tracing"))
     is_observed = metrics_seconds > 0 or tracing
 
     def reopen(provider: str = "") -> Any:
+        chosen = [{"name": provider}] if provider else providers
+        of_provider = _merged(
+            entry.get("session_options") or {}, chosen[0].get("session_options") or {}
+        )
         settings = (
-            [{"name": provider}] if provider else providers,
-            options,
+            chosen,
+            _merged(of_provider, config.get("session_options") or {}),
             config.get("fallback") or STRICT,
             bool(config.get("record_placement")) or is_observed,
         )
@@ -290,6 +296,16 @@ def _opened(
     if not cache_folder or fallback == ALLOW:  # what is kept must be one thing
         return opened(file, options)
     return open_kept(file, cache_folder, providers, options, opened)
+
+
+def _check_options(providers: Sequence[Mapping[str, Any]]) -> None:
+    """A library of operators is the model's, and is looked for where the model says it."""
+    for each in providers:
+        if OPERATOR_LIBRARIES in (each.get("session_options") or {}):
+            raise ValueError(
+                f"{OPERATOR_LIBRARIES} is no session option of {each['name']!r} alone; name it in"
+                " the session options of the model"
+            )
 
 
 def _merged(logged: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

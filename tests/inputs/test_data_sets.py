@@ -9,6 +9,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.delta_dataset_source import DeltaDatasetSource
+from mlflow.data.huggingface_dataset_source import HuggingFaceDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
 from mlflow.models import infer_signature
 
 from mlflow_onnx_flavor.errors import InvalidDataError
@@ -102,6 +106,58 @@ def test_a_run_with_no_such_data_set_is_said_to_have_none(store, tmp_path):
         read_evaluation_data(logged(tmp_path, "training", "test"), SIGNATURE)
     with pytest.raises(InvalidDataError, match=r"has the data sets \[\]"):
         read_evaluation_data(logged(tmp_path), SIGNATURE)
+
+
+def logged_from(source):
+    """A run whose input is only known by where it comes from."""
+    with mlflow.start_run() as run:
+        mlflow.log_input(MetaDataset(source, name="rows"), context="evaluation")
+    return f"runs:/{run.info.run_id}"
+
+
+def test_a_delta_table_that_a_run_logged_is_read(store, tmp_path):
+    delta(tmp_path / "table")
+    for location in (str(tmp_path / "table"), f"file://{tmp_path / 'table'}"):
+        run = logged_from(DeltaDatasetSource(path=location, delta_table_version=2))
+        assert read_evaluation_data(run, SIGNATURE).rows == 300
+    run = logged_from(DeltaDatasetSource(path=str(tmp_path / "table"), delta_table_version=1))
+    with pytest.raises(InvalidDataError, match="version 1 .* is now at version 2; save that"):
+        read_evaluation_data(run, SIGNATURE)
+
+
+def test_a_hugging_face_data_set_that_a_run_logged_is_read_from_its_folder(store, tmp_path):
+    hugging_face(tmp_path / "rows")
+    run = logged_from(HuggingFaceDatasetSource(path=str(tmp_path / "rows")))
+    assert read_evaluation_data(run, SIGNATURE).rows == 300
+    FRAME.to_parquet(tmp_path / "rows.parquet")
+    files = str(tmp_path / "rows.parquet")
+    run = logged_from(HuggingFaceDatasetSource(path="parquet", data_files=files))
+    assert read_evaluation_data(run, SIGNATURE).rows == 300
+
+
+def test_a_split_of_a_hugging_face_data_set_is_the_one_that_was_logged(store, tmp_path):
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    for split in ("train", "test"):
+        hugging_face(tmp_path / "rows" / split)
+    run = logged_from(HuggingFaceDatasetSource(path=str(tmp_path / "rows"), split="test"))
+    assert read_evaluation_data(run, SIGNATURE).rows == 300
+    run = logged_from(HuggingFaceDatasetSource(path=str(tmp_path / "rows")))
+    with pytest.raises(InvalidDataError, match=r"splits \['test', 'train'\]; give the folder"):
+        read_evaluation_data(run, SIGNATURE)
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        (HuggingFaceDatasetSource(path="team/rows"), "'team/rows' of Hugging Face.*save_to_disk"),
+        (DeltaDatasetSource(path="s3://lake/rows"), "'s3://lake/rows', which is not on this mach"),
+        (CodeDatasetSource({}), "'rows' cannot be loaded.*; save it as a Parquet file"),
+    ],
+)
+def test_a_data_set_that_is_not_on_this_machine_is_refused_with_what_to_do(store, source, sentence):
+    with pytest.raises(InvalidDataError, match=sentence):
+        read_evaluation_data(logged_from(source), SIGNATURE)
 
 
 def test_a_folder_without_rows_is_no_data(tmp_path):

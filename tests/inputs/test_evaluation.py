@@ -164,6 +164,21 @@ def test_integers_that_would_change_are_refused():
         as_inputs({"weight": np.ones(1), "ids": np.full((1, 3), 1.5)}, NAMED)
 
 
+def test_a_frame_survives_being_handed_over(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "x": np.array([1.5, np.nan], np.float32),
+            "n": pd.array([1, None], "Int64"),
+            "city": ["007", None],
+            "kind": pd.Categorical(["b", "a"], categories=["b", "a"]),
+            "at": pd.to_datetime(["2026-01-01", "2026-01-02"]),
+        },
+        index=[7, 9],
+    )
+    path = Inputs(frame).hand_over(tmp_path)
+    pd.testing.assert_frame_equal(Inputs.load(path).data, frame)
+
+
 def test_inputs_survive_saving(tmp_path):
     for number, data in enumerate(
         [ROWS, np.ones((2, 3), np.float32), {"a": np.arange(2), "b": np.array(["x", "yy"], object)}]

@@ -193,6 +193,34 @@ def test_a_provider_that_is_not_here_is_a_row(report):
     assert rows[0].cause.startswith("execution provider 'CUDAExecutionProvider' is not available")
 
 
+def test_each_setting_of_the_session_is_a_row_with_its_own_placement(
+    source, candidate_folder, frame
+):
+    off = ExecutionProvider(
+        name=CPU.name, session_options={"graph_optimization_level": "ORT_DISABLE_ALL"}
+    )
+    report = parity.measure(
+        source.folder,
+        "sklearn",
+        [candidate("right", candidate_folder)],
+        Inputs(frame),
+        None,
+        [CPU, off],
+        source_identity=identity("source"),
+        source_worker=source,
+    )
+    by_provider = {
+        str(each): [row for row in report.rows if row.execution_provider == each]
+        for each in (CPU, off)
+    }
+    assert {len(rows) for rows in by_provider.values()} == {2}
+    assert {row.status for row in report.rows} == {"measured"}
+    with_all, with_none = (rows[0].placement[CPU.name] for rows in by_provider.values())
+    # Without optimization, no two nodes have become one.
+    nodes = onnx.load(str(candidate_folder / "model.onnx")).graph.node
+    assert with_none == len(nodes) > with_all
+
+
 @pytest.mark.parametrize("name", ["bare", "zipmap"])
 def test_a_bare_file_is_compared_by_its_outputs(report, name):
     for row in rows_of(report, name):

@@ -15,9 +15,10 @@ from sklearn.linear_model import LinearRegression
 import mlflow_onnx_flavor
 from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.inputs import Inputs, streams
-from mlflow_onnx_flavor.parity import streaming
+from mlflow_onnx_flavor.parity import streaming, tasks
 from mlflow_onnx_flavor.parity.compare import compare_outputs
 from mlflow_onnx_flavor.parity.merging import merged
+from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from tests.frameworks.in_process import converted
 
 RNG = np.random.default_rng(0)
@@ -61,6 +62,23 @@ def test_every_row_is_compared(pair, tmp_path):
     (output,) = whole(report).outputs
     assert whole(report).rows == output.rows == output.source_shape[0] == 1500
     assert output.disagreements(output.auto_tolerance) == 0
+
+
+def test_what_measured_the_first_rows_answers_the_others(pair, tmp_path, monkeypatch):
+    """Another process would take seconds to start and hold its memory beside the first."""
+    taken, take = [], SpareWorkers.take
+    monkeypatch.setattr(
+        SpareWorkers, "take", lambda self, name: taken.append(name) or take(self, name)
+    )
+    ROWS.to_parquet(tmp_path / "rows.parquet")
+    report = mlflow_onnx_flavor.check_parity(*pair, tmp_path / "rows.parquet", CPU)
+    assert whole(report).rows == 1500 and taken == ["the CPUExecutionProvider process"]
+
+
+def test_a_candidate_leaves_the_cores_to_the_source_while_it_waits(pair):
+    tasks.open_candidate(str(pair[1]), {"name": CPU[0], "options": {}})
+    options = tasks._open["session"].session.get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
 def test_what_is_wrong_in_the_last_rows_is_seen(pair, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from mlflow_onnx_flavor.configuration import Configuration
+from mlflow_onnx_flavor.evidence import ExecutionProvider
 from mlflow_onnx_flavor.reporting.html import render_html
 from mlflow_onnx_flavor.reporting.plot_frame import INK
 
@@ -129,3 +130,16 @@ def test_the_page_and_its_plots_follow_a_dark_theme(passing):
         drawing = base64.b64decode(picture.partition(",")[2]).decode()
         assert "prefers-color-scheme: dark" in drawing and "currentColor" in drawing
         assert INK not in drawing.partition("</style>")[2]
+
+
+def test_options_of_the_session_stand_beside_those_of_the_provider(passing):
+    row = passing.parity.rows[0]
+    entries = {"session.intra_op.allow_spinning": "0"}
+    options = {"intra_op_num_threads": 1, "config_entries": entries}
+    given = ExecutionProvider(name=row.execution_provider.name, session_options=options)
+    rows = (*passing.parity.rows, row.model_copy(update={"execution_provider": given}))
+    parity = passing.parity.model_copy(update={"rows": rows})
+    page = Page(render_html(passing.model_copy(update={"parity": parity})))
+    text = " ".join(page.text.split())
+    assert "session.intra_op.allow_spinning 0" in text and "intra_op_num_threads 1" in text
+    assert "CPUExecutionProvider (no options)" in text

@@ -45,10 +45,13 @@ def test_the_worse_of_evaluation_data_and_example_counts(passing):
         assert found["max_error.converted.CPUExecutionProvider.batch_1"] == 0.5
 
 
-def test_two_providers_that_differ_in_options_only_do_not_share_a_name(passing):
-    options = {"load_config": "f32"}
+@pytest.mark.parametrize(
+    "different",
+    [{"options": {"load_config": "f32"}}, {"session_options": {"intra_op_num_threads": 1}}],
+)
+def test_two_providers_that_differ_in_options_only_do_not_share_a_name(passing, different):
     row = passing.latency.rows[2]
-    given = ExecutionProvider(name=row.execution_provider.name, options=options)
+    given = ExecutionProvider(name=row.execution_provider.name, **different)
     rows = (row, row.model_copy(update={"execution_provider": given}))
     latency = passing.latency.model_copy(update={"rows": rows})
     names = [

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from mlflow_onnx_flavor import scoring
+from mlflow_onnx_flavor import flavor, scoring
 from mlflow_onnx_flavor.scoring import opening, providers
 from mlflow_onnx_flavor.scoring.providers import CPU, Plugin
 from tests.onnx_graphs import doubling
@@ -50,6 +50,35 @@ def opened(graph, *names, **config):
 
 def answers(session) -> bool:
     return session.run(np.ones((2, 2), np.float32))["y"].tolist() == [[2, 2], [2, 2]]
+
+
+def test_session_options_of_a_provider_hold_on_it_alone(tmp_path):
+    """The options of the first stand over the model's, and are gone with another provider."""
+    entry = {"name": CPU, "session_options": {"intra_op_num_threads": 2}}
+    flavor.save_model(
+        doubling(tmp_path / "m.onnx"),
+        tmp_path / "model",
+        execution_providers=[entry],
+        session_options={"intra_op_num_threads": 3, "log_severity_level": 3},
+    )
+
+    def threads(**config):
+        session = scoring.load_session(str(tmp_path / "model"), config).session
+        options = session.get_session_options()
+        assert options.log_severity_level == 3
+        return options.intra_op_num_threads
+
+    assert threads() == 2
+    assert threads(execution_providers=[CPU]) == 3
+    other = {"name": CPU, "session_options": {"intra_op_num_threads": 1}}
+    assert threads(execution_providers=[other]) == 1
+    assert threads(execution_providers=[other], session_options={"intra_op_num_threads": 4}) == 4
+
+
+def test_a_provider_brings_no_library_of_operators(graph):
+    entry = {"name": CPU, "session_options": {"custom_operator_libraries": ["/tmp/evil.so"]}}
+    with pytest.raises(ValueError, match="name it in the session options of the model"):
+        opened(graph, entry)
 
 
 def test_what_can_be_asked_for_is_listed():
