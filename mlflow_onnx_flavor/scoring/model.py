@@ -130,7 +130,10 @@ class ScoringSession:
         def predict(data, params=None):
             given = None
             try:
-                given = feeds(data)
+                try:
+                    given = feeds(data)
+                except TypeError as error:  # of what was given; any other is a fault of ours
+                    raise ValueError(str(error)) from error
                 return answer(data, params, given)
             except REJECTIONS as error:
                 raise rejected(error, self.session.get_inputs(), given) from error

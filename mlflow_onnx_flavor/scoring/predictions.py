@@ -27,7 +27,8 @@ def prediction_maker(spec: Mapping[str, Any]) -> tuple[list[str], Callable[[Outp
         return parts[0](outputs[0])
 
     def of_first_row(outputs: Outputs, _data: Any) -> np.ndarray:
-        return parts[0](outputs[names[0]][0, : int(outputs[lengths][0])])
+        values, length = outputs
+        return parts[0](values[0, : int(length[0])])
 
     def dictionary(outputs: Outputs, _data: Any) -> dict[str, Any]:
         return {key: part(output) for key, part, output in zip(keys, parts, outputs, strict=True)}

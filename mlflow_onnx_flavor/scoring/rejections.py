@@ -10,7 +10,7 @@ import numpy as np
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 # What input that does not fit ends in, here and in onnxruntime.
-REJECTIONS = (ValueError, TypeError, InvalidArgument)
+REJECTIONS = (ValueError, InvalidArgument)
 
 
 def rejected(
