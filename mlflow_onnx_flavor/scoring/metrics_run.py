@@ -8,7 +8,9 @@ import os
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
+from typing import Any
 
 _logger = logging.getLogger(__name__)
 
@@ -16,7 +18,8 @@ END_LIMIT_S = 10.0
 
 
 class MetricsRun:
-    """Writes what ``read`` gives every so many ``seconds``, and once more when the process ends.
+    """Writes what ``read`` gives every so many ``seconds``, and once more when ``owner`` is gone or
+    the process ends; ``read`` must not hold ``owner``.
 
     The run is made at the first writing, in the experiment that MLflow's environment variables
     name.  A server that cannot be reached is a warning in the log: the next writing tries again,
@@ -24,8 +27,17 @@ class MetricsRun:
     """
 
     def __init__(
-        self, read: Callable[[], Mapping[str, float]], tags: Mapping[str, str], seconds: float
+        self,
+        owner: Any,
+        read: Callable[[], Mapping[str, float]],
+        tags: Mapping[str, str],
+        seconds: float,
     ):
+        from mlflow import MlflowClient
+
+        # It looks for modules when it is made, and MLflow's import hooks have a lock: two threads
+        # that import at once can wait for each other for ever.
+        self._client = MlflowClient()
         self._read, self._tags, self._seconds = read, tags, seconds
         self._run_id: str | None = None
         self._step = 0
@@ -34,6 +46,7 @@ class MetricsRun:
         self._thread = threading.Thread(target=self._write_until_over, daemon=True)
         self._thread.start()
         atexit.register(self.end)
+        weakref.finalize(owner, self._over.set).atexit = False  # never wait in a finalizer
 
     def end(self) -> None:
         """Write for the last time, and end the run; returns after END_LIMIT_S at the latest."""
@@ -50,15 +63,15 @@ class MetricsRun:
                 self._reached = True
             except Exception as error:  # whatever a server may answer, predictions go on
                 if self._reached:
-                    _logger.warning("metrics of serving could not be written: %s", error)
+                    _logger.warning("metrics of serving could not be written: %s", str(error))
                 self._reached = False
+        atexit.unregister(self.end)
 
     def _write(self, over: bool) -> None:
-        from mlflow import MlflowClient
         from mlflow.entities import Metric
         from mlflow.tracking.fluent import _get_experiment_id
 
-        client = MlflowClient()
+        client = self._client
         if self._run_id is None:
             name = f"serving-{socket.gethostname()}-{os.getpid()}"
             run = client.create_run(_get_experiment_id(), tags=dict(self._tags), run_name=name)

@@ -111,13 +111,15 @@ class Observer:
         if self._seconds and self._run is None:
             with self._starting:
                 if self._run is None:
-                    self._run = MetricsRun(self._read, self.tags, self._seconds)
-
-    def _read(self) -> dict[str, float]:
-        return {**self.counters.read(), "fallback": float(self.fell_back)}
+                    read = functools.partial(_read, self.counters, self.fell_back)
+                    self._run = MetricsRun(self, read, self.tags, self._seconds)
 
     def _after_fork(self) -> None:
         self.counters, self._starting, self._run = Counters(), threading.Lock(), None
+
+
+def _read(counters: Counters, fell_back: bool) -> dict[str, float]:
+    return {**counters.read(), "fallback": float(fell_back)}
 
 
 _observers: weakref.WeakSet[Observer] = weakref.WeakSet()

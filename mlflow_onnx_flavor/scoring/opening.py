@@ -60,7 +60,7 @@ def open_session(
             if fallback != ALLOW:
                 raise
             wanted = [each for each in wanted if each["name"] != error.provider]
-            _logger.warning("%s; going on with %s", error, _names(wanted) or CPU)
+            _logger.warning("%s; going on with %s", str(error), _names(wanted) or CPU)
             wanted = wanted or [{"name": CPU}]
 
 

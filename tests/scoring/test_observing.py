@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import mlflow
@@ -47,6 +49,17 @@ def experiment(store) -> str:
     mlflow.set_experiment(experiment_id=found)
     yield found
     mlflow.set_experiment(experiment_id=before)
+
+
+@pytest.fixture(autouse=True)
+def _no_writer_stays():
+    """What writes for a model ends with it, before the next test begins."""
+    yield
+    gc.collect()
+    for each in threading.enumerate():
+        if "_write_until_over" in each.name:
+            each.join(LIMIT_S)
+            assert not each.is_alive()
 
 
 def written(experiment: str, requests: int):
@@ -126,6 +139,19 @@ def test_every_process_has_its_run_which_ends_with_it(folder, experiment, tmp_pa
     runs = MlflowClient().search_runs([experiment])
     assert sorted(run.data.metrics["requests"] for run in runs) == [2, 2]
     assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_a_model_that_nobody_holds_is_written_for_the_last_time(folder, rows, experiment):
+    model = mlflow.pyfunc.load_model(folder, model_config={"metrics_seconds": 3600})
+    model.predict(rows)
+    del model
+    gc.collect()
+    run = written(experiment, 1)
+    end = time.monotonic() + LIMIT_S
+    while run.info.status != "FINISHED" and time.monotonic() < end:
+        run = MlflowClient().get_run(run.info.run_id)
+    assert run.info.status == "FINISHED"
+    assert not [each for each in threading.enumerate() if "_write_until_over" in each.name]
 
 
 def test_a_server_that_is_not_there_is_a_warning_and_no_more(folder, rows, monkeypatch, caplog):
