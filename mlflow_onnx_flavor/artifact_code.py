@@ -47,8 +47,9 @@ def check_code(folder: Path, flavors: Mapping[str, Any], model_uri: str) -> None
                     f" own folder; {_REMEDY}"
                 )
     for entry in entries:
-        named = dict(entry.get("session_options") or {}).get(OPERATOR_LIBRARIES) or ()
-        for library in named:
+        options = entry.get("session_options") or {}
+        named = options.get(OPERATOR_LIBRARIES) if isinstance(options, Mapping) else None
+        for library in named if isinstance(named, list) else filter(None, [named]):
             if library != EXTENSIONS:
                 raise CorruptModelError(
                     f"the MLmodel file of {model_uri!r} names the library {library!r}, and only"
@@ -56,7 +57,7 @@ def check_code(folder: Path, flavors: Mapping[str, Any], model_uri: str) -> None
                     " is loaded"
                 )
     pyfunc = flavors.get("python_function") or {}
-    loader, code = str(pyfunc.get("loader_module") or ""), pyfunc.get("code")
+    loader, code = str(pyfunc.get("loader_module") or ""), str(pyfunc.get("code") or "")
     if _OURS.fullmatch(loader) and code:
         if scoring_module_name(folder / code / loader) != loader:
             raise CorruptModelError(
