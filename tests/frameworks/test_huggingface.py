@@ -59,7 +59,10 @@ def tokens(rows, length, kept):
     return {"input_ids": ids.astype(np.int64), "attention_mask": mask}
 
 
-@pytest.mark.parametrize("kind", ["bert", "distilbert", "roberta"])
+@pytest.mark.parametrize(
+    "kind",
+    ["bert", *(pytest.param(each, marks=pytest.mark.slow) for each in ("distilbert", "roberta"))],
+)
 def test_an_encoder_is_right_at_every_length_and_batch_size(kind, tmp_path):
     model, example = encoder(kind), tokens(4, 12, 9)
     mlflow.pytorch.save_model(

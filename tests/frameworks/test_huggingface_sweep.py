@@ -127,7 +127,7 @@ ENCODERS = {
     ),
 }
 # One whose outputs are many, and one whose mask leaves positions with nothing to attend to.
-QUICK = ("BertModel", "ModernBertModel")
+QUICK = ("ModernBertModel",)  # of BERT other tests show it
 
 
 @pytest.mark.parametrize(

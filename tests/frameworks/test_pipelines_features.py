@@ -98,6 +98,7 @@ def test_parity_holds_over_texts_of_many_lengths(source, conversion, tmp_path):
         assert all(each.disagreements(each.auto_tolerance) == 0 for each in row.outputs)
 
 
+@pytest.mark.slow  # as of a classifier, in `test_huggingface`
 def test_a_text_is_truncated_where_the_source_truncates(tmp_path):
     tokenizer = word_tokenizer(model_max_length=8)
     config = {"truncation": True, "max_length": 4}  # which this pipeline does not read
