@@ -107,8 +107,8 @@ def _hard(rows: Rows, model: Any, values: list[str]) -> Classified:
     return positions_of_largest(rows, total), ""
 
 
-def _binary_score(scope: Any, estimator: Any, inputs: Any) -> tuple[Any, bool]:
-    """What scikit-learn ranks a binary estimator by, and whether that are probabilities."""
+def binary_score(scope: Any, estimator: Any, inputs: Any) -> tuple[Any, bool]:
+    """What scikit-learn ranks an estimator's classes by, and whether that are probabilities."""
     from sklearn.base import is_regressor
 
     if is_regressor(estimator):
@@ -118,20 +118,21 @@ def _binary_score(scope: Any, estimator: Any, inputs: Any) -> tuple[Any, bool]:
     return asked(scope, estimator, inputs, "predict_proba"), True
 
 
-def _one_column(rows: Rows, value: str, probabilities: bool) -> str:
+def one_column(rows: Rows, value: str, probabilities: bool) -> str:
+    """The `binary_score` of the second of two classes, shape (rows, 1)."""
     return rows.columns(value, [1]) if probabilities else rows.reshape(value, -1, 1)
 
 
 def _parse_one_vs_one(scope: Any, model: Any, inputs: Any) -> Parsed:
     if model.pairwise_indices_ is not None:
         raise NotExportableError("OneVsOneClassifier on precomputed kernels has no ONNX form")
-    scores = [_binary_score(scope, each, inputs) for each in model.estimators_]
+    scores = [binary_score(scope, each, inputs) for each in model.estimators_]
     labels = [asked(scope, each, inputs) for each in model.estimators_]
     count = len(labels)
 
     def decide(rows: Rows, model: Any, values: list[str]) -> Classified:
         confidences = [
-            _one_column(rows, value, probabilities)
+            one_column(rows, value, probabilities)
             for value, (_, probabilities) in zip(values[:count], scores, strict=True)
         ]
         if len(model.classes_) == 2 and count == 1:
@@ -172,7 +173,7 @@ def _ovo_scores(rows: Rows, count: int, confidences: list[str], labels: list[str
 
 
 def _parse_codes(scope: Any, model: Any, inputs: Any) -> Parsed:
-    scores = [_binary_score(scope, each, inputs) for each in model.estimators_]
+    scores = [binary_score(scope, each, inputs) for each in model.estimators_]
 
     def decide(rows: Rows, model: Any, values: list[str]) -> Classified:
         from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_distances import (
@@ -180,7 +181,7 @@ def _parse_codes(scope: Any, model: Any, inputs: Any) -> Parsed:
         )
 
         columns = [
-            _one_column(rows, value, probabilities)
+            one_column(rows, value, probabilities)
             for value, (_, probabilities) in zip(values, scores, strict=True)
         ]
         far = distances(rows, rows.joined(columns), model.code_book_, "sqeuclidean")

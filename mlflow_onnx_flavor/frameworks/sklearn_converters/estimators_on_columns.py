@@ -22,6 +22,10 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
     positions_of_largest,
 )
 from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_linear import interpolated
+from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_meta import (
+    binary_score,
+    one_column,
+)
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
 
 Parsed = tuple[list[Any], Combination]
@@ -62,13 +66,6 @@ def _refuse(scope: Any, model: Any, inputs: Any) -> Parsed:
     )
 
 
-def _score(scope: Any, estimator: Any, inputs: Any) -> tuple[Any, bool]:
-    """What scikit-learn ranks a classifier by, and whether that are probabilities."""
-    by_decision = hasattr(estimator, "decision_function")
-    method = "decision_function" if by_decision else "predict_proba"
-    return asked(scope, estimator, inputs, method), not by_decision
-
-
 def _parse_calibrated(scope: Any, model: Any, inputs: Any) -> Parsed:
     members = model.calibrated_classifiers_
     unknown = next((each.method for each in members if each.method not in _CALIBRATIONS), None)
@@ -77,7 +74,7 @@ def _parse_calibrated(scope: Any, model: Any, inputs: Any) -> Parsed:
             f"CalibratedClassifierCV with method={unknown!r} around pipelines that select columns"
             " has no ONNX form here; use method='sigmoid' or 'isotonic'"
         )
-    scores = [_score(scope, each.estimator, inputs) for each in members]
+    scores = [binary_score(scope, each.estimator, inputs) for each in members]
 
     def decide(rows: Rows, model: Any, values: list[str]) -> Classified:
         total = ""
@@ -94,7 +91,7 @@ def _calibrated(rows: Rows, model: Any, member: Any, value: str, are_probabiliti
     """Probabilities of one calibrated classifier, shape (rows, classes)."""
     count, calibrate = len(model.classes_), _CALIBRATIONS[member.method]
     if count == 2:
-        score = rows.columns(value, [1]) if are_probabilities else rows.reshape(value, -1, 1)
+        score = one_column(rows, value, are_probabilities)
         second = calibrate(rows, member.calibrators[0], score)
         return rows.joined([rows.op("Sub", 1.0, second), second])
     columns = [
@@ -171,9 +168,11 @@ def _parse_stacked_classifier(scope: Any, model: Any, inputs: Any) -> Parsed:
 
 
 def _parse_one_vs_rest(scope: Any, model: Any, inputs: Any) -> Parsed:
+    from sklearn.multiclass import _threshold_for_binary_predict
+
     if model.multilabel_:
         return _refuse(scope, model, inputs)
-    scores = [_score(scope, each, inputs) for each in model.estimators_]
+    scores = [binary_score(scope, each, inputs) for each in model.estimators_]
     parts = [variable for variable, _ in scores]
     has_probabilities = hasattr(model, "predict_proba")
     if has_probabilities:
@@ -182,11 +181,11 @@ def _parse_one_vs_rest(scope: Any, model: Any, inputs: Any) -> Parsed:
 
     def decide(rows: Rows, model: Any, values: list[str]) -> Classified:
         columns = [
-            rows.columns(value, [1]) if are_probabilities else rows.reshape(value, -1, 1)
+            one_column(rows, value, are_probabilities)
             for value, (_, are_probabilities) in zip(values[:count], scores, strict=True)
         ]
         if count == 1:
-            least = 0.5 if scores[0][1] else 0.0
+            least = float(_threshold_for_binary_predict(model.estimators_[0]))
             above = rows.cast(rows.op("Greater", columns[0], least), np.int64)
             positions = rows.reshape(above, -1)
         else:
