@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import mlflow
 import pandas as pd
+from mlflow.models import Model
 
+from mlflow_onnx_flavor import flavor
 from mlflow_onnx_flavor.inputs import Inputs
 
 SIZES = {
@@ -60,3 +62,14 @@ def save_pipeline(task, model, folder, tokenizer=None, **options):
 def as_frame(texts):
     """As MLflow hands texts to a model whose signature is one unnamed string."""
     return Inputs(pd.DataFrame({0: pd.array(texts, dtype="str")}))
+
+
+def pyfuncs(source, conversion, folder):
+    """MLflow's pyfunc of ``source``, and of its conversion as it is saved to ``folder``."""
+    flavor.save_model(
+        conversion.path,
+        folder,
+        signature=Model.load(str(source)).signature,
+        graph=conversion.graph,
+    )
+    return mlflow.pyfunc.load_model(str(source)), mlflow.pyfunc.load_model(str(folder))

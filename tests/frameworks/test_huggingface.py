@@ -8,10 +8,10 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from mlflow.models import Model, ModelSignature
+from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 
-from mlflow_onnx_flavor import flavor, scoring
+from mlflow_onnx_flavor import scoring
 from mlflow_onnx_flavor.candidates import fused, int8_dynamic
 from mlflow_onnx_flavor.errors import ConversionError, UnsupportedModelError
 from mlflow_onnx_flavor.frameworks.transformers_tokenizer import serialized_tokenizer
@@ -23,6 +23,7 @@ from tests.frameworks.small_pipelines import (
     SIZES,
     TEXTS,
     as_frame,
+    pyfuncs,
     save_pipeline,
     small_config,
     word_tokenizer,
@@ -111,15 +112,8 @@ def conversion(classifier, tmp_path_factory):
 
 
 def test_a_pipeline_answers_as_before_from_text(classifier, conversion, tmp_path):
-    flavor.save_model(
-        conversion.path,
-        tmp_path / "model",
-        signature=Model.load(str(classifier)).signature,
-        graph=conversion.graph,
-    )
+    before, after = pyfuncs(classifier, conversion, tmp_path / "model")
     assert "tokenizers==" in (tmp_path / "model" / "requirements.txt").read_text()
-    before = mlflow.pyfunc.load_model(str(classifier))
-    after = mlflow.pyfunc.load_model(str(tmp_path / "model"))
     for given in (TEXTS, TEXTS[0], np.array(TEXTS[:3], dtype=object)):
         expected, found = before.predict(given), after.predict(given)
         pd.testing.assert_frame_equal(found, expected, rtol=1e-5)

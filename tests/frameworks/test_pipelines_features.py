@@ -16,6 +16,7 @@ from tests.frameworks.small_pipelines import (
     TEXTS,
     VOCABULARY,
     as_frame,
+    pyfuncs,
     save_pipeline,
     small_config,
     word_tokenizer,
@@ -44,14 +45,7 @@ def conversion(source, tmp_path_factory):
 
 
 def test_the_pyfunc_answers_as_before_for_one_text_and_for_several(source, conversion, tmp_path):
-    flavor.save_model(
-        conversion.path,
-        tmp_path / "model",
-        signature=Model.load(str(source)).signature,
-        graph=conversion.graph,
-    )
-    before = mlflow.pyfunc.load_model(str(source))
-    after = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    before, after = pyfuncs(source, conversion, tmp_path / "model")
     for given in (TEXTS[3], TEXTS, [TEXTS[2], TEXTS[3]], np.array(TEXTS[:3], dtype=object)):
         expected, found = before.predict(given), after.predict(given)
         assert (found.dtype, found.shape) == (expected.dtype, expected.shape)

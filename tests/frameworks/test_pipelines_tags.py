@@ -5,13 +5,12 @@ from __future__ import annotations
 import mlflow
 import numpy as np
 import pytest
-from mlflow.models import Model
 
-from mlflow_onnx_flavor import flavor, scoring
+from mlflow_onnx_flavor import scoring
 from mlflow_onnx_flavor.candidates import fused, int8_dynamic
 from mlflow_onnx_flavor.errors import UnsupportedModelError
 from tests.frameworks.in_process import converted, session_of
-from tests.frameworks.small_pipelines import TEXTS, as_frame, save_pipeline, small_config
+from tests.frameworks.small_pipelines import TEXTS, as_frame, pyfuncs, save_pipeline, small_config
 
 transformers = pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
@@ -60,14 +59,7 @@ def conversion(source, tmp_path_factory):
 
 
 def test_a_pipeline_answers_as_before_from_text(source, conversion, tmp_path):
-    flavor.save_model(
-        conversion.path,
-        tmp_path / "model",
-        signature=Model.load(str(source)).signature,
-        graph=conversion.graph,
-    )
-    before = mlflow.pyfunc.load_model(str(source))
-    after = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    before, after = pyfuncs(source, conversion, tmp_path / "model")
     expected = [found_in(text, before) for text in MANY]
     assert after.predict(MANY) == expected
     assert "" in expected and any("," in each for each in expected)
