@@ -3,7 +3,10 @@
     python -m benchmarks.start_time
 
 Each start is a process of its own, imports included, in turns with the others; medians with the
-middle half.  The first is onnxruntime alone beside `import mlflow.pyfunc`.
+middle half.  The first is onnxruntime alone beside `import mlflow.pyfunc`.  The environment is one
+that is made for it, with what the artifact asks for and nothing else: MLflow's check of a model's
+requirements reads the metadata of every package there is, so its cost is the environment's.
+`--python` names another.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ RAW = "import mlflow.pyfunc, numpy as np, onnxruntime as ort; s = ort.InferenceS
 RAW += " s.run(None, {{s.get_inputs()[0].name: np.zeros({shape}, 'float32')}})"
 OURS = "import mlflow.pyfunc, numpy as np; m = mlflow.pyfunc.load_model({folder!r});"
 OURS += " m.predict(np.zeros({shape}, 'float32'))"
+UNCHECKED = OURS.replace("model({folder!r})", "model({folder!r}, suppress_warnings=True)")
+KEPT = OURS.replace("model({folder!r})", "model({folder!r}, model_config={config!r})")
 
 
 def deep_net(path: Path, layers: int, width: int) -> Path:
@@ -51,12 +56,24 @@ def deep_net(path: Path, layers: int, width: int) -> Path:
     return path
 
 
-def starts(commands: dict[str, str], rounds: int):
+def serving_environment(folder: Path) -> str:
+    """The interpreter of a new environment with an artifact's requirements."""
+    uv, python = str(Path(sys.executable).with_name("uv")), str(folder / "bin" / "python")
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
+    subprocess.run(
+        [uv, "pip", "install", "--quiet", "--python", python]
+        + flavor.get_default_pip_requirements(),
+        check=True,
+    )
+    return python
+
+
+def starts(python: str, folder: Path, commands: dict[str, str], rounds: int):
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(rounds):
         for name, command in commands.items():
             begun = time.perf_counter()
-            subprocess.run([sys.executable, "-c", command], check=True, capture_output=True)
+            subprocess.run([python, "-c", command], check=True, capture_output=True, cwd=folder)
             seconds[name].append(time.perf_counter() - begun)
     return seconds
 
@@ -70,14 +87,15 @@ def said(name: str, seconds: list[float], than: list[float]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=11)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--python", help="the interpreter to start")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        python = arguments.python or serving_environment(folder / "environment")
         for layers, width in ((2, 32), (60, 256)):
             file = deep_net(folder / f"{layers}.onnx", layers, width)
             saved = folder / f"model-{layers}"
             flavor.save_model(str(file), str(saved), input_example=np.zeros((1, width), np.float32))
-            kept = OURS.replace("model({folder!r})", "model({folder!r}, model_config={config!r})")
             values = {
                 "file": str(file),
                 "folder": str(saved),
@@ -87,13 +105,14 @@ def main() -> None:
             commands = {
                 "onnxruntime and import mlflow.pyfunc": RAW.format(**values),
                 "load_model": OURS.format(**values),
-                "load_model, with a cache folder": kept.format(**values),
+                "load_model, its requirements not checked": UNCHECKED.format(**values),
+                "load_model, with a cache folder": KEPT.format(**values),
             }
-            starts(commands, 1)
+            starts(python, folder, commands, 1)
             print(
                 f"{layers} layers of {width}, {file.stat().st_size / 1e6:.1f} MB, process to answer"
             )
-            measured = starts(commands, rounds)
+            measured = starts(python, folder, commands, arguments.rounds)
             first = next(iter(measured.values()))
             for name, seconds in measured.items():
                 said(name, seconds, first)

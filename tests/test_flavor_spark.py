@@ -1,54 +1,73 @@
-"""Batch scoring with `mlflow.pyfunc.spark_udf` on a local Spark, where one is installed."""
+"""Batch scoring with `mlflow.pyfunc.spark_udf` on a local Spark, in an environment of its own that
+has what the artifact asks for and nothing of this project.
+"""
 
 from __future__ import annotations
 
-import os
 import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 
 from mlflow_onnx_flavor import flavor
 from tests.onnx_graphs import doubling
 from tests.scoring.test_sessions import SPEC
+from tests.serving import BIN, environment
 
-pyspark = pytest.importorskip("pyspark", reason="pyspark is not installed")
-pytestmark = pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java"),
+]
+PROGRAM = Path(__file__).with_name("spark_scoring.py")
 
 
 @pytest.fixture(scope="module")
-def spark(tmp_path_factory):
-    from pyspark.sql import SparkSession
-
-    for variable in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):
-        os.environ[variable] = sys.executable
-    session = (
-        SparkSession.builder.master("local[2]")
-        .appName("mlflow-onnx-flavor")
-        .config("spark.ui.enabled", "false")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
-        .getOrCreate()
-    )
-    yield session
-    session.stop()
+def python(tmp_path_factory) -> Path:
+    """The interpreter of an environment with Spark."""
+    folder = tmp_path_factory.mktemp("spark") / "environment"
+    uv, python = str(BIN / "uv"), folder / "bin" / "python"
+    runtime = flavor.get_default_pip_requirements()
+    for command in (
+        [uv, "venv", "--python", sys.executable, str(folder)],
+        [uv, "pip", "install", "--python", str(python), "pyspark>=3.5", *runtime],
+    ):
+        subprocess.run(command, check=True, capture_output=True, timeout=600)
+    return python
 
 
-def test_columns_become_labels(spark, candidate_folder, frame):
+@pytest.fixture
+def scored(python, tmp_path):
+    """``scored(model, rows, result_type)``: the answers, in the order of the rows."""
+
+    def score(model: Path, rows: pd.DataFrame, result_type: str) -> list:
+        given, found = tmp_path / "rows.parquet", tmp_path / "scored.parquet"
+        rows.assign(row=range(len(rows))).to_parquet(given)
+        done = subprocess.run(
+            [str(python), str(PROGRAM), str(given), str(model), result_type, str(found)],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return pd.read_parquet(found).sort_values("row")["scored"].to_list()
+
+    return score
+
+
+def test_columns_become_labels(scored, candidate_folder, frame):
     expected = mlflow.pyfunc.load_model(str(candidate_folder)).predict(frame)
-    predict = mlflow.pyfunc.spark_udf(
-        spark, str(candidate_folder), result_type="string", env_manager="local"
-    )
-    rows = spark.createDataFrame(frame).repartition(3)
-    scored = rows.withColumn("label", predict(*frame.columns)).toPandas()
-    by_row = dict(zip(map(tuple, frame.to_numpy()), expected, strict=True))
-    assert [by_row[tuple(row)] for row in scored[list("abcd")].to_numpy()] == list(scored["label"])
+    assert scored(candidate_folder, frame, "string") == list(expected)
 
 
-def test_an_array_for_each_row(spark, tmp_path, frame):
+def test_an_array_for_each_row(scored, tmp_path, frame):
     both = frame[["a", "b"]]
     flavor.save_model(
         doubling(tmp_path / "m.onnx"),
@@ -56,10 +75,5 @@ def test_an_array_for_each_row(spark, tmp_path, frame):
         graph=SPEC,
         signature=mlflow.models.infer_signature(both, both.to_numpy(np.float32)),
     )
-    predict = mlflow.pyfunc.spark_udf(
-        spark, str(tmp_path / "model"), result_type="array<float>", env_manager="local"
-    )
-    rows = spark.createDataFrame(both.reset_index(names="row"))
-    scored = rows.withColumn("twice", predict("a", "b")).toPandas().sort_values("row")
-    found = np.stack(scored["twice"].to_list())
+    found = np.stack(scored(tmp_path / "model", both, "array<float>"))
     np.testing.assert_allclose(found, 2 * both.to_numpy(np.float32), rtol=1e-6)
