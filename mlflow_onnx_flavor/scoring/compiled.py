@@ -1,6 +1,7 @@
 """What onnxruntime made of a model when it was opened first, kept for the next start.
 
-On the CPU that is the optimized graph; of a provider that compiles, its context
+On the CPU that is the optimized graph, with the weights beside it as its kernels read them, which
+the processes of a machine map into their memory; of a provider that compiles, its context
 (``ep.context_enable``).  Both are for this very machine, runtime and configuration, which are part
 of the name.  The folder must be writable by whoever serves and by nobody else: what lies there is
 run.
@@ -11,8 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import platform
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -21,14 +22,20 @@ from typing import Any
 
 import onnxruntime as ort
 
-from .integrity import digest_of
+from .contents import files_of, remembered_digest
 from .providers import CPU
 
 _logger = logging.getLogger(__name__)
 
-# onnxruntime writes one file up to here; protobuf ends at 2 GiB.
+# The context of a provider is written into the graph's file, and protobuf ends at 2 GiB.
 MOST_BYTES = 1_500_000_000
 _NOT_OPTIMIZED_AGAIN = {"graph_optimization_level": "ORT_DISABLE_ALL"}
+_WEIGHTS_BESIDE = {
+    "session.optimized_model_external_initializers_file_name": "weights.bin",
+    "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
+    "session.save_external_prepacked_constant_initializers": "1",
+}
+_GRAPH = "model.onnx"
 
 Open = Callable[[str, Mapping[str, Any]], Any]
 
@@ -42,53 +49,66 @@ def open_kept(
 ) -> Any:
     """``open_session(file, session_options)``, from what ``folder`` keeps of it where it does.
 
-    A folder that cannot be used, and what cannot be read in it, is a warning in the log.
+    A model that cannot be kept, a folder that cannot be used, and what cannot be read in it, are
+    warnings in the log.
     """
-    if _bytes_beside(Path(file)) > MOST_BYTES:
-        _logger.warning("%s is too large to be kept in %s", file, folder)
-        return open_session(file, session_options)
-    kept = Path(folder) / f"{_name(file, providers, session_options)}.onnx"
+    files = files_of(Path(file))
     compiles = bool(providers) and providers[0]["name"] != CPU
-    if kept.is_file():
+    if why := _why_not(files, compiles):
+        _logger.warning("%s is not kept in %s: %s", file, folder, why)
+        return open_session(file, session_options)
+    digest = remembered_digest(files, Path(folder) / "digests.json")
+    kept = Path(folder) / _name(digest, providers, session_options)
+    if (kept / _GRAPH).is_file():
         again = session_options if compiles else {**session_options, **_NOT_OPTIMIZED_AGAIN}
         try:
-            return open_session(str(kept), again)
+            return open_session(str(kept / _GRAPH), again)
         except Exception as error:  # onnxruntime's errors have no base of their own
             _logger.warning("%s cannot be used (%s); it is made anew", kept, error)
+            shutil.rmtree(kept, ignore_errors=True)
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.mkdtemp(prefix="new-", dir=kept.parent)
-    except OSError as error:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="new-", dir=folder) as scratch:
+            made = Path(scratch) / "made"
+            made.mkdir()  # under the permissions that a new folder has here
+            session = open_session(file, _writing(session_options, made / _GRAPH, compiles))
+            if (made / _GRAPH).is_file():
+                with suppress(OSError):  # another process was faster
+                    made.rename(kept)
+            return session
+    except Exception as error:  # of the folder, or of the model, which then is raised again
         _logger.warning("nothing is kept in %s: %s", folder, error)
         return open_session(file, session_options)
-    made = Path(scratch) / "model.onnx"
-    try:
-        session = open_session(file, _writing(session_options, made, compiles))
-        if made.is_file():
-            os.replace(made, kept)  # whole, also where two processes make it at once
-        return session
-    finally:
-        with suppress(OSError):
-            made.unlink(missing_ok=True)
-            os.rmdir(scratch)
+
+
+def _why_not(files: Sequence[Path] | None, compiles: bool) -> str:
+    if files is None:
+        return "its weights lie in other files, and no MLmodel file says which"
+    if compiles and sum(each.stat().st_size for each in files) > MOST_BYTES:
+        return "it is too large for what a provider makes of it to be one file"
+    return ""
 
 
 def _writing(options: Mapping[str, Any], made: Path, compiles: bool) -> dict[str, Any]:
+    entries = dict(options.get("config_entries") or {})
     if not compiles:
-        return {**options, "optimized_model_filepath": str(made), "log_severity_level": 3}
-    entries = {
-        **(options.get("config_entries") or {}),
+        return {
+            **options,
+            "config_entries": {**entries, **_WEIGHTS_BESIDE},
+            "optimized_model_filepath": str(made),
+            "log_severity_level": 3,
+        }
+    context = {
         "ep.context_enable": "1",
         "ep.context_embed_mode": "1",
         "ep.context_file_path": str(made),
     }
-    return {**options, "config_entries": entries}
+    return {**options, "config_entries": {**entries, **context}}
 
 
-def _name(file: str, providers: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> str:
+def _name(digest: str, providers: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> str:
     """Changes with the model's bytes, the settings, the runtime and the processor."""
-    whole = Path(file).parent if (Path(file).parent / "MLmodel").is_file() else Path(file)
-    parts = [digest_of(whole), ort.__version__, list(providers), dict(options), _processor()]
+    parts = [digest, ort.__version__, list(providers), dict(options), _processor()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -99,9 +119,3 @@ def _processor() -> str:
             if line.startswith(("flags", "Features")):
                 return platform.machine() + line
     return platform.machine() + platform.processor()
-
-
-def _bytes_beside(file: Path) -> int:
-    if not (file.parent / "MLmodel").is_file():
-        return file.stat().st_size
-    return sum(each.stat().st_size for each in file.parent.rglob("*") if each.is_file())

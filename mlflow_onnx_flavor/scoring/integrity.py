@@ -17,12 +17,16 @@ def manifest_of(path: Path) -> dict[str, tuple[str, int]]:
     """``relative path -> (SHA-256 hex, size in bytes)`` for every file below ``path``."""
     if path.is_file():
         return {path.name: _hash(path)}
-    files = (file for file in sorted(path.rglob("*")) if file.is_file())
-    return {
-        file.relative_to(path).as_posix(): _hash(file)
-        for file in files
-        if file.name not in _NOT_THE_MODEL and "__pycache__" not in file.parts
-    }
+    return {file.relative_to(path).as_posix(): _hash(file) for file in files_below(path)}
+
+
+def files_below(folder: Path) -> list[Path]:
+    """The files of the model in ``folder``, sorted."""
+    return [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name not in _NOT_THE_MODEL and "__pycache__" not in file.parts
+    ]
 
 
 def digest_of(path: Path) -> str:

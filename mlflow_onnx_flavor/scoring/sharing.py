@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from .contents import files_of, names_other_files, places
+
 # Of a larger file, its place on the disk tells which it is: to read it would cost too much.
 READ_BYTES = 16 * 2**20
 
@@ -37,17 +39,11 @@ def shared(file: str, settings: Any, open_session: Callable[[], Any]) -> Any:
 
 def _identity(file: Path) -> Iterator[Any]:
     """What changes with any byte of the model: its digest, or which files it consists of."""
-    if file.stat().st_size <= READ_BYTES:
-        content = file.read_bytes()
-        if b"location" not in content:  # the key under which a tensor names another file
-            yield hashlib.sha256(content).hexdigest()
-            return
-    if not (file.parent / "MLmodel").is_file():
-        yield uuid.uuid4().hex  # what else in the folder is of the model cannot be told
+    if file.stat().st_size <= READ_BYTES and not names_other_files(file):
+        yield hashlib.sha256(file.read_bytes()).hexdigest()
         return
-    for each in sorted(path for path in file.parent.rglob("*") if path.is_file()):
-        found = each.stat()
-        yield (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+    files = files_of(file)
+    yield from [uuid.uuid4().hex] if files is None else places(files)
 
 
 def _after_fork() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 
 import numpy as np
 import onnx
 import pytest
 
 from mlflow_onnx_flavor import flavor, scoring
+from mlflow_onnx_flavor.scoring import contents
+from mlflow_onnx_flavor.scoring.contents import files_of, remembered_digest
 from tests.onnx_graphs import adding_weights
 
 ROWS = np.ones((3, 2), np.float32)
@@ -38,19 +41,21 @@ def load(model, tmp_path):
 
 
 def kept(tmp_path) -> list:
-    return sorted((tmp_path / "kept").iterdir())
+    """What is kept of models, one folder for each and its settings."""
+    return sorted(each for each in (tmp_path / "kept").iterdir() if each.is_dir())
 
 
 def test_the_second_start_takes_what_the_first_kept(load, tmp_path):
     np.testing.assert_array_equal(load(), PLUS)
-    (file,) = kept(tmp_path)
+    (folder,) = kept(tmp_path)
+    file = folder / "model.onnx"
     changed = onnx.load(str(file))
     changed.graph.initializer[0].CopyFrom(
         onnx.numpy_helper.from_array(np.array([[7, 7]], np.float32), "w")
     )
     onnx.save_model(changed, str(file))
     np.testing.assert_array_equal(load(), ROWS + 7)
-    assert kept(tmp_path) == [file]
+    assert kept(tmp_path) == [folder]
 
 
 def test_other_settings_and_other_bytes_are_kept_apart(load, model, tmp_path):
@@ -64,13 +69,58 @@ def test_other_settings_and_other_bytes_are_kept_apart(load, model, tmp_path):
 
 def test_what_cannot_be_read_is_made_anew(load, tmp_path, caplog):
     load()
-    (file,) = kept(tmp_path)
+    (folder,) = kept(tmp_path)
+    file = folder / "model.onnx"
     whole = file.read_bytes()
     file.write_bytes(whole[:-9])
     with caplog.at_level(logging.WARNING):
         np.testing.assert_array_equal(load(), PLUS)
     assert "it is made anew" in caplog.text
-    assert file.read_bytes() == whole and kept(tmp_path) == [file]
+    assert file.read_bytes() == whole and kept(tmp_path) == [folder]
+
+
+def test_weights_lie_beside_what_is_kept_and_other_weights_are_kept_apart(tmp_path):
+    outside = {"save_as_external_data": True, "location": "w.bin", "size_threshold": 0}
+    weights = np.arange(512, dtype=np.float32)
+    rows = np.ones((3, 512), np.float32)
+    adding_weights(tmp_path / "m.onnx", columns=512, **outside)
+    path = tmp_path / "model"
+    flavor.save_model(str(tmp_path / "m.onnx"), str(path), input_example=rows)
+    config = {"cache_folder": str(tmp_path / "kept")}
+
+    def answers() -> np.ndarray:
+        gc.collect()
+        return scoring.load_session(str(path), config).predict(rows)["y"]
+
+    for _ in range(2):
+        np.testing.assert_array_equal(answers(), rows + weights)
+    (folder,) = kept(tmp_path)
+    assert (folder / "weights.bin").stat().st_size >= weights.nbytes
+    (path / "w.bin").write_bytes((weights * 3).tobytes())
+    np.testing.assert_array_equal(answers(), rows + weights * 3)
+    assert len(kept(tmp_path)) == 2
+
+
+def test_a_model_is_read_once_for_its_digest(model, tmp_path, monkeypatch):
+    for file in model.rglob("*"):
+        os.utime(file, (1, 1))  # long ago: what is written just now is read again
+    files, memory = files_of(model / "model.onnx"), tmp_path / "digests.json"
+    digest = remembered_digest(files, memory)
+    monkeypatch.setattr(contents, "_digest", lambda files: "read again")
+    assert remembered_digest(files, memory) == digest
+    (model / "model.onnx").write_bytes(b"another")
+    assert remembered_digest(files, memory) == "read again"
+
+
+def test_weights_whose_files_are_not_known_are_not_kept(tmp_path, caplog):
+    outside = {"save_as_external_data": True, "location": "w.bin", "size_threshold": 0}
+    adding_weights(tmp_path / "m.onnx", columns=2, **outside)
+    with caplog.at_level(logging.WARNING):
+        session = scoring.load_session(
+            str(tmp_path / "m.onnx"), {"cache_folder": str(tmp_path / "kept")}
+        )
+    np.testing.assert_array_equal(session.predict(ROWS)["y"], PLUS)
+    assert "is not kept in" in caplog.text
 
 
 def test_a_folder_that_cannot_be_made_is_a_warning(model, tmp_path, caplog):
