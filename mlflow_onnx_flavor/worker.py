@@ -193,12 +193,16 @@ class Worker:
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The parent's variables without credentials, with this package importable, plus ``extra``."""
+    """The parent's variables without credentials, with this package importable, plus ``extra``.
+
+    MLflow sends no usage data from the child, unless the parent's variables say so.
+    """
     kept = {
         name: value
         for name, value in os.environ.items()
         if not _is_secret(name) and not name.startswith(_OF_SERVERS)
     }
+    kept.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     path = kept.get("PYTHONPATH")
     kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PACKAGE.parent), path]))
     return kept | dict(extra)

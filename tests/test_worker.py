@@ -129,6 +129,13 @@ def test_the_child_does_not_see_credentials(monkeypatch):
     assert seen["HARMLESS"] == "kept" and seen["OMP_NUM_THREADS"] == "1"
 
 
+def test_mlflow_sends_no_usage_data_from_a_child_unless_the_user_lets_it(monkeypatch):
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
+    assert child_environment({})["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "false")
+    assert child_environment({})["MLFLOW_DISABLE_TELEMETRY"] == "false"
+
+
 def test_closing_removes_the_process_and_its_folder():
     worker = Worker()
     folder = worker._folder

@@ -59,7 +59,10 @@ def _write_traceback(error: BaseException) -> Path:
 
 
 def _quiet_libraries() -> None:
-    """MLflow and Alembic report every start; a person wants the answer."""
+    """MLflow and Alembic report every start; a person wants the answer.  Nor does MLflow report to
+    its makers: a command talks to the user's server and to nobody else.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     for name in ("mlflow", "alembic"):
         if not os.environ.get("MLFLOW_LOGGING_LEVEL"):
             logging.getLogger(name).setLevel(logging.ERROR)

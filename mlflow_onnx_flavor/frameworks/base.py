@@ -31,6 +31,18 @@ class LoadedSource:
     flavor: Mapping[str, Any]
 
 
+def pyfunc_of(path: Path) -> Any:
+    """The artifact as MLflow serves it.
+
+    MLflow's own comparison of its requirements with what is installed is left out: it reads the
+    metadata of every package, more than a second, for a log that nobody reads here; what differs
+    is said by `source_environment`.
+    """
+    import mlflow.pyfunc
+
+    return mlflow.pyfunc.load_model(str(path), suppress_warnings=True)
+
+
 @dataclass(frozen=True)
 class Export:
     """What a strategy made: the file at the path that it was given, and how it is fed.

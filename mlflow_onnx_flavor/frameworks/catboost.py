@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
+from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
 from mlflow_onnx_flavor.frameworks.boosted_answers import (
     LABEL,
     PREDICTION,
@@ -42,11 +42,8 @@ _SEVERAL_LABELS = ("MultiLogloss", "MultiCrossEntropy")
 def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
     """Load what `mlflow.catboost` stored."""
     import mlflow.catboost
-    import mlflow.pyfunc
 
-    return LoadedSource(
-        mlflow.catboost.load_model(str(path)), mlflow.pyfunc.load_model(str(path)), path, flavor
-    )
+    return LoadedSource(mlflow.catboost.load_model(str(path)), pyfunc_of(path), path, flavor)
 
 
 def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
+from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
 from mlflow_onnx_flavor.frameworks.boosted_answers import (
     LABEL,
     PREDICTION,
@@ -40,11 +40,8 @@ distributions = ("lightgbm", "onnx", "numpy")
 def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
     """Load what `mlflow.lightgbm` stored."""
     import mlflow.lightgbm
-    import mlflow.pyfunc
 
-    return LoadedSource(
-        mlflow.lightgbm.load_model(str(path)), mlflow.pyfunc.load_model(str(path)), path, flavor
-    )
+    return LoadedSource(mlflow.lightgbm.load_model(str(path)), pyfunc_of(path), path, flavor)
 
 
 def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:

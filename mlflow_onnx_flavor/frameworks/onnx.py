@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
+from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
 from mlflow_onnx_flavor.graph_spec import FeedSpec
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_files import copy_model
@@ -82,7 +82,7 @@ def _pyfunc(path: Path, session: ScoringSession) -> Any:
     metadata = Model.load(str(path))
     if FLAVOR in metadata.flavors:
         return mlflow.pyfunc.PyFuncModel(metadata, session)
-    return mlflow.pyfunc.load_model(str(path))
+    return pyfunc_of(path)
 
 
 def _copy(source: LoadedSource, example: Inputs, path: Path) -> Export:

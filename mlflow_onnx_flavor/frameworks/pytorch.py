@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.base import LoadedSource, Strategy
+from mlflow_onnx_flavor.frameworks.base import LoadedSource, Strategy, pyfunc_of
 from mlflow_onnx_flavor.frameworks.pytorch_calls import answers_within, named_outputs
 from mlflow_onnx_flavor.frameworks.pytorch_export import Exporter
 from mlflow_onnx_flavor.frameworks.pytorch_float64 import float64_answers
@@ -130,7 +130,7 @@ def _pyfunc(path: Path, metadata: Any) -> Any:
     import torch
 
     try:
-        return mlflow.pyfunc.load_model(str(path))
+        return pyfunc_of(path)
     except RuntimeError:
         if torch.cuda.is_available():
             raise

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mlflow_onnx_flavor.errors import UnsupportedModelError
-from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
+from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
 from mlflow_onnx_flavor.frameworks.columns import (
     all_numeric,
     column_feeds,
@@ -41,12 +41,11 @@ _ANSWER_OF = {"predict": None, "predict_proba": PROBABILITIES, TRANSFORM: PREDIC
 
 def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
     """Load what `mlflow.sklearn` stored: skops with its trusted types, cloudpickle or pickle."""
-    import mlflow.pyfunc
     import mlflow.sklearn
 
     native = mlflow.sklearn.load_model(str(path))
     if hasattr(native, "predict"):
-        return LoadedSource(native, mlflow.pyfunc.load_model(str(path)), path, flavor)
+        return LoadedSource(native, pyfunc_of(path), path, flavor)
     if not hasattr(native, TRANSFORM):
         raise UnsupportedModelError(
             f"{type(native).__name__} has no predict or transform method, so there is nothing to"

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.base import LoadedSource, Strategy
+from mlflow_onnx_flavor.frameworks.base import LoadedSource, Strategy, pyfunc_of
 from mlflow_onnx_flavor.frameworks.tensorflow_calls import call_of, is_keras
 from mlflow_onnx_flavor.frameworks.tensorflow_export import export_function, export_keras
 from mlflow_onnx_flavor.frameworks.tensorflow_float64 import float64_answers
@@ -35,7 +35,6 @@ def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # A .keras file runs on any of Keras's backends; tf2onnx reads TensorFlow's graphs.
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    import mlflow.pyfunc
     import tensorflow as tf
 
     # Keras draws a progress bar for every predict, which is what MLflow's pyfunc calls.
@@ -43,7 +42,7 @@ def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
     if folder := saved_by_keras_2(path, flavor):
         model = Keras2Model(folder)
         return LoadedSource(model, as_pyfunc(model, path), path, flavor)
-    pyfunc = mlflow.pyfunc.load_model(str(path))
+    pyfunc = pyfunc_of(path)
     return LoadedSource(pyfunc.get_raw_model(), pyfunc, path, flavor)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.errors import UnsupportedModelError
-from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
+from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.pipeline_tasks import PipelineTask, task_of
 from mlflow_onnx_flavor.frameworks.pytorch_export import Exporter, alike
@@ -31,13 +31,12 @@ distributions = ("transformers", "tokenizers", "torch", "onnxscript", "onnx", "n
 
 def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
     """Load the pipeline that `mlflow.transformers` stored, on the CPU."""
-    import mlflow.pyfunc
     import mlflow.transformers
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    pyfunc = mlflow.pyfunc.load_model(str(path))
+    pyfunc = pyfunc_of(path)
     task, config = task_of(flavor), dict(pyfunc.model_config or {})
     unknown = sorted(set(config) - task.known_config)
     if unknown:

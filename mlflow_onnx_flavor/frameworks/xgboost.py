@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
+from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
 from mlflow_onnx_flavor.frameworks.boosted_answers import (
     LABEL,
     PREDICTION,
@@ -40,12 +40,9 @@ distributions = ("xgboost", "onnx", "numpy")
 
 def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
     """Load what `mlflow.xgboost` stored."""
-    import mlflow.pyfunc
     import mlflow.xgboost
 
-    return LoadedSource(
-        mlflow.xgboost.load_model(str(path)), mlflow.pyfunc.load_model(str(path)), path, flavor
-    )
+    return LoadedSource(mlflow.xgboost.load_model(str(path)), pyfunc_of(path), path, flavor)
 
 
 def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:

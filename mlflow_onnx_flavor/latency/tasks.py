@@ -265,7 +265,9 @@ def _loader(path: Path) -> Callable[[str, dict[str, Any] | None], Any]:
         name = frameworks.recognise(flavors)
         flavor = flavors[frameworks.flavor_of(flavors, name)]
         return lambda _folder, _config: frameworks.get(name).load(path, flavor).pyfunc
-    return lambda folder, config: mlflow.pyfunc.load_model(folder, model_config=config)
+    return lambda folder, config: mlflow.pyfunc.load_model(
+        folder, suppress_warnings=True, model_config=config
+    )
 
 
 def _calls(

@@ -127,7 +127,9 @@ def answer(inputs_path: str, rows: int) -> dict[str, Any]:
     # Scoring code that a model was logged with earlier looks for them here only.
     options = _open["provider"].get("session_options") or {}
     config = {"execution_providers": [_open["provider"]], "session_options": options}
-    model = mlflow.pyfunc.load_model(str(_open["path"]), model_config=config)
+    model = mlflow.pyfunc.load_model(
+        str(_open["path"]), suppress_warnings=True, model_config=config
+    )
     data = Inputs.load(Path(inputs_path)).take(slice(0, rows)).data
     return answers.describe(model.predict(data))
 
