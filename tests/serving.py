@@ -18,6 +18,7 @@ from examples.shared_server.start import answers, free_port
 BIN = Path(sys.executable).parent
 # The configuration of a release that is about something else than what it measures.
 QUICK_RELEASE = """
+execution_providers: [CPUExecutionProvider]
 gates: {latency: {min_speedup: 0, max_regression: 1, batch_sizes: [1]}}
 latency: {offline_batch_sizes: []}
 candidates: [converted]

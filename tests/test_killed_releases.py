@@ -16,13 +16,8 @@ import pytest
 from mlflow import MlflowClient
 
 from mlflow_onnx_flavor import registry
-from tests.serving import BIN, environment, free_port, running
+from tests.serving import BIN, QUICK_RELEASE, environment, free_port, running
 
-CONFIGURATION = """
-gates: {latency: {min_speedup: 0, max_regression: 1, batch_sizes: [1]}}
-latency: {offline_batch_sizes: [1]}
-budget: {seconds: 1}
-"""
 NAME = "killed"
 
 
@@ -31,7 +26,7 @@ class Releases:
 
     def __init__(self, source: Path, data: Path, folder: Path, uri: str):
         self.uri, self.folder = uri, folder
-        (folder / "release.yaml").write_text(CONFIGURATION)
+        (folder / "release.yaml").write_text(QUICK_RELEASE)
         self._command = [
             *(sys.executable, "-m", "mlflow_onnx_flavor.cli", "release", str(source)),
             *("--registered-model", NAME, "--data", str(data)),

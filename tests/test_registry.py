@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import mlflow
 import pytest
+import yaml
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
@@ -29,19 +30,11 @@ from mlflow_onnx_flavor.registry import versions as versions_module
 from mlflow_onnx_flavor.registry.calls import EVIDENCE_TAG
 from mlflow_onnx_flavor.registry.policy import Policy
 from mlflow_onnx_flavor.server import server_time
+from tests.serving import QUICK_RELEASE
 from tests.test_signing import new_key
 
 NAME = "Fraud model, Zürich"  # blanks, a comma, a letter beyond ASCII
-CONFIGURATION = parse_configuration(
-    {
-        "gates": {"latency": {"min_speedup": 0, "max_regression": 1, "batch_sizes": [1]}},
-        "latency": {"offline_batch_sizes": []},
-        "candidates": ["converted"],
-        "probes": {"enabled": False},
-        "budget": {"seconds": 0.5},
-        "reuse": {"enabled": False},
-    }
-)
+CONFIGURATION = parse_configuration({**yaml.safe_load(QUICK_RELEASE), "reuse": {"enabled": False}})
 
 
 @pytest.fixture(scope="module")
