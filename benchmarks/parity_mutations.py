@@ -47,6 +47,7 @@ def main() -> None:
     for source in sources():
         if arguments.only and source.name not in arguments.only:
             continue
+        before = tried, counted.total(), alarms[OURS], _ours_caught(caught)
         with tempfile.TemporaryDirectory() as folder, _Checked(source, Path(folder)) as checked:
             for seed in range(DRAWS):
                 tried += 1
@@ -61,8 +62,17 @@ def main() -> None:
                     caught[check, mutant.kind] += not right
                 if verdicts[OURS]:
                     print(f"not caught: {source.name}: {mutant.kind} at {mutant.where} ({changes})")
-        print(f"{source.name}: done", flush=True)
+        after = tried, counted.total(), alarms[OURS], _ours_caught(caught)
+        right, wrong, refused, found = (now - then for now, then in zip(after, before, strict=True))
+        print(
+            f"{source.name}: {found} of {wrong} caught, {refused} false alarms in {right}",
+            flush=True,
+        )
     _print(caught, counted, alarms, tried, time.perf_counter() - begun)
+
+
+def _ours_caught(caught: Counter) -> int:
+    return sum(number for (check, _), number in caught.items() if check == OURS)
 
 
 class _Checked:

@@ -5,8 +5,9 @@
 Every way to ask the same model is called in short blocks that take turns in random order, in one
 process, with one thread of onnxruntime; the figure is the median over blocks of the median call, in
 microseconds, and in brackets the quarter and three quarters of the blocks. "session" is
-`InferenceSession.run` with arrays that are ready; "flavor" is our scoring alone; "pyfunc" is
-through `mlflow.pyfunc`, with the signature's columns checked; "built-in" is `mlflow.onnx`'s pyfunc;
+`InferenceSession.run` with arrays that are ready; "by hand" is a frame's columns turned into such
+arrays with pandas' `to_numpy` in front of it; "flavor" is our scoring alone; "pyfunc" is through
+`mlflow.pyfunc`, with the signature's columns checked; "built-in" is `mlflow.onnx`'s pyfunc;
 "mlflow" is MLflow's pyfunc with this signature in front of a model that does nothing.  What is
 left of a pyfunc without "mlflow" and the session is the flavor's own share.
 """
@@ -92,11 +93,14 @@ def _ways(graph, rows: Any, folder: Path) -> dict[str, Callable[[], Any]]:
     feeds, run = alone.feeds(rows), alone.session.run
     ways = {
         "session": lambda: run(None, feeds),
+        "by hand": lambda: run(None, _by_hand(rows, feeds)),
         "flavor": lambda: alone.predict(rows),
         "pyfunc": lambda: ours.predict(rows),
         "built-in": lambda: built_in.predict(rows),
         "mlflow": lambda: nothing.predict(rows),
     }
+    if not isinstance(rows, pd.DataFrame):
+        del ways["by hand"]
     for name, ask in list(ways.items()):
         try:
             ask()
@@ -104,6 +108,15 @@ def _ways(graph, rows: Any, folder: Path) -> dict[str, Callable[[], Any]]:
             print(f"  {name}: {str(error).splitlines()[0][:100]}")
             del ways[name]
     return ways
+
+
+def _by_hand(rows: pd.DataFrame, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What a user writes in front of a session for this graph: a matrix, or a column each."""
+    if len(feeds) == 1:
+        return {next(iter(feeds)): rows.to_numpy(dtype=np.float32)}
+    return {
+        name: rows[name].to_numpy(dtype=array.dtype).reshape(-1, 1) for name, array in feeds.items()
+    }
 
 
 class _Nothing:
