@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 
@@ -20,6 +21,25 @@ def parsed(
     for name in optional:
         parser.add_argument(_option(name), default="")
     return parser.parse_args()
+
+
+def several(text: str) -> list[str]:
+    """The entries of a parameter, set apart by commas; those within an entry's JSON are its own."""
+    found, rest = [], text.strip()
+    while rest:
+        end = _end_of_entry(rest)
+        found.append(rest[:end].strip())
+        rest = rest[end:].lstrip(" ,")
+    return [each for each in found if each]
+
+
+def _end_of_entry(text: str) -> int:
+    if not text.startswith("{"):
+        return text.find(",") if "," in text else len(text)
+    try:
+        return json.JSONDecoder().raw_decode(text)[1]
+    except json.JSONDecodeError:  # whoever reads the entry says what is wrong with it
+        return len(text)
 
 
 def configuration_of(arguments: argparse.Namespace) -> Configuration:

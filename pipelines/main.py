@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from mlflow_onnx_flavor.cli.ending import run_guarded
+from pipelines.arguments import several
 
 
 def main() -> None:
@@ -29,7 +30,7 @@ def _release(arguments: argparse.Namespace) -> int:
         arguments.registered_model,
         data=arguments.data,
         config=arguments.config,
-        execution_providers=[each for each in arguments.execution_provider.split(",") if each],
+        execution_providers=several(arguments.execution_provider),
         source_env=arguments.source_env,
         alias=arguments.alias,
         promote=arguments.promote,
