@@ -2,9 +2,9 @@
 
 On the CPU that is the optimized graph, with the weights beside it as its kernels read them, which
 the processes of a machine map into their memory; of a provider that compiles, its context
-(``ep.context_enable``).  Both are for this very machine, runtime and configuration, which are part
-of the name.  The folder must be writable by whoever serves and by nobody else: what lies there is
-run.
+(``ep.context_enable``), beside a graph that names it.  Both are for this very machine, runtime and
+configuration, which are part of the name.  The folder must be writable by whoever serves and by
+nobody else: what lies there is run.
 """
 
 from __future__ import annotations
@@ -23,12 +23,10 @@ from typing import Any
 import onnxruntime as ort
 
 from .contents import files_of, remembered_digest
-from .providers import CPU
+from .providers import CPU, version_of
 
 _logger = logging.getLogger(__name__)
 
-# The context of a provider is written into the graph's file, and protobuf ends at 2 GiB.
-MOST_BYTES = 1_500_000_000
 _NOT_OPTIMIZED_AGAIN = {"graph_optimization_level": "ORT_DISABLE_ALL"}
 _WEIGHTS_BESIDE = {
     "session.optimized_model_external_initializers_file_name": "weights.bin",
@@ -54,8 +52,12 @@ def open_kept(
     """
     files = files_of(Path(file))
     compiles = bool(providers) and providers[0]["name"] != CPU
-    if why := _why_not(files, compiles):
-        _logger.warning("%s is not kept in %s: %s", file, folder, why)
+    if files is None:
+        _logger.warning(
+            "%s is not kept in %s: its weights lie in other files, and no MLmodel file says which",
+            file,
+            folder,
+        )
         return open_session(file, session_options)
     digest = remembered_digest(files, Path(folder) / "digests.json")
     kept = Path(folder) / _name(digest, providers, session_options)
@@ -81,14 +83,6 @@ def open_kept(
         return open_session(file, session_options)
 
 
-def _why_not(files: Sequence[Path] | None, compiles: bool) -> str:
-    if files is None:
-        return "its weights lie in other files, and no MLmodel file says which"
-    if compiles and sum(each.stat().st_size for each in files) > MOST_BYTES:
-        return "it is too large for what a provider makes of it to be one file"
-    return ""
-
-
 def _writing(options: Mapping[str, Any], made: Path, compiles: bool) -> dict[str, Any]:
     entries = dict(options.get("config_entries") or {})
     if not compiles:
@@ -100,7 +94,7 @@ def _writing(options: Mapping[str, Any], made: Path, compiles: bool) -> dict[str
         }
     context = {
         "ep.context_enable": "1",
-        "ep.context_embed_mode": "1",
+        "ep.context_embed_mode": "0",  # in the graph's file it takes longer to read than to make
         "ep.context_file_path": str(made),
     }
     return {**options, "config_entries": {**entries, **context}}
@@ -108,7 +102,8 @@ def _writing(options: Mapping[str, Any], made: Path, compiles: bool) -> dict[str
 
 def _name(digest: str, providers: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> str:
     """Changes with the model's bytes, the settings, the runtime and the processor."""
-    parts = [digest, ort.__version__, list(providers), dict(options), _processor()]
+    versions = [ort.__version__, *(version_of(each["name"]) for each in providers)]
+    parts = [digest, versions, list(providers), dict(options), _processor()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 

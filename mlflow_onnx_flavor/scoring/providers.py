@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -127,6 +129,13 @@ def register(name: str) -> None:
                 f"execution provider {name!r} is installed, but its library does not load: {error}",
                 name,
             ) from error
+
+
+def version_of(name: str) -> str:
+    """The version of a plug-in's package; "" for what is built into onnxruntime."""
+    with suppress(KeyError, importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(PLUGINS[name].package)
+    return ""
 
 
 def devices_of(name: str) -> list:

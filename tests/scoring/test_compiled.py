@@ -14,6 +14,7 @@ from mlflow_onnx_flavor import flavor, scoring
 from mlflow_onnx_flavor.scoring import contents
 from mlflow_onnx_flavor.scoring.contents import files_of, remembered_digest
 from tests.onnx_graphs import adding_weights
+from tests.scoring.test_opening import openvino_devices
 
 ROWS = np.ones((3, 2), np.float32)
 PLUS = ROWS + [[0, 1]]
@@ -110,6 +111,19 @@ def test_a_model_is_read_once_for_its_digest(model, tmp_path, monkeypatch):
     assert remembered_digest(files, memory) == digest
     (model / "model.onnx").write_bytes(b"another")
     assert remembered_digest(files, memory) == "read again"
+
+
+@pytest.mark.skipif(not openvino_devices(), reason="OpenVINO supports no device of this machine")
+def test_what_a_provider_compiled_is_kept_beside_a_graph_that_names_it(load, tmp_path):
+    on_openvino = {"execution_providers": ["OpenVINOExecutionProvider"]}
+    np.testing.assert_allclose(load(**on_openvino), PLUS)
+    (folder,) = kept(tmp_path)
+    (node,) = onnx.load(str(folder / "model.onnx")).graph.node
+    assert node.op_type == "EPContext"
+    made = {each.name: each.stat().st_mtime_ns for each in folder.iterdir()}
+    assert len(made) == 2
+    np.testing.assert_allclose(load(**on_openvino), PLUS)
+    assert {each.name: each.stat().st_mtime_ns for each in folder.iterdir()} == made
 
 
 def test_weights_whose_files_are_not_known_are_not_kept(tmp_path, caplog):
