@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mlflow_onnx_flavor import errors
+from mlflow_onnx_flavor import errors, fork_server
 from mlflow_onnx_flavor.exchange import decode, encode
 
 PACKAGE = Path(__file__).resolve().parent
@@ -44,7 +44,8 @@ class Worker:
     ``python``: the interpreter, this one by default.  ``environment``: variables set on top of the
     parent's, which lose everything that looks like a credential.  ``memory_limit_bytes``: resident
     memory past which the child is killed (where /proc exists).  ``name``: for messages.
-    ``preload``: modules that the child imports at once, while the parent does something else.
+    ``preload``: modules that the child has imported, or imports while the parent does something
+    else (`fork_server`).
     """
 
     def __init__(
@@ -62,14 +63,18 @@ class Worker:
         self._log = (self._folder / "log.txt").open("w+b")
         self._count = 0
         try:
-            self._process = subprocess.Popen(
-                [python, "-m", "mlflow_onnx_flavor.worker_child", str(self._folder), *preload],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._log,
-                env=child_environment(environment or {}) | self._path_of_package(python),
-                start_new_session=True,
-            )
+            variables = child_environment(environment or {}) | self._path_of_package(python)
+            if preload and fork_server.SUPPORTED and not is_foreign(python):
+                self._process = fork_server.forked(preload, variables, self._folder, self._log)
+            else:
+                self._process = subprocess.Popen(
+                    [python, "-m", "mlflow_onnx_flavor.worker_child", str(self._folder), *preload],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._log,
+                    env=variables,
+                    start_new_session=True,
+                )
         except BaseException:
             self._log.close()
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -170,7 +175,8 @@ class Worker:
     def kill(self) -> None:
         """End the child and everything that it started."""
         with suppress(ProcessLookupError):  # it may have ended on its own: that is what is wanted
-            os.killpg(self._process.pid, signal.SIGKILL)
+            if self._process.pid:
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mlflow_onnx_flavor.exchange import decode, encode
 
@@ -20,19 +20,24 @@ PARENT_POLL_SECONDS = 1.0
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     for module in sys.argv[2:]:
-        _preload(module)
+        preload(module)
+    serve(Path(sys.argv[1]), answers, os.getppid())
+
+
+def serve(folder: Path, answers: BinaryIO, parent: int) -> None:
+    """Answer what comes on standard input until it ends, or until ``parent`` is gone."""
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     for count, line in enumerate(iter(sys.stdin.buffer.readline, b"")):
         answer = _answer(decode(line, folder))
         answers.write(_encoded(answer, folder, f"a{count}") + b"\n")
         answers.flush()
 
 
-def _preload(module: str) -> None:
+def preload(module: str) -> None:
+    """Import ``module``; where it cannot be, the task that needs it says so."""
     try:
         importlib.import_module(module)
     except Exception:  # the task that needs it fails with the same error, and that is an answer

@@ -19,9 +19,14 @@ BOUND = "mlflow_onnx_flavor.gates:upper_bound"
 NEVER_ENDING = "mlflow_onnx_flavor.worker_child:main"  # waits for a standard input that stays open
 
 
-@pytest.fixture(scope="module")
-def worker():
-    with Worker() as worker:
+# Started anew, and forked from a process that has imported what is asked for.
+HOW = {"started": (), "forked": ("mlflow_onnx_flavor.gates",)}
+both_ways = pytest.mark.parametrize("preload", HOW.values(), ids=HOW)
+
+
+@pytest.fixture(scope="module", params=HOW.values(), ids=HOW)
+def worker(request):
+    with Worker(preload=request.param) as worker:
         yield worker
 
 
@@ -100,24 +105,29 @@ def test_only_public_functions_of_this_package_are_tasks(worker, task):
         worker.call(task)
 
 
-def test_a_killed_child_is_a_crash_with_its_signal():
-    with Worker(name="victim") as worker:
+@both_ways
+def test_a_killed_child_is_a_crash_with_its_signal(preload):
+    with Worker(name="victim", preload=preload) as worker:
         worker.call(BOUND, {"disagreements": 0, "rows": 1, "confidence": 0.95})
         threading.Timer(0.3, os.kill, (worker.pid, signal.SIGSEGV)).start()
         with pytest.raises(errors.WorkerCrashedError, match="victim died with signal SIGSEGV"):
             worker.call(NEVER_ENDING)
 
 
-def test_a_child_past_its_time_is_stopped():
-    with Worker() as worker:
+@both_ways
+def test_a_child_past_its_time_is_stopped(preload):
+    with Worker(preload=preload) as worker:
         with pytest.raises(errors.WorkerTimeoutError, match=r"its limit of 0\.5 s"):
             worker.call(NEVER_ENDING, timeout_s=0.5)
         assert not worker.alive
 
 
-def test_a_child_past_its_memory_is_stopped():
-    with Worker(memory_limit_bytes=2**20) as worker, pytest.raises(errors.WorkerOutOfMemoryError):
-        worker.call(NEVER_ENDING)
+@both_ways
+def test_a_child_past_its_memory_is_stopped(preload):
+    with Worker(memory_limit_bytes=2**20, preload=preload) as worker:
+        with pytest.raises(errors.WorkerOutOfMemoryError):
+            worker.call(NEVER_ENDING)
+        assert not worker.alive
 
 
 def test_the_child_does_not_see_credentials(monkeypatch):
@@ -136,8 +146,9 @@ def test_mlflow_sends_no_usage_data_from_a_child_unless_the_user_lets_it(monkeyp
     assert child_environment({})["MLFLOW_DISABLE_TELEMETRY"] == "false"
 
 
-def test_closing_removes_the_process_and_its_folder():
-    worker = Worker()
+@both_ways
+def test_closing_removes_the_process_and_its_folder(preload):
+    worker = Worker(preload=preload)
     folder = worker._folder
     worker.close()
     worker.close()
