@@ -29,7 +29,7 @@ from mlflow_onnx_flavor.source_environment import (
     in_words,
     interpreter,
 )
-from mlflow_onnx_flavor.worker import Worker
+from mlflow_onnx_flavor.worker import PRELOADED, Worker, is_foreign
 
 LOAD_TIMEOUT_S = 300.0
 ANSWER_TIMEOUT_S = 600.0
@@ -144,6 +144,7 @@ class SourceModelWorker:
             name=f"the {self.framework} process",
             python=self.python,
             memory_limit_bytes=self._memory_limit_bytes,
+            preload=() if is_foreign(self.python) else PRELOADED,
         )
         try:
             loaded = self._worker.call(

@@ -1,4 +1,4 @@
-"""Workers started ahead of their work: importing mlflow takes each of them more than a second.
+"""Workers started ahead of their work: importing mlflow takes more than a second.
 
 While the source is converted, on one core, the processes that will hold candidates get ready on the
 others.
@@ -6,14 +6,8 @@ others.
 
 from __future__ import annotations
 
-from mlflow_onnx_flavor.worker import Worker
+from mlflow_onnx_flavor.worker import PRELOADED, Worker
 
-PRELOADED = (
-    "mlflow.pyfunc",
-    "onnxruntime",
-    "mlflow_onnx_flavor.parity.tasks",
-    "mlflow_onnx_flavor.latency.tasks",
-)
 # An idle worker holds some 150 MB.
 MAX_SPARES = 6
 

@@ -10,6 +10,7 @@ boundary is JSON, numpy arrays and DataFrames (`exchange.py`); no pickles.
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import shutil
@@ -27,6 +28,14 @@ from mlflow_onnx_flavor import errors, fork_server
 from mlflow_onnx_flavor.exchange import decode, encode
 
 PACKAGE = Path(__file__).resolve().parent
+# What the tasks of models need, whatever made the model.
+PRELOADED = (
+    "mlflow.pyfunc",
+    "onnxruntime",
+    "mlflow_onnx_flavor.source_worker",
+    "mlflow_onnx_flavor.parity.tasks",
+    "mlflow_onnx_flavor.latency.tasks",
+)
 LOG_TAIL_CHARACTERS = 4000
 POLL_SECONDS = 0.1
 
@@ -127,9 +136,9 @@ class Worker:
             raise self._crashed(task) from None
 
     def _receive(self, task: str, timeout_s: float | None) -> Any:
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while not self._answers.select(timeout=POLL_SECONDS):
-            if deadline is not None and time.monotonic() > deadline:
+        deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        while not self._answers.select(min(POLL_SECONDS, max(deadline - time.monotonic(), 0))):
+            if time.monotonic() >= deadline:
                 self.kill()
                 raise errors.WorkerTimeoutError(
                     f"{self.name} was stopped: it ran past its limit of {timeout_s:g} s",

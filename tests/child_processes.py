@@ -16,23 +16,20 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def workers() -> set[int]:
-    """The process ids of all workers that are children of this process."""
-    found = set()
+    """The process ids of all workers of this process, those that its servers forked too."""
+    parents, servers, started = {}, set(), set()
     for folder in Path("/proc").glob("[0-9]*"):
+        pid = int(folder.name)
         try:
-            parent = _stat(int(folder.name))[1]
+            parents[pid] = int(_stat(pid)[1])
             command = (folder / "cmdline").read_bytes()
         except OSError:  # it ended meanwhile
             continue
-        if int(parent) == os.getpid() and b"mlflow_onnx_flavor.worker_child" in command:
-            found.add(int(folder.name))
-    return found
-
-
-def kill_the_next_worker() -> threading.Thread:
-    """Kill the first worker that starts from now on."""
-    here = workers()
-    return _in_background(lambda: _kill(next(iter(_until(lambda: workers() - here)))))
+        if parents[pid] == os.getpid() and b"mlflow_onnx_flavor.worker_child" in command:
+            started.add(pid)
+        if parents[pid] == os.getpid() and b"mlflow_onnx_flavor.fork_server_child" in command:
+            servers.add(pid)
+    return started | {pid for pid, parent in parents.items() if parent in servers}
 
 
 def kill_at_work(pid: int, cpu_seconds: float) -> threading.Thread:

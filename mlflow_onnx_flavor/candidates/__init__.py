@@ -23,7 +23,7 @@ from mlflow_onnx_flavor.candidates.base import (
 from mlflow_onnx_flavor.errors import ConfigurationError, OnnxFlavorError
 from mlflow_onnx_flavor.evidence import ExecutionProvider
 from mlflow_onnx_flavor.graph_spec import GraphSpec
-from mlflow_onnx_flavor.worker import Worker
+from mlflow_onnx_flavor.worker import PRELOADED, Worker
 
 CONVERTED = "converted"
 BUILD_TIMEOUT_S = 300.0
@@ -66,7 +66,7 @@ def build(
     check_names([name])
     path = out_dir / "model.onnx"
     out_dir.mkdir(parents=True, exist_ok=True)
-    with Worker(name=f"the {name} process") as worker:
+    with Worker(name=f"the {name} process", preload=PRELOADED) as worker:
         try:
             built = worker.call(
                 "mlflow_onnx_flavor.candidates:build_in_child",

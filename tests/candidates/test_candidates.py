@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
+import signal
 
 import numpy as np
 import onnx
@@ -15,7 +17,7 @@ from mlflow_onnx_flavor import candidates
 from mlflow_onnx_flavor.candidates.base import CandidateError
 from mlflow_onnx_flavor.errors import ConfigurationError
 from mlflow_onnx_flavor.graph_spec import FeedSpec, GraphSpec, PredictionPart, PredictionSpec
-from tests.child_processes import kill_the_next_worker
+from mlflow_onnx_flavor.worker import Worker
 
 SPEC = GraphSpec(
     feeds=(FeedSpec(name="x", layout="tensor", dtype="float32"),),
@@ -180,11 +182,16 @@ def test_a_build_that_takes_too_long_is_one_line(dense, tmp_path):
         candidates.build("fused", dense, SPEC, tmp_path / "a", timeout_s=0.001)
 
 
-def test_a_build_that_dies_is_one_line(dense, tmp_path):
-    killer = kill_the_next_worker()
+def test_a_build_that_dies_is_one_line(dense, tmp_path, monkeypatch):
+    receive = Worker._receive
+
+    def killed(self, task, timeout_s):
+        os.kill(self.pid, signal.SIGKILL)
+        return receive(self, task, timeout_s)
+
+    monkeypatch.setattr(Worker, "_receive", killed)
     with pytest.raises(CandidateError, match="fused process died with signal SIGKILL"):
         candidates.build("fused", dense, SPEC, tmp_path / "a")
-    killer.join()
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
