@@ -27,6 +27,7 @@ from mlflow_onnx_flavor.frameworks.pytorch_calls import (
 from mlflow_onnx_flavor.frameworks.pytorch_causes import cause_of
 from mlflow_onnx_flavor.frameworks.pytorch_fast_paths import decompositions
 from mlflow_onnx_flavor.frameworks.pytorch_masks import mask_with_infinity
+from mlflow_onnx_flavor.frameworks.pytorch_operators import translations
 from mlflow_onnx_flavor.frameworks.tensor_names import graph_inputs
 from mlflow_onnx_flavor.inputs import Inputs
 
@@ -126,6 +127,7 @@ class Exporter:
             input_names=list(graph_inputs(call.names, outputs)),
             output_names=list(outputs),
             opset_version=DYNAMO_OPSET,
+            custom_translation_table=translations(),
             verbose=False,
         )
         mask_with_infinity(program.model)
