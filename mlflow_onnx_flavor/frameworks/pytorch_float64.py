@@ -23,33 +23,34 @@ _MOST_BYTES = 500_000_000
 
 def float64_answers(source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]] | None:
     """The module's outputs in float64; None where it is too large, or bound to its dtypes."""
-    size = sum(each.numel() * each.element_size() for each in source.native.state_dict().values())
-    if size > _MOST_BYTES:
-        return None
-    try:
-        model = copy.deepcopy(source.native).double()
-    except Exception:  # whatever a module raises that cannot be copied or cast
-        log.info("the module has no copy in float64", exc_info=True)
+    model = float64_copy(source.native)
+    if model is None:
         return None
 
     def answers(inputs: Inputs) -> dict[str, np.ndarray]:
         call = call_of(model, inputs)
         kwargs = {name: _widened(value) for name, value in call.kwargs.items()}
         wide = replace(call, args=tuple(map(_widened, call.args)), kwargs=kwargs)
-        with _float64_by_default():
+        with float64_by_default():
             return answers_of(model, wide)
 
     return answers
 
 
-def _widened(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _widened(each) for name, each in value.items()}
-    return value.double() if value.is_floating_point() else value
+def float64_copy(model: Any) -> Any:
+    """A copy of the module in float64; None where it is too large, or bound to its dtypes."""
+    size = sum(each.numel() * each.element_size() for each in model.state_dict().values())
+    if size > _MOST_BYTES:
+        return None
+    try:
+        return copy.deepcopy(model).double()
+    except Exception:  # whatever a module raises that cannot be copied or cast
+        log.info("the module has no copy in float64", exc_info=True)
+        return None
 
 
 @contextmanager
-def _float64_by_default() -> Iterator[None]:
+def float64_by_default() -> Iterator[None]:
     """For tensors that a module makes while it runs."""
     import torch
 
@@ -59,3 +60,9 @@ def _float64_by_default() -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
+
+
+def _widened(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _widened(each) for name, each in value.items()}
+    return value.double() if value.is_floating_point() else value

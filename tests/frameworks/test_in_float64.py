@@ -8,6 +8,8 @@ import pytest
 
 from mlflow_onnx_flavor import source_worker
 from mlflow_onnx_flavor.inputs import Inputs
+from tests.frameworks.in_process import converted, session_of
+from tests.frameworks.small_pipelines import TEXTS, as_frame, save_pipeline, small_config
 
 torch = pytest.importorskip("torch")
 keras = pytest.importorskip("keras")
@@ -77,6 +79,21 @@ def test_half_precision_shows_its_rounding(tmp_path):
     asked = ROWS.astype(np.float16)
     (found,) = rounding(tmp_path / "m", "pytorch", asked, tmp_path).values()
     assert found["basis"] == "float64" and 5e-5 < found["error"] < 1e-2
+
+
+def test_a_pipeline_in_half_precision_converts_by_its_own_rounding(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    model = transformers.BertModel(small_config(initializer_range=0.2)).half()
+    folder = save_pipeline("feature-extraction", model, tmp_path / "m")
+    texts = as_frame(TEXTS)
+    found = rounding(folder, "transformers", texts.data, tmp_path)["last_hidden_state"]
+    assert found["basis"] == "float64" and 5e-5 < found["error"] < 1e-2
+    conversion, _ = converted(folder, "transformers", texts, None, tmp_path / "out")
+    pipeline = mlflow.transformers.load_model(str(folder))
+    answer = session_of(conversion).predict(TEXTS, {"outputs": ["mean_embedding"]})
+    expected = [np.array(pipeline(text)[0]).mean(0) for text in TEXTS]
+    np.testing.assert_allclose(answer["mean_embedding"], expected, atol=8 * found["error"])
 
 
 def test_a_module_bound_to_its_dtype_is_measured_by_its_inputs(tmp_path):
