@@ -19,6 +19,7 @@ from mlflow_onnx_flavor.frameworks.pytorch_calls import (
     feeds_of,
     named_outputs,
     tensors_of,
+    tensors_within,
 )
 from mlflow_onnx_flavor.frameworks.pytorch_causes import cause_of
 from mlflow_onnx_flavor.frameworks.pytorch_fast_paths import decompositions
@@ -155,6 +156,7 @@ class Exporter:
                 f" ({cause_of(error, self._model)}); log it so that the batch axis can vary"
                 " (-1 as the first axis in its signature)"
             ) from error
+        _refuse_without_rows(once, f"a batch of {EXAMPLE_ROWS}")
         if not all(alike(array, again[name]) for name, array in once.items()):
             raise NotExportableError(
                 "the module answers the same rows differently from call to call; take what is"
@@ -195,6 +197,7 @@ class Exporter:
                 expected = named_outputs(self._model, rows)
             except (RuntimeError, AssertionError, IndexError, ValueError):
                 continue  # the module itself does not take such a size
+            _refuse_without_rows(expected, what)
             tensors = tensors_of(call_of(self._model, rows))
             feeds = {name: each.numpy() for name, each in zip(inputs, tensors, strict=True)}
             feeds = {name: array for name, array in feeds.items() if name in taken}
@@ -227,7 +230,7 @@ class Exporter:
         try:
             return load_session(str(path)).session
         except Exception as error:  # onnxruntime's errors have no base of their own
-            dtypes = {each.dtype for each in self._model.state_dict().values()}
+            dtypes = {each.dtype for each in tensors_within(self._model)}
             if torch.bfloat16 not in dtypes:
                 raise
             raise NotExportableError(
@@ -264,6 +267,16 @@ def _shape_in(signature: Any, name: str) -> tuple[int, ...]:
     if len(specs) == 1 and specs[0].name is None:
         return tuple(specs[0].shape)
     return next((tuple(spec.shape) for spec in specs if spec.name == name), ())
+
+
+def _refuse_without_rows(answers: Mapping[str, np.ndarray], what: str) -> None:
+    for name, array in answers.items():
+        if array.ndim == 0:
+            raise NotExportableError(
+                f"for {what}, {name!r} is one number without an axis of rows; keep the rows, as"
+                " squeeze(-1) does where squeeze() does not and a mean over axis 1 does, or leave"
+                " it out of what the module returns"
+            )
 
 
 def _found(
