@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.base import LoadedSource
-from mlflow_onnx_flavor.frameworks.pytorch_calls import answers_of, call_of
+from mlflow_onnx_flavor.frameworks.pytorch_calls import answers_of, call_of, tensors_within
 from mlflow_onnx_flavor.inputs import Inputs
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def float64_answers(source: LoadedSource) -> Callable[[Inputs], dict[str, np.nda
 
 def float64_copy(model: Any) -> Any:
     """A copy of the module in float64; None where it is too large, or bound to its dtypes."""
-    size = sum(each.numel() * each.element_size() for each in model.state_dict().values())
+    size = sum(each.numel() * each.element_size() for each in tensors_within(model))
     if size > _MOST_BYTES:
         return None
     try:
@@ -51,13 +51,24 @@ def float64_copy(model: Any) -> Any:
 
 @contextmanager
 def float64_by_default() -> Iterator[None]:
-    """For tensors that a module makes while it runs."""
+    """For tensors that a module makes while it runs, of whatever float it asks for: one that calls
+    ``x.half()`` on its way is to compute in float64 there too.
+    """
     import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Widened(TorchDispatchMode):
+        def __torch_dispatch__(self, operator, _types, args=(), kwargs=None):
+            kwargs = dict(kwargs or {})
+            if kwargs.get("dtype") in (torch.float16, torch.bfloat16, torch.float32):
+                kwargs["dtype"] = torch.float64
+            return operator(*args, **kwargs)
 
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        yield
+        with Widened():
+            yield
     finally:
         torch.set_default_dtype(before)
 

@@ -81,6 +81,24 @@ def test_half_precision_shows_its_rounding(tmp_path):
     assert found["basis"] == "float64" and 5e-5 < found["error"] < 1e-2
 
 
+class HalfWithin(torch.nn.Module):
+    """Takes and gives float32."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.nn.Sequential(torch.nn.Linear(6, 32), torch.nn.Linear(32, 2)).half()
+
+    def forward(self, rows):
+        return self.inner(rows.half()).float()
+
+
+def test_half_precision_within_a_module_shows_its_rounding(tmp_path):
+    torch.manual_seed(0)
+    save(HalfWithin(), tmp_path)
+    (found,) = rounding(tmp_path / "m", "pytorch", ROWS, tmp_path).values()
+    assert found["basis"] == "float64" and 5e-5 < found["error"] < 1e-2
+
+
 def test_a_pipeline_in_half_precision_converts_by_its_own_rounding(tmp_path):
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
