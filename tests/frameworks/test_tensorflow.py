@@ -167,6 +167,13 @@ def test_layers_that_look_up_integers(tmp_path):
     right(model, np.array([[3], [5], [8], [4], [3], [0]]), tmp_path)
 
 
+@pytest.mark.parametrize("mode", ["multi_hot", "count"])
+def test_layers_that_count_what_they_look_up(mode, tmp_path):
+    rows = np.array([[3, 3, 5], [5, 9, 3], [8, 0, 1], [4, 4, 4], [8, 8, 8]])
+    found = keras.layers.IntegerLookup(vocabulary=[3, 5, 8], output_mode=mode)
+    right(sequential(found, shape=(3,), dtype="int64"), rows, tmp_path)
+
+
 def test_layers_that_look_up_texts(tmp_path):
     taken = keras.Input((1,), dtype="string")
     found = keras.layers.StringLookup(vocabulary=["a", "b"])(taken)
