@@ -245,6 +245,8 @@ def _observed_prediction(
     except Exception:  # a pyfunc that cannot answer at all: then every output is the answer
         return _every_output(exported)
     container, keys, parts = seen["container"], seen["keys"], seen["parts"]
+    if container == "list" and keys != [""]:
+        return _list_of_outputs(exported, parts, open_axes)
     if container in ("ndarray", "list", "series"):
         return PredictionSpec(
             container=container,
@@ -302,6 +304,18 @@ def _part(
         ),
         key=str(key),
         as_list=as_list,
+    )
+
+
+def _list_of_outputs(
+    exported: Export, parts: list[dict[str, Any]], open_axes: Mapping[str, tuple[bool, ...]]
+) -> PredictionSpec:
+    if len(parts) != len(exported.prediction):  # made of other things than the outputs
+        return _every_output(exported)
+    made = zip(exported.prediction, parts, strict=True)
+    return PredictionSpec(
+        container="list",
+        parts=tuple(_part(output, part, open_axes, False) for output, part in made),
     )
 
 

@@ -137,6 +137,14 @@ def test_several_outputs_keep_their_names(tmp_path):
     assert set(conversion.output_names) == {"kind", "amount"}
 
 
+def test_several_outputs_in_a_list_stay_one(tmp_path):
+    taken = keras.Input((4,))
+    wide, narrow = keras.layers.Dense(3, name="kind")(taken), keras.layers.Dense(1)(taken)
+    conversion = right(keras.Model(taken, [wide, narrow]), VECTORS, tmp_path)
+    kind, amount = session_of(conversion).predict(VECTORS)
+    assert (kind.shape, amount.shape) == ((6, 3), (6, 1))
+
+
 @keras.saving.register_keras_serializable()
 class Subclassed(keras.Model):
     def __init__(self, **options):
