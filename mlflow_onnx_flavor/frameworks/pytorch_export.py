@@ -26,6 +26,7 @@ from mlflow_onnx_flavor.frameworks.pytorch_fast_paths import decompositions
 from mlflow_onnx_flavor.frameworks.pytorch_masks import mask_with_infinity
 from mlflow_onnx_flavor.frameworks.pytorch_operators import translations
 from mlflow_onnx_flavor.frameworks.pytorch_sizes import EXAMPLE_ROWS, of_other_sizes
+from mlflow_onnx_flavor.frameworks.signature_shapes import shape_in
 from mlflow_onnx_flavor.frameworks.tensor_names import graph_inputs
 from mlflow_onnx_flavor.inputs import Inputs
 
@@ -180,7 +181,7 @@ class Exporter:
 
     def _dynamic_axes(self, name: str) -> dict[int, str]:
         """The first axis, and those that the signature gives as -1."""
-        shape = _shape_in(self._signature, name)
+        shape = shape_in(self._signature, name)
         others = {axis: f"{name}_axis_{axis}" for axis, size in enumerate(shape) if size == -1}
         return {**others, 0: BATCH_AXIS}
 
@@ -257,16 +258,6 @@ def _taking_only(call: Call, script: Any) -> Any:
     body = f"return self.whole({', '.join(given)})"
     only.define(f"def forward(self, {', '.join(names)}):\n    {body}\n")
     return only.eval()
-
-
-def _shape_in(signature: Any, name: str) -> tuple[int, ...]:
-    """The shape of input ``name`` in the signature; () where it gives none."""
-    if signature is None or not signature.inputs.is_tensor_spec():
-        return ()
-    specs = signature.inputs.inputs
-    if len(specs) == 1 and specs[0].name is None:
-        return tuple(specs[0].shape)
-    return next((tuple(spec.shape) for spec in specs if spec.name == name), ())
 
 
 def _refuse_without_rows(answers: Mapping[str, np.ndarray], what: str) -> None:
