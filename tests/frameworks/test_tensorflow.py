@@ -259,6 +259,18 @@ def test_a_saved_model_that_was_called_with_one_shape_only_is_refused_with_what_
     assert "give the tf.function an input_signature whose first axis is None" in cause
 
 
+class WithoutCall(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32)])
+    def score(self, x):
+        return x * 2.0
+
+
+def test_a_module_without_a_call_is_refused_with_what_to_do(tmp_path):
+    assert "no __call__, which MLflow's predict calls; give" in refusal(
+        WithoutCall(), VECTORS, tmp_path
+    )
+
+
 class Served(tf.Module):
     """A signature with named inputs and outputs, one of which has an input's name."""
 
