@@ -16,8 +16,13 @@ _MISSING = re.compile(
     r"|^((?:aten|torchvision)\.\w+)\.\w+\s*$",
     re.MULTILINE,
 )
+_NO_SCRIPT = (
+    "log the module itself: a script of nn.TransformerEncoder holds fast paths that ONNX has not"
+)
 # What to do about an operator without ONNX form, by what its name holds.
 _REMEDIES = {
+    "autocast": _NO_SCRIPT,
+    "nested_tensor": _NO_SCRIPT,
     "sparse": "make the tensors dense with tensor.to_dense() before the model is logged",
     "quantized": "log the float model, which the candidate int8_dynamic quantizes",
     "": "compute it before or after the model, or write it with operators that ONNX has",

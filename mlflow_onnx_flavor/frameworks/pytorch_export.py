@@ -160,8 +160,8 @@ class Exporter:
         _refuse_without_rows(once, f"a batch of {EXAMPLE_ROWS}")
         if not all(alike(array, again[name]) for name, array in once.items()):
             raise NotExportableError(
-                "the module answers the same rows differently from call to call; take what is"
-                " random, or remembered from earlier calls, out of its eval mode"
+                "the module answers the same rows differently from call to call;"
+                f" {_how_to_be_the_same(self._model)}"
             )
         return call_of(self._model, rows), tuple(once)
 
@@ -268,6 +268,14 @@ def _refuse_without_rows(answers: Mapping[str, np.ndarray], what: str) -> None:
                 " squeeze(-1) does where squeeze() does not and a mean over axis 1 does, or leave"
                 " it out of what the module returns"
             )
+
+
+def _how_to_be_the_same(model: Any) -> str:
+    import torch
+
+    if isinstance(model, torch.fx.GraphModule):
+        return "a pt2 program keeps the mode it was made in, so call module.eval() and log it again"
+    return "take what is random, or remembered from earlier calls, out of its eval mode"
 
 
 def _found(

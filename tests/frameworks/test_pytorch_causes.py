@@ -54,6 +54,11 @@ def quantized():
     return torch.ao.quantization.quantize_dynamic(layers, {nn.Linear})
 
 
+def scripted_encoder():
+    layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+    return torch.jit.script(nn.TransformerEncoder(layer, 1).eval())
+
+
 @pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated")
 @pytest.mark.parametrize(
     ("make", "rows", "cause"),
@@ -61,6 +66,7 @@ def quantized():
         (Packed, SEQUENCES, "packs sequences, .*; run the layer on the padded rows"),
         (Squeezed, VECTORS, "a batch of 1, 'output' is one number .*as squeeze.-1. does"),
         (Graph, VECTORS, "no ONNX form of aten._sparse_addmm; make the tensors dense"),
+        (scripted_encoder, SEQUENCES["x"], "is_autocast_enabled; log the module itself"),
         (quantized, VECTORS, "PyTorch's quantized layers; log the float model"),
     ],
 )
@@ -74,3 +80,16 @@ def test_a_refusal_says_what_to_do(make, rows, cause, tmp_path):
     )
     with pytest.raises(ConversionError, match=cause):
         converted(tmp_path / "source", "pytorch", Inputs(rows), None, tmp_path / "out")
+
+
+def test_a_program_that_was_made_in_train_mode_is_refused_with_what_to_do(tmp_path):
+    mlflow.pytorch.save_model(
+        nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5)).train(),
+        str(tmp_path / "source"),
+        signature=mlflow.models.infer_signature(VECTORS),
+        input_example=VECTORS,
+        serialization_format="pt2",
+        pip_requirements=[],
+    )
+    with pytest.raises(ConversionError, match="from call to call; a pt2 program .*module.eval"):
+        converted(tmp_path / "source", "pytorch", Inputs(VECTORS), None, tmp_path / "out")
