@@ -215,6 +215,12 @@ class Exporter:
     ) -> None:
         for name, array in expected.items():
             if name not in found or not alike(array, found[name]):
+                if not what:
+                    raise NotExportableError(
+                        f"{name!r} of the exported graph is not what the module answers for the"
+                        " example itself: the exporter mistakes one of its operators; compute it"
+                        " in another way"
+                    )
                 size = "the size of the batch" if "batch" in what else "that size"
                 raise NotExportableError(
                     f"for {what}, {name!r} is not what the module answers: what the module does"

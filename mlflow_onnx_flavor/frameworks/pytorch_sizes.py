@@ -25,11 +25,12 @@ MAX_PROBED_SIZE = 4096
 def of_other_sizes(
     example: Inputs, session: Any, keys: Mapping[str, str], program: Any = None
 ) -> Iterator[tuple[str, Inputs]]:
-    """What to ask, each with its size in words.
+    """What to ask, each with its size in words; the example first, whose words are "".
 
     ``session``: of the file; ``keys``: from the names of its inputs to those in ``example``.
     ``program``: torch.onnx.export's, where the export made one.
     """
+    yield "", example.batch(EXAMPLE_ROWS)
     batches, others = _edges(program) if program is not None else ((), ())
     for size in _within_reason({*PROBED_BATCH_SIZES, *batches}):
         yield f"a batch of {size}", example.batch(size)

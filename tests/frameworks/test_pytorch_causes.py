@@ -49,6 +49,13 @@ class Graph(nn.Module):
         return torch.sparse.mm(self.edges, x.T).T
 
 
+class Pooled(nn.Module):
+    """Whose divisor PyTorch's exporter leaves out."""
+
+    def forward(self, x):
+        return nn.functional.avg_pool2d(x.unsqueeze(1), 2, divisor_override=3)
+
+
 def quantized():
     layers = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
     return torch.ao.quantization.quantize_dynamic(layers, {nn.Linear})
@@ -66,6 +73,7 @@ def scripted_encoder():
         (Packed, SEQUENCES, "packs sequences, .*; run the layer on the padded rows"),
         (Squeezed, VECTORS, "a batch of 1, 'output' is one number .*as squeeze.-1. does"),
         (Graph, VECTORS, "no ONNX form of aten._sparse_addmm; make the tensors dense"),
+        (Pooled, SEQUENCES["x"], "for the example itself: the exporter mistakes one of its operat"),
         (scripted_encoder, SEQUENCES["x"], "is_autocast_enabled; log the module itself"),
         (quantized, VECTORS, "PyTorch's quantized layers; log the float model"),
     ],
