@@ -19,7 +19,8 @@ Answer = Mapping[str, Any]
 def describe(prediction: Any) -> dict[str, Any]:
     """``prediction`` as ``{"container", "keys", "index", "parts"}``.
 
-    ``keys``: column names or dictionary keys, in order ("" for a bare array).  ``parts``: one a
+    ``keys``: column names, dictionary keys or places in a list of several outputs, as Keras gives
+    them, in order ("" for a bare array).  ``parts``: one a
     key, ``{"type": "ndarray" or "list", "dtype", "shape", "values"}`` with values as an array.
     ``index``: the index of a frame or series as an array, else None.
     """
@@ -32,6 +33,9 @@ def describe(prediction: Any) -> dict[str, Any]:
     if isinstance(prediction, Mapping):
         return _answer("dict", list(prediction), [_part(each) for each in prediction.values()])
     container = "list" if isinstance(prediction, list | tuple) else "ndarray"
+    if container == "list" and prediction and all(map(_is_output, prediction)):
+        keys = [str(position) for position in range(len(prediction))]
+        return _answer(container, keys, [_part(each) for each in prediction])
     return _answer(container, [""], [_part(prediction)])
 
 
@@ -71,6 +75,11 @@ def _answer(container: str, keys: list[Any], parts: list[dict], index=None) -> d
         "index": None if index is None else _plain(index.to_numpy()),
         "parts": parts,
     }
+
+
+def _is_output(value: Any) -> bool:
+    """Whether a list of such values has an output in each place, rather than a row."""
+    return isinstance(value, np.ndarray) and value.ndim > 1
 
 
 def _part(values: Any) -> dict[str, Any]:

@@ -57,7 +57,8 @@ class PredictionSpec(Spec):
     """The form in which the source's pyfunc answered, made again from the graph's outputs.
 
     ``container`` "dataframe" and "series" carry ``columns`` (names or integers) and take the
-    input's index where ``keeps_index``.  ``lengths``: a graph output of shape (rows,), where the
+    input's index where ``keeps_index``; a "list" is one of rows, or of several outputs that are
+    arrays.  ``lengths``: a graph output of shape (rows,), where the
     answer is an array for the first row alone, cut to so many entries.
     """
 

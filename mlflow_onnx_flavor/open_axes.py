@@ -1,8 +1,9 @@
-"""The axes that a graph leaves open beside that of the batch, by the names that its inputs have."""
+"""The axes that a graph leaves open beside that of the batch, of its inputs and its outputs."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mlflow_onnx_flavor.candidates.folder import feeds_of, graph_file
 from mlflow_onnx_flavor.inputs.size_probes import Axis
@@ -24,3 +25,19 @@ def open_axes(candidate: Path) -> list[list[Axis]]:
                 name = each.dim_param or f"{value.name}\0{axis}"
                 named.setdefault(name, []).append((keys.get(value.name, value.name), axis))
     return list(named.values())
+
+
+def open_output_axes(file: Path) -> dict[str, tuple[bool, ...]]:
+    """Of an ``.onnx`` file: by output, which of its axes follow the sizes of the inputs.
+
+    Empty where no input leaves an axis open beside the first: exporters lose track of a shape now
+    and then, and what they leave open does not vary.
+    """
+    graph = read_structure(file).graph
+    if not any(any(_are_open(value)[1:]) for value in graph.input):
+        return {}
+    return {value.name: _are_open(value) for value in graph.output}
+
+
+def _are_open(value: Any) -> tuple[bool, ...]:
+    return tuple(not each.HasField("dim_value") for each in value.type.tensor_type.shape.dim)

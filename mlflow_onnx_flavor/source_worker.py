@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from mlflow_onnx_flavor.frameworks.graph_versions import finish, opset_of
 from mlflow_onnx_flavor.graph_spec import GraphSpec, PredictionPart, PredictionSpec
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_outputs import as_arrays
+from mlflow_onnx_flavor.open_axes import open_output_axes
 from mlflow_onnx_flavor.parity.compare import compare_outputs
 from mlflow_onnx_flavor.parity.joining import joined
 from mlflow_onnx_flavor.parity.precision import arithmetic_of
@@ -169,7 +171,7 @@ def export(
     example = Inputs.load(Path(example_path))
     spec = GraphSpec(
         feeds=exported.feeds,
-        prediction=_observed_prediction(exported, example),
+        prediction=_observed_prediction(exported, example, open_output_axes(Path(out_path))),
         outputs=exported.outputs,
         classes=_classes(),
     )
@@ -231,17 +233,24 @@ def _strategies(example_path: str) -> list[Strategy]:
     return _loaded["framework"].strategies(_source(), Inputs.load(Path(example_path)))
 
 
-def _observed_prediction(exported: Export, example: Inputs) -> PredictionSpec:
-    """The form of the source's pyfunc answer, seen on the example."""
+def _observed_prediction(
+    exported: Export, example: Inputs, open_axes: Mapping[str, tuple[bool, ...]]
+) -> PredictionSpec:
+    """The form of the source's pyfunc answer, seen on the example.
+
+    ``open_axes``: of each output, those along which another input may have another size.
+    """
     try:
         seen = answers.describe(_source().pyfunc.predict(example.data))
     except Exception:  # a pyfunc that cannot answer at all: then every output is the answer
         return _every_output(exported)
     container, keys, parts = seen["container"], seen["keys"], seen["parts"]
+    if container == "list" and keys != [""]:
+        return _list_of_outputs(exported, parts, open_axes)
     if container in ("ndarray", "list", "series"):
         return PredictionSpec(
             container=container,
-            parts=(_part(exported.prediction[0], parts[0], container == "list"),),
+            parts=(_part(exported.prediction[0], parts[0], open_axes, container == "list"),),
             columns=tuple(keys) if container == "series" else (),
             keeps_index=_keeps_index(container, example),
             lengths=exported.lengths,
@@ -250,13 +259,13 @@ def _observed_prediction(exported: Export, example: Inputs) -> PredictionSpec:
         matrix = {**parts[0], "shape": [*parts[0]["shape"], len(keys)]}
         return PredictionSpec(
             container=container,
-            parts=(_part(exported.prediction[0], matrix, False),),
+            parts=(_part(exported.prediction[0], matrix, open_axes, False),),
             columns=tuple(keys),
             keeps_index=_keeps_index(container, example),
         )
     output_of = {exported.keys.get(name, name): name for name in exported.prediction}
     named = tuple(
-        _part(output_of[key], part, part["type"] == "list", key)
+        _part(output_of[key], part, open_axes, part["type"] == "list", key)
         for key, part in zip(keys, parts, strict=True)
     )
     return PredictionSpec(
@@ -276,13 +285,37 @@ def _classes() -> tuple[str, ...]:
     return tuple(map(str, known)) if isinstance(known, np.ndarray) and known.ndim == 1 else ()
 
 
-def _part(output: str, part: dict[str, Any], as_list: bool, key: str = "") -> PredictionPart:
+def _part(
+    output: str,
+    part: dict[str, Any],
+    open_axes: Mapping[str, tuple[bool, ...]],
+    as_list: bool,
+    key: str = "",
+) -> PredictionPart:
+    shape = part["shape"]
+    varying = open_axes.get(output, ())
+    if len(varying) != len(shape):  # the answer is not the output as it is
+        varying = (False,) * len(shape)
     return PredictionPart(
         output=output,
         dtype=part["dtype"],
-        shape=tuple(part["shape"][1:]),
+        shape=tuple(
+            -1 if varies else size for size, varies in zip(shape[1:], varying[1:], strict=True)
+        ),
         key=str(key),
         as_list=as_list,
+    )
+
+
+def _list_of_outputs(
+    exported: Export, parts: list[dict[str, Any]], open_axes: Mapping[str, tuple[bool, ...]]
+) -> PredictionSpec:
+    if len(parts) != len(exported.prediction):  # made of other things than the outputs
+        return _every_output(exported)
+    made = zip(exported.prediction, parts, strict=True)
+    return PredictionSpec(
+        container="list",
+        parts=tuple(_part(output, part, open_axes, False) for output, part in made),
     )
 
 

@@ -16,7 +16,11 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.base import LoadedSource, Strategy, pyfunc_of
-from mlflow_onnx_flavor.frameworks.pytorch_calls import answers_within, named_outputs
+from mlflow_onnx_flavor.frameworks.pytorch_calls import (
+    answers_within,
+    named_outputs,
+    tensors_within,
+)
 from mlflow_onnx_flavor.frameworks.pytorch_export import Exporter
 from mlflow_onnx_flavor.frameworks.pytorch_float64 import float64_answers
 from mlflow_onnx_flavor.inputs import Inputs
@@ -41,7 +45,7 @@ def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
         return LoadedSource(_in_eval_mode(native), None, path, flavor)
     pyfunc = _pyfunc(path, metadata)
     native = pyfunc.get_raw_model()
-    if any(tensor.device.type != "cpu" for tensor in native.state_dict().values()):
+    if any(tensor.device.type != "cpu" for tensor in tensors_within(native)):
         native = mlflow.pytorch.load_model(str(path), map_location="cpu")
     return LoadedSource(_in_eval_mode(native), pyfunc, path, flavor)
 
@@ -116,7 +120,7 @@ def _computes_in_float64(model: Any, example: Inputs) -> bool:
     data = example.data.values() if isinstance(example.data, dict) else [example.data]
     if any(getattr(each, "dtype", None) == np.float64 for each in data):
         return True
-    return any(each.dtype == torch.float64 for each in model.state_dict().values())
+    return any(each.dtype == torch.float64 for each in tensors_within(model))
 
 
 def _pyfunc(path: Path, metadata: Any) -> Any:

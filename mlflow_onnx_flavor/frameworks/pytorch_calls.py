@@ -87,6 +87,13 @@ def answers_within(model: Any, inputs: Inputs) -> dict[str, np.ndarray]:
     return found
 
 
+def tensors_within(model: Any) -> list[Any]:
+    """The parameters and buffers of ``model``; quantized modules keep more than tensors there."""
+    import torch
+
+    return [each for each in model.state_dict().values() if isinstance(each, torch.Tensor)]
+
+
 def run(model: Any, call: Call) -> Any:
     """What the module returns."""
     import torch

@@ -10,7 +10,27 @@ from typing import Any
 from mlflow_onnx_flavor.frameworks.not_exportable import plain
 
 _STATIC = re.compile(r"static shape of (\d+) for dimension inputs\[(.+?)\]\.shape\[(\d+)\]")
-_MISSING = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.:]+)'")
+_MISSING = re.compile(
+    r"No ONNX function found for <OpOverload\(op='([\w.:]+)'"
+    r"|Exporting the operator '([\w.:]+)' to ONNX"
+    r"|^((?:aten|torchvision)\.\w+)\.\w+\s*$",
+    re.MULTILINE,
+)
+_NO_SCRIPT = (
+    "log the module itself: a script of nn.TransformerEncoder holds fast paths that ONNX has not"
+)
+# What to do about an operator without ONNX form, by what its name holds.
+_REMEDIES = {
+    "autocast": _NO_SCRIPT,
+    "nested_tensor": _NO_SCRIPT,
+    "sparse": "make the tensors dense with tensor.to_dense() before the model is logged",
+    "quantized": "log the float model, which the candidate int8_dynamic quantizes",
+    "": "compute it before or after the model, or write it with operators that ONNX has",
+}
+_PACKED = (
+    "the module packs sequences, whose shapes depend on the data; run the layer on the padded rows"
+    " and take each row's last step with gather, or log torch.jit.script(module)"
+)
 
 # What torch raises where Python code asks for the value of a tensor that it only pretends to have.
 _DATA_DEPENDENT = ("GuardOnDataDependentSymNode", "DataDependentOutputException")
@@ -26,15 +46,21 @@ def cause_of(error: BaseException, model: Any) -> str:
             f"{_part(root, model)} asks for the value of a tensor{_code(root)}, so what it does"
             " depends on the data; write it with torch.where or torch.cond"
         )
+    if any(map(_packs, chain)):
+        return _PACKED
     if static := _STATIC.search(text):
         size, name, axis = static.groups()
         return (
             f"the module fixes axis {axis} of {name} at {size}, the example's size; compute with"
             " x.shape in place of a number or a Python loop over the rows"
         )
+    if "quantized.LinearPackedParams" in text or "quantized.Conv2dPackedParams" in text:
+        return f"there is no ONNX form of PyTorch's quantized layers; {_REMEDIES['quantized']}"
     if missing := _MISSING.search(text):
         where = next(filter(None, map(_node_part, chain)), "")
-        return f"there is no ONNX form of {missing.group(1)}" + (f", in {where}" if where else "")
+        operator = next(filter(None, missing.groups()))
+        remedy = next(each for part, each in _REMEDIES.items() if part in operator)
+        return f"there is no ONNX form of {operator}{f', in {where}' if where else ''}; {remedy}"
     first = next(iter(text.splitlines()), "").partition("  [Caused by")[0].strip()
     return f"{type(root).__name__}: {first}" if first else type(root).__name__
 
@@ -43,6 +69,15 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__
+
+
+def _packs(error: BaseException) -> bool:
+    """Whether a recurrent layer was running on a packed sequence, or one was packed or unpacked."""
+    return any(
+        frame.f_code.co_name in ("pack_padded_sequence", "pad_packed_sequence")
+        or frame.f_locals.get("batch_sizes") is not None
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
 
 
 def _part(error: BaseException, model: Any) -> str:

@@ -1,12 +1,8 @@
-"""Export a PyTorch module to ONNX, with every batch size right or a refusal.
-
-`torch.onnx.export` settles questions about shapes by the example and keeps quiet: a branch such as
-``if x.shape[0] == 1`` becomes the arm that the example takes.  So the file is run at other batch
-sizes, one row among them, and at those just outside of the range that the export assumed.
-"""
+"""Export a PyTorch module to ONNX, with every size right or a refusal (see `pytorch_sizes`)."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,15 +19,19 @@ from mlflow_onnx_flavor.frameworks.pytorch_calls import (
     feeds_of,
     named_outputs,
     tensors_of,
+    tensors_within,
 )
 from mlflow_onnx_flavor.frameworks.pytorch_causes import cause_of
 from mlflow_onnx_flavor.frameworks.pytorch_fast_paths import decompositions
 from mlflow_onnx_flavor.frameworks.pytorch_masks import mask_with_infinity
+from mlflow_onnx_flavor.frameworks.pytorch_operators import translations
+from mlflow_onnx_flavor.frameworks.pytorch_sizes import EXAMPLE_ROWS, of_other_sizes
+from mlflow_onnx_flavor.frameworks.signature_shapes import shape_in
 from mlflow_onnx_flavor.frameworks.tensor_names import graph_inputs
 from mlflow_onnx_flavor.inputs import Inputs
 
-# torch.export takes a batch of 0 or 1 for a constant; two rows show that the axis varies.
-EXAMPLE_ROWS = 2
+log = logging.getLogger(__name__)
+
 DYNAMO_OPSET = 20
 TORCHSCRIPT_OPSET = 17
 BATCH_AXIS = "batch"
@@ -39,8 +39,6 @@ BATCH_AXIS = "batch"
 # protobuf stops at 2 GiB; below this the weights stay in the one file.
 MAX_EMBEDDED_BYTES = 1_500_000_000
 
-PROBED_BATCH_SIZES = (1, 3)
-MAX_PROBED_BATCH_SIZE = 4096
 # Of the largest value: another arm is off by far more, another order of summation by far less.
 PROBE_TOLERANCE = 1e-2
 
@@ -77,7 +75,7 @@ class Exporter:
         model = onnx.load(str(path))
         compute_in_float32(model)
         onnx.save_model(model, str(path))
-        return self._checked(path, (*PROBED_BATCH_SIZES, *_edges(program)), call, outputs)
+        return self._checked(path, call, outputs, program)
 
     def script(self, path: Path) -> Export:
         """TorchScript's exporter, on the module's own script or on one compiled from it."""
@@ -99,7 +97,7 @@ class Exporter:
                 opset_version=TORCHSCRIPT_OPSET,
             )
         _gather_weights(path)
-        return self._checked(path, PROBED_BATCH_SIZES, call, outputs)
+        return self._checked(path, call, outputs)
 
     def script_to_program(self, path: Path) -> Export:
         """A script turned into a torch.export program, its branches into `torch.cond`."""
@@ -126,6 +124,7 @@ class Exporter:
             input_names=list(graph_inputs(call.names, outputs)),
             output_names=list(outputs),
             opset_version=DYNAMO_OPSET,
+            custom_translation_table=translations(),
             verbose=False,
         )
         mask_with_infinity(program.model)
@@ -134,7 +133,7 @@ class Exporter:
     def _saved(self, program: Any, path: Path, call: Call, outputs: tuple[str, ...]) -> Export:
         _drop_traces(program.model)
         program.save(str(path), external_data=_weight_bytes(program.model) > MAX_EMBEDDED_BYTES)
-        return self._checked(path, (*PROBED_BATCH_SIZES, *_edges(program)), call, outputs)
+        return self._checked(path, call, outputs, program)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -158,10 +157,11 @@ class Exporter:
                 f" ({cause_of(error, self._model)}); log it so that the batch axis can vary"
                 " (-1 as the first axis in its signature)"
             ) from error
+        _refuse_without_rows(once, f"a batch of {EXAMPLE_ROWS}")
         if not all(alike(array, again[name]) for name, array in once.items()):
             raise NotExportableError(
-                "the module answers the same rows differently from call to call; take what is"
-                " random, or remembered from earlier calls, out of its eval mode"
+                "the module answers the same rows differently from call to call;"
+                f" {_how_to_be_the_same(self._model)}"
             )
         return call_of(self._model, rows), tuple(once)
 
@@ -181,40 +181,52 @@ class Exporter:
 
     def _dynamic_axes(self, name: str) -> dict[int, str]:
         """The first axis, and those that the signature gives as -1."""
-        shape = _shape_in(self._signature, name)
+        shape = shape_in(self._signature, name)
         others = {axis: f"{name}_axis_{axis}" for axis, size in enumerate(shape) if size == -1}
         return {**others, 0: BATCH_AXIS}
 
     def _checked(
-        self, path: Path, sizes: tuple[int, ...], call: Call, outputs: tuple[str, ...]
+        self, path: Path, call: Call, outputs: tuple[str, ...], program: Any = None
     ) -> Export:
-        """Refuse a graph that answers otherwise than the module at a batch size that it takes."""
+        """Refuse a graph that answers otherwise than the module at a size that it takes."""
         inputs = graph_inputs(call.names, outputs)
         session = self._opened(path)
         taken = {each.name for each in session.get_inputs()}
-        for size in sorted({size for size in sizes if 1 <= size <= MAX_PROBED_BATCH_SIZE}):
-            rows = self._example.batch(size)
+        keys = dict(zip(inputs, call.names, strict=True))
+        for what, rows in of_other_sizes(self._example, session, keys, program):
             try:
                 expected = named_outputs(self._model, rows)
             except (RuntimeError, AssertionError, IndexError, ValueError):
-                continue  # the module itself does not take such a batch
+                continue  # the module itself does not take such a size
+            _refuse_without_rows(expected, what)
             tensors = tensors_of(call_of(self._model, rows))
             feeds = {name: each.numpy() for name, each in zip(inputs, tensors, strict=True)}
             feeds = {name: array for name, array in feeds.items() if name in taken}
-            found = dict(zip(outputs, session.run(list(outputs), feeds), strict=True))
-            for name, array in expected.items():
-                if not alike(array, found[name]):
-                    raise NotExportableError(
-                        f"for a batch of {size}, {name!r} is not what the module answers: what the"
-                        " module does depends on the size of the batch, which the exporter settled"
-                        " by its example; take the size of the batch out of its branches"
-                    )
+            self._compare(what, expected, _found(session, outputs, feeds))
         feeds = feeds_of(call, self._example, inputs)
         return Export(
             feeds=tuple(feed for feed in feeds if feed.name in taken),
             outputs=outputs,
             prediction=outputs,
         )
+
+    def _compare(
+        self, what: str, expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]
+    ) -> None:
+        for name, array in expected.items():
+            if name not in found or not alike(array, found[name]):
+                if not what:
+                    raise NotExportableError(
+                        f"{name!r} of the exported graph is not what the module answers for the"
+                        " example itself: the exporter mistakes one of its operators; compute it"
+                        " in another way"
+                    )
+                size = "the size of the batch" if "batch" in what else "that size"
+                raise NotExportableError(
+                    f"for {what}, {name!r} is not what the module answers: what the module does"
+                    f" depends on {size}, which the exporter settled by its example; take"
+                    f" {size} out of its branches"
+                )
 
     def _opened(self, path: Path) -> Any:
         """An onnxruntime session of what was exported."""
@@ -225,7 +237,7 @@ class Exporter:
         try:
             return load_session(str(path)).session
         except Exception as error:  # onnxruntime's errors have no base of their own
-            dtypes = {each.dtype for each in self._model.state_dict().values()}
+            dtypes = {each.dtype for each in tensors_within(self._model)}
             if torch.bfloat16 not in dtypes:
                 raise
             raise NotExportableError(
@@ -254,33 +266,33 @@ def _taking_only(call: Call, script: Any) -> Any:
     return only.eval()
 
 
-def _shape_in(signature: Any, name: str) -> tuple[int, ...]:
-    """The shape of input ``name`` in the signature; () where it gives none."""
-    if signature is None or not signature.inputs.is_tensor_spec():
-        return ()
-    specs = signature.inputs.inputs
-    if len(specs) == 1 and specs[0].name is None:
-        return tuple(specs[0].shape)
-    return next((tuple(spec.shape) for spec in specs if spec.name == name), ())
+def _refuse_without_rows(answers: Mapping[str, np.ndarray], what: str) -> None:
+    for name, array in answers.items():
+        if array.ndim == 0:
+            raise NotExportableError(
+                f"for {what}, {name!r} is one number without an axis of rows; keep the rows, as"
+                " squeeze(-1) does where squeeze() does not and a mean over axis 1 does, or leave"
+                " it out of what the module returns"
+            )
 
 
-def _edges(program: Any) -> Iterator[int]:
-    """The batch sizes just outside of the range that the export assumed."""
-    batch_symbols = {str(each) for each in _batch_symbols(program.exported_program)}
-    for symbol, found in program.exported_program.range_constraints.items():
-        if str(symbol) not in batch_symbols:
-            continue
-        if found.lower.is_Integer and int(found.lower) > 1:
-            yield int(found.lower) - 1
-        if found.upper.is_Integer:
-            yield int(found.upper) + 1
+def _how_to_be_the_same(model: Any) -> str:
+    import torch
+
+    if isinstance(model, torch.fx.GraphModule):
+        return "a pt2 program keeps the mode it was made in, so call module.eval() and log it again"
+    return "take what is random, or remembered from earlier calls, out of its eval mode"
 
 
-def _batch_symbols(program: Any) -> Iterator[Any]:
-    user_inputs = set(program.graph_signature.user_inputs)
-    for node in program.graph.nodes:
-        if node.op == "placeholder" and node.name in user_inputs and len(node.meta["val"].shape):
-            yield node.meta["val"].shape[0]
+def _found(
+    session: Any, outputs: tuple[str, ...], feeds: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """What the file answers; nothing where it fails, as where a shape within it is fixed."""
+    try:
+        return dict(zip(outputs, session.run(list(outputs), dict(feeds)), strict=True))
+    except Exception:  # onnxruntime's errors have no base of their own
+        log.info("the exported file fails", exc_info=True)
+        return {}
 
 
 def _drop_traces(model: Any) -> None:

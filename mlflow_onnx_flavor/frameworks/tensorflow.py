@@ -76,7 +76,9 @@ def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
         Strategy(
             "from_function",
             "tf2onnx on a function with a signature, which works for reloaded models too",
-            lambda path: export_function(source.native, call_of(source, example), path),
+            lambda path: export_function(
+                source.native, call_of(source, example), path, _signature(source)
+            ),
             "tf2onnx",
         )
     ]
@@ -90,3 +92,7 @@ def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
             )
         )
     return found
+
+
+def _signature(source: LoadedSource) -> Any:
+    return source.pyfunc.metadata.signature if source.pyfunc is not None else None

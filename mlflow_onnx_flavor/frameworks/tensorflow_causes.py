@@ -8,10 +8,19 @@ from typing import Any
 
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError, plain
 
+_OPEN_AXES = (
+    "an axis that the signature gives as -1 is not known while the graph is made; log the model"
+    " with the sizes that it is served at in its signature"
+)
 
-def cause_of(error: BaseException) -> str:
-    """The cause in one line."""
+
+def cause_of(error: BaseException, open_axes: bool = False) -> str:
+    """The cause in one line.  ``open_axes``: whether the graph was to leave more than the batch
+    open.
+    """
     text = plain(str(error))
+    if type(error).__name__ == "OperatorNotAllowedInGraphError" and open_axes:
+        return f"{_called(text)} asks for a size in Python, and {_OPEN_AXES}"
     if type(error).__name__ == "OperatorNotAllowedInGraphError":
         return (
             f"{_called(text)} asks for the value of a tensor in Python, which MLflow's predict"
@@ -22,9 +31,15 @@ def cause_of(error: BaseException) -> str:
             "the SavedModel holds its function for the shapes that it was called with only; give"
             " the tf.function an input_signature whose first axis is None and save it again"
         )
+    if "'_UserObject' object is not callable" in text:
+        return (
+            "the tf.Module has signatures but no __call__, which MLflow's predict calls; give it"
+            " one, a tf.function with an input_signature, and log it again"
+        )
     lines = (line.strip() for line in text.splitlines())
     said = next((line for line in lines if _tells(line)), "")
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    cause = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return f"{cause}; {_OPEN_AXES}" if open_axes else cause
 
 
 def refuse_unknown_operators(model: Any, layers: Collection[str]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from mlflow_onnx_flavor.frameworks.base import Export
 from mlflow_onnx_flavor.frameworks.exported_graph import save
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
+from mlflow_onnx_flavor.frameworks.signature_shapes import shape_in
 from mlflow_onnx_flavor.frameworks.tensor_names import graph_inputs
 from mlflow_onnx_flavor.frameworks.tensorflow_calls import Call
 from mlflow_onnx_flavor.frameworks.tensorflow_causes import (
@@ -29,8 +30,9 @@ BATCH_AXIS = "batch"
 MAX_EMBEDDED_BYTES = 1_500_000_000
 
 
-def export_function(native: Any, call: Call, path: Path) -> Export:
-    """tf2onnx on ``call`` as a function whose signature leaves the batch open.
+def export_function(native: Any, call: Call, path: Path, signature: Any = None) -> Export:
+    """tf2onnx on ``call`` as a function whose signature leaves the batch open, and every other
+    axis that ``signature``, MLflow's, gives as -1.
 
     ``native``: the model, whose layers nodes are named after where it is Keras's.
     """
@@ -42,8 +44,10 @@ def export_function(native: Any, call: Call, path: Path) -> Export:
         answers = call.answers()
     # Positions carry the names: what a graph calls its inputs must be an identifier.
     specs = [
-        tf.TensorSpec([None, *array.shape[1:]], array.dtype, name=f"input_{number}")
-        for number, array in enumerate(call.arrays.values())
+        tf.TensorSpec(
+            _open_shape(array, shape_in(signature, name)), array.dtype, name=f"input_{number}"
+        )
+        for number, (name, array) in enumerate(call.arrays.items())
     ]
 
     @tf.function(input_signature=specs)
@@ -51,7 +55,8 @@ def export_function(native: Any, call: Call, path: Path) -> Export:
         answered = call.function(dict(zip(call.arrays, tensors, strict=True)))
         return [tf.identity(answered[name]) for name in answers]
 
-    with _explained(), scopes_within(native) as scopes:
+    open_axes = any(None in spec.shape[1:] for spec in specs)
+    with _explained(open_axes), scopes_within(native) as scopes:
         graph = function.get_concrete_function().graph
         captured = {inner.name: outer for outer, inner in graph.captures}
         large = _weight_bytes(graph) > MAX_EMBEDDED_BYTES
@@ -91,6 +96,13 @@ def export_keras(model: Any, call: Call, path: Path) -> Export:
     return _saved(exported, path, call, answers, given)
 
 
+def _open_shape(array: np.ndarray, declared: tuple[int, ...]) -> list[int | None]:
+    """The array's shape with None for its first axis, and for those that are -1 as declared."""
+    varies = [size == -1 for size in declared] if len(declared) == array.ndim else []
+    varies = varies or [False] * array.ndim
+    return [None if axis == 0 or varies[axis] else size for axis, size in enumerate(array.shape)]
+
+
 def _saved(
     model: Any, path: Path, call: Call, answers: Mapping[str, np.ndarray], given: list[str]
 ) -> Export:
@@ -105,6 +117,8 @@ def _saved(
         _give_rank(value, array.ndim)
     for value in (*model.graph.input, *model.graph.output):
         _name_batch(value)
+    for value in model.graph.input:
+        _name_open_axes(value)
     inputs = graph_inputs(tuple(call.arrays), outputs)
     names = save(
         model,
@@ -128,13 +142,22 @@ def _name_batch(value: Any) -> None:
         axes[0].dim_param = BATCH_AXIS
 
 
+def _name_open_axes(value: Any) -> None:
+    for axis, each in enumerate(value.type.tensor_type.shape.dim):
+        if axis and not each.HasField("dim_value"):
+            each.dim_param = f"{value.name}_axis_{axis}"
+
+
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Say in one line why an exporter gave up, where it wrote a page."""
+def _explained(open_axes: bool = False) -> Iterator[None]:
+    """Say in one line why an exporter gave up, where it wrote a page.
+
+    ``open_axes``: whether more than the batch was to vary.
+    """
     try:
         yield
     except Exception as error:  # exporters let through whatever a model's code raises
-        raise NotExportableError(cause_of(error)) from error
+        raise NotExportableError(cause_of(error, open_axes)) from error
 
 
 @contextmanager

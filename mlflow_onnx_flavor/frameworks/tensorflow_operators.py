@@ -19,6 +19,7 @@ def handlers(captured: Mapping[str, Any]) -> dict[str, tuple[Callable[..., None]
     """By operator.  ``captured``: what the function captured, by its name in the graph."""
     return {
         "Bucketize": (_bucketize, []),
+        "DenseBincount": (partial(_bincount, captured), []),
         "Erfc": (_erfc, []),
         "LookupTableFindV2": (partial(_lookup, captured), []),
     }
@@ -63,6 +64,37 @@ def _bucketize(context: Any, node: Any, _name: str, _arguments: list) -> None:
         outputs=[output],
         shapes=[shape],
         dtypes=[TensorProto.INT32],
+    )
+
+
+def _bincount(
+    captured: Mapping[str, Any], context: Any, node: Any, _name: str, _arguments: list
+) -> None:
+    """How often each row has each number, or whether it has it: a lookup layer's "count" and
+    "multi_hot".  tf2onnx counts over all rows together.
+    """
+    from onnx import TensorProto
+
+    (numbers, size, weights), output = node.input, node.output[0]
+    dtype, shape = context.get_dtype(output), context.get_shape(output)
+    if _constant(captured, context, weights).size:
+        return  # which refuses it by name
+    operator = "ReduceMax" if node.get_attr_value("binary_output") else "ReduceSum"
+    context.remove_node(node.name)
+    values = np.array([0, 1], _numpy_dtype(dtype))
+    off_on = context.make_const(f"{node.name}_off_on", values).output[0]
+    places = context.make_const(f"{node.name}_axis", np.array([-2], np.int64)).output[0]
+    whole = context.make_node("Cast", [numbers], attr={"to": TensorProto.INT64}).output[0]
+    depth = context.make_node("Cast", [size], attr={"to": TensorProto.INT64}).output[0]
+    each = context.make_node("OneHot", [whole, depth, off_on], attr={"axis": -1}).output[0]
+    context.make_node(
+        operator,
+        [each, places],
+        attr={"keepdims": 0},
+        name=node.name,
+        outputs=[output],
+        shapes=[shape],
+        dtypes=[dtype],
     )
 
 

@@ -7,7 +7,9 @@ The encoder becomes the graph; the tokenizer travels in the file's metadata and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, p
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.pipeline_tasks import PipelineTask, task_of
 from mlflow_onnx_flavor.frameworks.pytorch_export import Exporter, alike
+from mlflow_onnx_flavor.frameworks.pytorch_float64 import float64_by_default, float64_copy
 from mlflow_onnx_flavor.frameworks.transformers_tokenizer import serialized_tokenizer, tensors_taken
 from mlflow_onnx_flavor.graph_spec import FeedSpec
 from mlflow_onnx_flavor.inputs import Inputs
@@ -58,6 +61,24 @@ def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
 def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
     """What the pipeline answers, a text at a time as it does."""
     return _answers(source, texts_of(inputs.data))
+
+
+def in_float64(source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]] | None:
+    """`reference_outputs` of the same pipeline around its model in float64; None where the model
+    cannot be.
+    """
+    model = float64_copy(source.native.model)
+    if model is None:
+        return None
+    pipeline = copy.copy(source.native)
+    pipeline.model = model
+    exact = replace(source, native=pipeline)
+
+    def answers(inputs: Inputs) -> dict[str, np.ndarray]:
+        with float64_by_default():
+            return reference_outputs(exact, inputs)
+
+    return answers
 
 
 def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:

@@ -26,6 +26,9 @@ def prediction_maker(spec: Mapping[str, Any]) -> tuple[list[str], Callable[[Outp
     def array(outputs: Outputs, _data: Any) -> Any:
         return parts[0](outputs[0])
 
+    def arrays(outputs: Outputs, _data: Any) -> list[Any]:
+        return [part(output) for part, output in zip(parts, outputs, strict=True)]
+
     def of_first_row(outputs: Outputs, _data: Any) -> np.ndarray:
         values, length = outputs
         return parts[0](values[0, : int(length[0])])
@@ -51,7 +54,7 @@ def prediction_maker(spec: Mapping[str, Any]) -> tuple[list[str], Callable[[Outp
 
     makers = {
         "ndarray": array,
-        "list": array,
+        "list": array if all(part.get("as_list") for part in spec["parts"]) else arrays,
         "dict": dictionary,
         "dataframe": frame,
         "series": series,

@@ -56,6 +56,14 @@ OF_BART = {
     "max_position_embeddings": 64,
     "use_cache": False,
 }
+OF_XLNET = {
+    "vocab_size": 99,
+    "d_model": 32,
+    "n_layer": 2,
+    "n_head": 4,
+    "d_inner": 37,
+    "use_mems_eval": False,
+}
 
 ENCODERS = {
     "BertModel": (SIZES | {"output_hidden_states": True, "output_attentions": True}, WITH_TYPES),
@@ -109,6 +117,7 @@ ENCODERS = {
     "CLIPTextModel": (SIZES | {"eos_token_id": 98}, MASKED),
     "GPT2Model": (OF_GPT | {"use_cache": False}, MASKED),
     "BartModel": (OF_BART, MASKED),
+    "XLNetModel": (OF_XLNET, MASKED),
     "ViTModel": (OF_VIT, PIXELS),
     "ViTForImageClassification": (OF_VIT | {"num_labels": 3}, PIXELS),
     "DeiTForImageClassification": (OF_VIT | {"num_labels": 3}, PIXELS),

@@ -8,6 +8,8 @@ import pytest
 
 from mlflow_onnx_flavor import source_worker
 from mlflow_onnx_flavor.inputs import Inputs
+from tests.frameworks.in_process import converted, session_of
+from tests.frameworks.small_pipelines import TEXTS, as_frame, save_pipeline, small_config
 
 torch = pytest.importorskip("torch")
 keras = pytest.importorskip("keras")
@@ -77,6 +79,39 @@ def test_half_precision_shows_its_rounding(tmp_path):
     asked = ROWS.astype(np.float16)
     (found,) = rounding(tmp_path / "m", "pytorch", asked, tmp_path).values()
     assert found["basis"] == "float64" and 5e-5 < found["error"] < 1e-2
+
+
+class HalfWithin(torch.nn.Module):
+    """Takes and gives float32."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.nn.Sequential(torch.nn.Linear(6, 32), torch.nn.Linear(32, 2)).half()
+
+    def forward(self, rows):
+        return self.inner(rows.half()).float()
+
+
+def test_half_precision_within_a_module_shows_its_rounding(tmp_path):
+    torch.manual_seed(0)
+    save(HalfWithin(), tmp_path)
+    (found,) = rounding(tmp_path / "m", "pytorch", ROWS, tmp_path).values()
+    assert found["basis"] == "float64" and 5e-5 < found["error"] < 1e-2
+
+
+def test_a_pipeline_in_half_precision_converts_by_its_own_rounding(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    model = transformers.BertModel(small_config(initializer_range=0.2)).half()
+    folder = save_pipeline("feature-extraction", model, tmp_path / "m")
+    texts = as_frame(TEXTS)
+    found = rounding(folder, "transformers", texts.data, tmp_path)["last_hidden_state"]
+    assert found["basis"] == "float64" and 5e-5 < found["error"] < 1e-2
+    conversion, _ = converted(folder, "transformers", texts, None, tmp_path / "out")
+    pipeline = mlflow.transformers.load_model(str(folder))
+    answer = session_of(conversion).predict(TEXTS, {"outputs": ["mean_embedding"]})
+    expected = [np.array(pipeline(text)[0]).mean(0) for text in TEXTS]
+    np.testing.assert_allclose(answer["mean_embedding"], expected, atol=8 * found["error"])
 
 
 def test_a_module_bound_to_its_dtype_is_measured_by_its_inputs(tmp_path):

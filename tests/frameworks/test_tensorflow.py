@@ -137,6 +137,14 @@ def test_several_outputs_keep_their_names(tmp_path):
     assert set(conversion.output_names) == {"kind", "amount"}
 
 
+def test_several_outputs_in_a_list_stay_one(tmp_path):
+    taken = keras.Input((4,))
+    wide, narrow = keras.layers.Dense(3, name="kind")(taken), keras.layers.Dense(1)(taken)
+    conversion = right(keras.Model(taken, [wide, narrow]), VECTORS, tmp_path)
+    kind, amount = session_of(conversion).predict(VECTORS)
+    assert (kind.shape, amount.shape) == ((6, 3), (6, 1))
+
+
 @keras.saving.register_keras_serializable()
 class Subclassed(keras.Model):
     def __init__(self, **options):
@@ -165,6 +173,13 @@ def test_layers_that_look_up_integers(tmp_path):
     found = keras.layers.IntegerLookup(vocabulary=[3, 5, 8])(taken)
     model = keras.Model(taken, keras.layers.Embedding(4, 2)(found))
     right(model, np.array([[3], [5], [8], [4], [3], [0]]), tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["multi_hot", "count"])
+def test_layers_that_count_what_they_look_up(mode, tmp_path):
+    rows = np.array([[3, 3, 5], [5, 9, 3], [8, 0, 1], [4, 4, 4], [8, 8, 8]])
+    found = keras.layers.IntegerLookup(vocabulary=[3, 5, 8], output_mode=mode)
+    right(sequential(found, shape=(3,), dtype="int64"), rows, tmp_path)
 
 
 def test_layers_that_look_up_texts(tmp_path):
@@ -242,6 +257,18 @@ def test_a_saved_model_that_was_called_with_one_shape_only_is_refused_with_what_
     model(tf.constant(VECTORS[:2]))
     cause = refusal(model, VECTORS, tmp_path)
     assert "give the tf.function an input_signature whose first axis is None" in cause
+
+
+class WithoutCall(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32)])
+    def score(self, x):
+        return x * 2.0
+
+
+def test_a_module_without_a_call_is_refused_with_what_to_do(tmp_path):
+    assert "no __call__, which MLflow's predict calls; give" in refusal(
+        WithoutCall(), VECTORS, tmp_path
+    )
 
 
 class Served(tf.Module):
