@@ -125,16 +125,19 @@ def _export(
     import skl2onnx
 
     from mlflow_onnx_flavor.frameworks.boosted_steps import register_boosted_steps
+    from mlflow_onnx_flavor.frameworks.sklearn_converters.rounded_rows import mark_rounded
 
     model = source.native
     register_boosted_steps(model)
     transforms = _asked_method(source.pyfunc) == TRANSFORM
     options = {id(model): {"zipmap": False}} if _takes_zipmap(model) and not transforms else None
     columns = width(example) if feeds[0].layout != "column" else None
+    initial_types = skl2onnx_types(feeds, columns)
+    mark_rounded(initial_types, example.data)
     with plain_attributes(), naming_parts(model):
         exported = skl2onnx.to_onnx(
             model,
-            initial_types=skl2onnx_types(feeds, columns),
+            initial_types=initial_types,
             options=options,
             target_opset=target_opset(),
         )

@@ -31,6 +31,11 @@ class _Assembly:
     owner: str
     parts: tuple[tuple[tuple[int, ...] | None, float | None], ...]
 
+    @property
+    def moves(self) -> bool:
+        """See `rounded_rows`."""
+        return all(weight is None for _, weight in self.parts)
+
 
 def register() -> None:
     """Tell skl2onnx the parsers of this file."""
