@@ -71,12 +71,12 @@ def right(model, rows: pd.DataFrame, folder) -> None:
     seen = Inputs(rows[:50])
     conversion, _ = converted(folder / "source", "sklearn", Inputs(rows[:5]), seen, folder / "out")
     session, answer = session_of(conversion), model.predict(rows)
-    shuffled = rows[["hours", "country", "amount"]]
+    shuffled = rows[sorted(rows, reverse=True)]
     if answer.dtype.kind == "f":
         np.testing.assert_allclose(session.predict(shuffled), answer, rtol=1e-5, atol=1e-5)
         return
     np.testing.assert_array_equal(session.predict(shuffled), answer)
-    if hasattr(model, "predict_proba"):
+    if hasattr(model, "predict_proba") and not isinstance(model, MultiOutputClassifier):
         found = session.run(shuffled)["probabilities"]
         np.testing.assert_allclose(found, model.predict_proba(rows), rtol=1e-5, atol=1e-6)
 
@@ -123,8 +123,40 @@ def test_several_targets(rows, tmp_path):
     right(MultiOutputRegressor(on_columns(Ridge())).fit(rows, targets), rows, tmp_path)
 
 
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("classifier", [LogisticRegression(), DecisionTreeClassifier(max_depth=3)])
+@pytest.mark.parametrize("place", ["on named columns", "on a matrix"])
+def test_calibration_by_temperature(place, classifier, count, rows, tmp_path):
+    given = rows if place == "on named columns" else rows[["amount", "hours"]]
+    inner = on_columns(classifier) if place == "on named columns" else classifier
+    model = CalibratedClassifierCV(inner, method="temperature", cv=2)
+    right(model.fit(given, classes(rows, count)), given, tmp_path)
+
+
+LABELS = {
+    "texts": (["no", "yes"], ["cheap", "dear"]),
+    "whole numbers": ([-1, 1], [0, 5]),
+    "numbers": ([-0.0, 1.0], [2.0, 7.0]),
+    "truth values": ([False, True], [True, False]),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+@pytest.mark.parametrize("make", [linear, tree])
+def test_labels_of_several_outputs(make, kind, rows, tmp_path):
+    holds = (rows["hours"] > 0).astype(int), (rows["amount"] > 20).astype(int)
+    labels = np.c_[tuple(np.array(LABELS[kind][at])[holds[at]] for at in (0, 1))]
+    right(MultiOutputClassifier(make()).fit(rows, labels), rows, tmp_path)
+
+
+def test_one_against_the_rest_of_several_labels(rows, tmp_path):
+    labels = np.c_[rows["hours"] > 0, rows["amount"] > 20].astype(int)
+    right(OneVsRestClassifier(linear()).fit(rows, labels), rows, tmp_path)
+
+
 def test_what_has_no_form_is_refused_with_the_remedy(rows, tmp_path):
     labels = np.c_[rows["hours"] > 0, rows["amount"] > 20].astype(int)
-    model = MultiOutputClassifier(linear()).fit(rows, labels)
+    final = DecisionTreeClassifier(max_depth=3)
+    model = StackingClassifier([("a", tree())], final, cv=2).fit(rows, labels)
     with pytest.raises(ConversionError, match="put the ColumnTransformer before it"):
         right(model, rows, tmp_path)

@@ -24,6 +24,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import 
 Classified = tuple[str, str]
 
 CLASSIFIER, REGRESSOR, CLUSTERER = "Classifier", "Regressor", "Clusterer"
+LABELS = "Labels"  # of several outputs: texts or numbers, of shape (rows, outputs)
 _OPTIONS = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
 
 
@@ -40,7 +41,8 @@ class Combination:
     """Answers of ``model`` made of those of its parts.
 
     ``convert(rows, model, values)`` is given a name for each part, as float64 of shape
-    (rows, columns) or (rows,), labels as they are.  ``outputs``: columns of a regressor's answer.
+    (rows, columns) or (rows,), labels as they are.  ``outputs``: columns of an answer other than a
+    classifier's.
     """
 
     model: Any
@@ -81,7 +83,7 @@ def take_combined(
     from skl2onnx import update_registered_converter
     from skl2onnx.common._registration import register_converter, register_shape_calculator
 
-    for each in (CLASSIFIER, REGRESSOR):
+    for each in (CLASSIFIER, REGRESSOR, LABELS):
         alias = f"MlflowOnnxFlavorCombined{each}"
         register_converter(alias, _combine, overwrite=True)
         register_shape_calculator(alias, _declare_combined, overwrite=True)
@@ -264,7 +266,24 @@ def _declare_combined(operator: Any) -> None:
         if len(operator.outputs) > 1:
             operator.outputs[1].type = kind([None, len(combination.model.classes_)])
     else:
+        if combination.kind == LABELS:
+            kind = _label_type(operator.inputs)
         operator.outputs[0].type = kind([None, combination.outputs])
+
+
+def _label_type(variables: Sequence[Any]) -> Any:
+    """The type that holds the labels of every one of ``variables``."""
+    from skl2onnx.common import data_types
+
+    texts = [each for each in variables if graph.is_type(each, "StringTensorType")]
+    if texts and len(texts) < len(variables):
+        raise NotExportableError(
+            "the labels of one output are texts and those of another numbers, which one ONNX tensor"
+            " cannot hold; name all classes by texts"
+        )
+    whole = all(graph.is_type(each, "Int64TensorType") for each in variables)
+    numbers = data_types.Int64TensorType if whole else data_types.DoubleTensorType
+    return data_types.StringTensorType if texts else numbers
 
 
 def _combine(scope: Any, operator: Any, container: Any) -> None:
@@ -292,6 +311,9 @@ def _classified(rows: Rows, operator: Any, classes: Any, answer: Classified) -> 
 
 
 def _given(rows: Rows, variable: Any, value: str) -> None:
+    if graph.is_type(variable, "StringTensorType"):
+        rows.add("Identity", value, output=variable.full_name)
+        return
     dtypes = {"DoubleTensorType": np.float64, "Int64TensorType": np.int64}
     rows.cast(value, dtypes.get(type(variable.type).__name__, np.float32), variable.full_name)
 

@@ -14,6 +14,7 @@ import numpy as np
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
     CLASSIFIER,
+    LABELS,
     REGRESSOR,
     Classified,
     Combination,
@@ -30,6 +31,9 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import 
 
 Parsed = tuple[list[Any], Combination]
 
+_TEMPERATURE = "temperature"  # of a calibration, since scikit-learn 1.8
+_LEAST_PROBABILITY = 1e-12  # that scikit-learn adds before it takes the logarithm
+
 
 def register() -> None:
     """Tell skl2onnx the parsers of this file."""
@@ -40,17 +44,18 @@ def register() -> None:
     _take(ensemble.StackingRegressor, _parse_stacked_regressor)
     _take(multiclass.OneVsRestClassifier, _parse_one_vs_rest)
     _take(multioutput.MultiOutputRegressor, _parse_outputs)
-    _take(multioutput.MultiOutputClassifier, _refuse)
+    _take(multioutput.MultiOutputClassifier, _parse_labels)
 
 
 def _take(estimator: type, parser: Callable[[Any, Any, Any], Any]) -> None:
+    """Let ``parser`` have estimators on several inputs, and those that skl2onnx does not know."""
     from skl2onnx import _parse
 
     usual = _parse.sklearn_parsers_map.get(estimator, _parse._parse_sklearn_simple_model)
     usual = getattr(usual, "usual", usual)  # where this was registered before
 
     def parse(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> list[Any]:
-        if len(inputs) == 1:
+        if len(inputs) == 1 and getattr(model, "method", "") != _TEMPERATURE:
             return usual(scope, model, inputs, custom_parsers=custom_parsers)
         answer = parser(scope, model, inputs)
         return declared(scope, *answer) if isinstance(answer, tuple) else answer
@@ -68,12 +73,6 @@ def _refuse(scope: Any, model: Any, inputs: Any) -> Parsed:
 
 def _parse_calibrated(scope: Any, model: Any, inputs: Any) -> Parsed:
     members = model.calibrated_classifiers_
-    unknown = next((each.method for each in members if each.method not in _CALIBRATIONS), None)
-    if unknown is not None:
-        raise NotExportableError(
-            f"CalibratedClassifierCV with method={unknown!r} around pipelines that select columns"
-            " has no ONNX form here; use method='sigmoid' or 'isotonic'"
-        )
     scores = [binary_score(scope, each.estimator, inputs) for each in members]
 
     def decide(rows: Rows, model: Any, values: list[str]) -> Classified:
@@ -89,6 +88,8 @@ def _parse_calibrated(scope: Any, model: Any, inputs: Any) -> Parsed:
 
 def _calibrated(rows: Rows, model: Any, member: Any, value: str, are_probabilities: bool) -> str:
     """Probabilities of one calibrated classifier, shape (rows, classes)."""
+    if member.method == _TEMPERATURE:
+        return _tempered(rows, model, member, value, are_probabilities)
     count, calibrate = len(model.classes_), _CALIBRATIONS[member.method]
     if count == 2:
         score = one_column(rows, value, are_probabilities)
@@ -105,6 +106,19 @@ def _calibrated(rows: Rows, model: Any, member: Any, value: str, are_probabiliti
     nothing = rows.op("Equal", whole, 0.0)
     share = rows.op("Div", found, rows.op("Where", nothing, 1.0, whole))
     return rows.op("Where", nothing, 1.0 / count, share)
+
+
+def _tempered(rows: Rows, model: Any, member: Any, value: str, are_probabilities: bool) -> str:
+    """The softmax of the scores, or of the logarithms of probabilities, over the temperature."""
+    if are_probabilities:
+        logits = rows.add("Log", rows.op("Add", value, _LEAST_PROBABILITY))
+    elif len(model.classes_) == 2:
+        score = one_column(rows, value, False)
+        logits = rows.joined([rows.add("Neg", score), score])
+    else:
+        logits = value
+    beta = float(member.calibrators[0].beta_)
+    return rows.add("Softmax", rows.op("Mul", logits, beta), axis=1)
 
 
 def _sigmoid(rows: Rows, calibrator: Any, score: str) -> str:
@@ -167,11 +181,11 @@ def _parse_stacked_classifier(scope: Any, model: Any, inputs: Any) -> Parsed:
     return parts, Combination(model, CLASSIFIER, decide)
 
 
-def _parse_one_vs_rest(scope: Any, model: Any, inputs: Any) -> Parsed:
+def _parse_one_vs_rest(scope: Any, model: Any, inputs: Any) -> Any:
     from sklearn.multiclass import _threshold_for_binary_predict
 
     if model.multilabel_:
-        return _refuse(scope, model, inputs)
+        return _several_labels(scope, model, inputs)
     scores = [binary_score(scope, each, inputs) for each in model.estimators_]
     parts = [variable for variable, _ in scores]
     has_probabilities = hasattr(model, "predict_proba")
@@ -195,6 +209,19 @@ def _parse_one_vs_rest(scope: Any, model: Any, inputs: Any) -> Parsed:
     return parts, Combination(model, CLASSIFIER, decide)
 
 
+def _several_labels(scope: Any, model: Any, inputs: Any) -> list[Any]:
+    """Whether each label holds, and the probability that it does."""
+    found = declared(scope, *_parse_labels(scope, model, inputs))
+    if not hasattr(model, "predict_proba"):
+        return found
+    parts = [asked(scope, each, inputs, "predict_proba") for each in model.estimators_]
+
+    def second(rows: Rows, model: Any, values: list[str]) -> str:
+        return rows.joined([rows.columns(each, [1]) for each in values])
+
+    return found + declared(scope, parts, Combination(model, REGRESSOR, second, len(parts)))
+
+
 def _shares(rows: Rows, probabilities: list[str]) -> str:
     """The probability of each class against the rest, as shares of their sum."""
     own = rows.joined([rows.columns(each, [1]) for each in probabilities])
@@ -211,3 +238,12 @@ def _parse_outputs(scope: Any, model: Any, inputs: Any) -> Parsed:
         return rows.joined([rows.reshape(each, -1, 1) for each in values])
 
     return parts, Combination(model, REGRESSOR, join, len(parts))
+
+
+def _parse_labels(scope: Any, model: Any, inputs: Any) -> Parsed:
+    parts = [asked(scope, each, inputs) for each in model.estimators_]
+
+    def join(rows: Rows, model: Any, values: list[str]) -> str:
+        return rows.joined([rows.reshape(each, -1, 1) for each in values])
+
+    return parts, Combination(model, LABELS, join, len(parts))
