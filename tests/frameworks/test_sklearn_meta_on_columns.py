@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import lightgbm
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
-from sklearn.ensemble import StackingClassifier, StackingRegressor
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    StackingClassifier,
+    StackingRegressor,
+)
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from mlflow_onnx_flavor.errors import ConversionError
@@ -98,6 +106,37 @@ def right(model, rows: pd.DataFrame, folder) -> None:
     ids=["sigmoid", "isotonic", "search", "stack", "stack of scores", "rest", "rest of trees"],
 )
 def test_classifiers(make, count, rows, tmp_path):
+    right(make().fit(rows, classes(rows, count)), rows, tmp_path)
+
+
+SCORED = {
+    "svc": SVC,
+    "boosting": lambda: GradientBoostingClassifier(n_estimators=4),
+    "histograms": lambda: HistGradientBoostingClassifier(max_iter=4),
+    "lightgbm": lambda: lightgbm.LGBMClassifier(n_estimators=4, n_jobs=1, verbose=-1),
+    "discriminant": LinearDiscriminantAnalysis,
+}
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("name", SCORED)
+def test_scores_of_more_than_linear_estimators(name, count, rows, tmp_path):
+    model = CalibratedClassifierCV(on_columns(SCORED[name]()), cv=2)
+    right(model.fit(rows, classes(rows, count)), rows, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [
+        (lambda: FixedThresholdClassifier(on_columns(SVC()), threshold=0.3), 2),
+        (lambda: StackingClassifier([("a", on_columns(SVC())), ("b", tree())], cv=2), 2),
+        (lambda: on_columns(StackingClassifier([("a", SVC())], cv=2)), 2),
+        (lambda: on_columns(OneVsRestClassifier(SVC())), 3),
+        (lambda: OneVsRestClassifier(on_columns(SVC())), 3),
+    ],
+    ids=["threshold", "stack", "stack on a matrix", "rest on a matrix", "rest"],
+)
+def test_scores_of_support_vectors(make, count, rows, tmp_path):
     right(make().fit(rows, classes(rows, count)), rows, tmp_path)
 
 

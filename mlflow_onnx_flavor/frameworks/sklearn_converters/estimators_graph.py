@@ -7,6 +7,7 @@ together.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,14 @@ Classified = tuple[str, str]
 
 CLASSIFIER, REGRESSOR, CLUSTERER = "Classifier", "Regressor", "Clusterer"
 LABELS = "Labels"  # of several outputs: texts or numbers, of shape (rows, outputs)
+# Estimators whose converters give their decision_function where the option "raw_scores" is set.
+_RAW_SCORES = (
+    "GradientBoostingClassifier",
+    "HistGradientBoostingClassifier",
+    "LGBMClassifier",
+    "NuSVC",
+    "SVC",
+)
 _OPTIONS = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
 
 
@@ -129,25 +138,53 @@ def _scores(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
     if hasattr(estimator, "best_estimator_"):
         return _scores(scope, estimator.best_estimator_, inputs)
     if not isinstance(estimator, Pipeline):
-        return _linear_scores(scope, estimator, inputs)
+        return _own_scores(scope, estimator, inputs)
     before = estimator[:-1]
     given = _parse_sklearn(scope, before, list(inputs)) if before.steps else inputs
     return _scores(scope, estimator[-1], given)
 
 
-def _linear_scores(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
-    from sklearn.linear_model._base import LinearClassifierMixin
-
+def _own_scores(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
     kind = type(estimator)
     if kind.__name__ == "_ConstantPredictor":  # of a code that is the same for every class
         answer = Combination(estimator, REGRESSOR, _constant_score)
         return declared(scope, inputs[:1], answer)[0]
-    if getattr(kind, "decision_function", None) is not LinearClassifierMixin.decision_function:
-        raise NotExportableError(
-            f"the decision_function of {kind.__name__} has no ONNX form here; use an estimator that"
-            " is linear or gives probabilities"
-        )
+    if _is_linear(kind):
+        return _linear_scores(scope, estimator, inputs)
+    if kind.__name__ in _RAW_SCORES:
+        return _raw_scores(scope, estimator, inputs)
+    raise NotExportableError(
+        f"{kind.__name__} is ranked by its decision_function, which has no ONNX form here; use an"
+        " estimator that is linear, of trees or an SVC, or one that has probabilities alone"
+    )
 
+
+def _is_linear(kind: type) -> bool:
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.linear_model._base import LinearClassifierMixin
+
+    own = getattr(kind, "decision_function", None)
+    return own is LinearClassifierMixin.decision_function or kind is LinearDiscriminantAnalysis
+
+
+def _raw_scores(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
+    """What a converter gives as scores in place of probabilities: of two classes both columns."""
+    from skl2onnx._parse import _parse_sklearn
+
+    # Options go by identity, and the estimator may be asked for its probabilities as well.
+    twin = copy.copy(estimator)
+    scope.add_options(id(twin), {"raw_scores": True, "zipmap": False})
+    found = _parse_sklearn(scope, twin, list(inputs))
+    count = len(estimator.classes_)
+
+    def scores(rows: Rows, model: Any, values: list[str]) -> str:
+        return rows.columns(values[0], [1]) if count == 2 else values[0]
+
+    width = 1 if count == 2 else count
+    return declared(scope, [found[1]], Combination(estimator, REGRESSOR, scores, width))[0]
+
+
+def _linear_scores(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
     def scores(rows: Rows, model: Any, values: list[str]) -> str:
         product = rows.op("MatMul", rows.joined(values), np.atleast_2d(model.coef_).T)
         return rows.op("Add", product, np.ravel(model.intercept_))

@@ -39,29 +39,49 @@ def register() -> None:
     """Tell skl2onnx the parsers of this file."""
     from sklearn import calibration, ensemble, multiclass, multioutput
 
-    _take(calibration.CalibratedClassifierCV, _parse_calibrated)
-    _take(ensemble.StackingClassifier, _parse_stacked_classifier)
+    _take(calibration.CalibratedClassifierCV, _parse_calibrated, _has_temperature)
+    _take(ensemble.StackingClassifier, _parse_stacked_classifier, _stacks_scores)
     _take(ensemble.StackingRegressor, _parse_stacked_regressor)
-    _take(multiclass.OneVsRestClassifier, _parse_one_vs_rest)
+    _take(multiclass.OneVsRestClassifier, _parse_one_vs_rest, _has_scores_alone)
     _take(multioutput.MultiOutputRegressor, _parse_outputs)
     _take(multioutput.MultiOutputClassifier, _parse_labels)
 
 
-def _take(estimator: type, parser: Callable[[Any, Any, Any], Any]) -> None:
-    """Let ``parser`` have estimators on several inputs, and those that skl2onnx does not know."""
+def _take(
+    estimator: type,
+    parser: Callable[[Any, Any, Any], Any],
+    needs_ours: Callable[[Any], bool] = lambda model: False,
+) -> None:
+    """Let ``parser`` have estimators on several inputs, on one only those that need it."""
     from skl2onnx import _parse
 
     usual = _parse.sklearn_parsers_map.get(estimator, _parse._parse_sklearn_simple_model)
     usual = getattr(usual, "usual", usual)  # where this was registered before
 
     def parse(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> list[Any]:
-        if len(inputs) == 1 and getattr(model, "method", "") != _TEMPERATURE:
+        if len(inputs) == 1 and not needs_ours(model):
             return usual(scope, model, inputs, custom_parsers=custom_parsers)
         answer = parser(scope, model, inputs)
         return declared(scope, *answer) if isinstance(answer, tuple) else answer
 
     parse.usual = usual
     _parse.update_registered_parser(estimator, parse)
+
+
+def _has_temperature(model: Any) -> bool:
+    """Whether it calibrates by what skl2onnx does not know."""
+    return model.method == _TEMPERATURE
+
+
+def _stacks_scores(model: Any) -> bool:
+    """Whether skl2onnx would stack both columns of scores of two classes, where there is one."""
+    of_two = not isinstance(model.classes_, list) and len(model.classes_) == 2
+    return of_two and not model.passthrough and "decision_function" in model.stack_method_
+
+
+def _has_scores_alone(model: Any) -> bool:
+    """Whether skl2onnx would rank classes by the labels of what gives no probabilities."""
+    return not model.multilabel_ and not hasattr(model, "predict_proba")
 
 
 def _refuse(scope: Any, model: Any, inputs: Any) -> Parsed:
