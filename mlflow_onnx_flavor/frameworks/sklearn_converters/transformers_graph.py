@@ -145,9 +145,8 @@ def parse(scope: Any, model: Any, inputs: Sequence[Any]) -> list[Any]:
     """Declare the operator of ``model.transform``; returns its one output."""
     operator = scope.declare_local_operator(ALIAS, model)
     operator.inputs = list(inputs)
-    operator.outputs.append(
-        scope.declare_local_variable("transformed", _result_type(model, inputs)())
-    )
+    kind = _result_type(model, inputs)([None, _width(model)])
+    operator.outputs.append(scope.declare_local_variable("transformed", kind))
     return operator.outputs
 
 
