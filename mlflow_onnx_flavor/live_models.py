@@ -28,6 +28,7 @@ _FLAVOR_OF_PACKAGE = {
 }
 _OPTIONS = {
     "sklearn": {"serialization_format": "cloudpickle"},
+    "lightgbm": {"serialization_format": "cloudpickle"},  # skops trusts no ranker or objective
     "pytorch": {"serialization_format": "pickle"},
 }
 

@@ -113,7 +113,8 @@ class SourceModelWorker:
         """Where the worker finds ``inputs``; written once."""
         digest = inputs.digest()
         if digest not in self._saved:
-            self._saved[digest] = inputs.save(Path(self._scratch.name) / digest[:16])
+            write = inputs.hand_over if inputs.has_categories_of_numbers else inputs.save
+            self._saved[digest] = write(Path(self._scratch.name) / digest[:16])
         return self._saved[digest]
 
     @cached_property

@@ -46,6 +46,8 @@ def _register(framework: str, classes: dict[str, bool]) -> None:
         if estimator is None:
             continue
         options = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
+        if framework == "lightgbm":  # the others have no decision_function
+            options["raw_scores"] = [True, False]
         update_registered_converter(
             estimator,
             f"Boosted{name}",
@@ -132,5 +134,12 @@ def _convert(framework: str, scope: Any, operator: Any, container: Any) -> None:
         if _answers_in_a_column(scope, model):
             name = parts.add("Reshape", name, parts.constant([-1, 1], np.int64))
         parts.cast(name, kind, output=operator.outputs[0].full_name)
-        trees_graph.result(parts, probabilities.name, operator.outputs[1])
+        scores = probabilities.name
+        if hasattr(module, "add_scores") and _asks_scores(container, model):
+            scores = module.add_scores(parts, rows, model)
+        trees_graph.result(parts, scores, operator.outputs[1])
     trees_graph.put(parts, container)
+
+
+def _asks_scores(container: Any, model: Any) -> bool:
+    return container.get_options(model, {"raw_scores": False})["raw_scores"]

@@ -40,12 +40,12 @@ class CatBoostModel:
 
 def parsed(model: Any) -> CatBoostModel:
     """The model of a CatBoost estimator.  Raises NotExportableError for features of other kinds."""
+    _require_numbers(model)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.json"
         model.save_model(str(path), format="json")
         found = json.loads(path.read_text(encoding="utf-8"))
     info = found["model_info"]
-    _require_numbers(found["features_info"], model.feature_names_)
     columns, exceeds = _features(found["features_info"]["float_features"])
     scale, bias = found["scale_and_bias"]
     bias = np.atleast_1d(np.array(bias, np.float64))
@@ -71,18 +71,20 @@ def add_raw(parts: GraphParts, rows: str, model: CatBoostModel) -> str:
     return parts.add("Add", total, parts.constant(model.bias, np.float64))
 
 
-def _require_numbers(info: Mapping[str, Any], names: list[str]) -> None:
-    for key, kind in (
-        ("categorical_features", "categorical"),
-        ("text_features", "text"),
-        ("embedding_features", "embedding"),
+def _require_numbers(model: Any) -> None:
+    """Refuse features of other kinds, which a model with texts does not even write as JSON."""
+    ordinal = "OrdinalEncoder or TargetEncoder"
+    for kind, positions, encoder in (
+        ("categorical", model.get_cat_feature_indices(), ordinal),
+        ("text", model.get_text_feature_indices(), "TfidfVectorizer"),
+        ("embedding", model.get_embedding_feature_indices(), "one column for each number"),
     ):
-        columns = [names[each["flat_feature_index"]] for each in info.get(key) or ()]
+        columns = [str(model.feature_names_[at]) for at in positions]
         if columns:
             raise NotExportableError(
                 f"the {kind} features {', '.join(columns)} are hashed and counted by CatBoost,"
-                " which ONNX cannot express; encode them before CatBoost (OrdinalEncoder or"
-                " TargetEncoder in a scikit-learn pipeline) and train again"
+                f" which ONNX cannot express; encode them before CatBoost ({encoder} in a"
+                " scikit-learn pipeline) and train again"
             )
 
 

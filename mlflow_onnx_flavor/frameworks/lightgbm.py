@@ -85,6 +85,17 @@ def add_answers(parts: GraphParts, rows: str, model: Any, classes: Any = None) -
     }
 
 
+def add_scores(parts: GraphParts, rows: str, model: Any) -> str:
+    """The raw scores of each class, float64 of shape (rows, classes); of two they are opposite."""
+    from mlflow_onnx_flavor.frameworks import lightgbm_trees
+
+    parsed = lightgbm_trees.parsed(model.booster_)
+    raw = lightgbm_trees.add_raw(parts, rows, parsed)
+    if parsed.outputs > 1:
+        return raw
+    return parts.add("Concat", parts.add("Neg", raw), raw, axis=1)
+
+
 def _export(source: LoadedSource, example: Inputs, path: Path) -> Export:
     categories = _categories(source.native, example)
     require_known_columns(example, "LightGBM", categories)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
+from mlflow_onnx_flavor.frameworks.lightgbm_linear import add_linear_sum, with_linear_leaves
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.tree_ensemble import LEQ, MEMBER, Tree, add_sum
 
@@ -39,7 +40,10 @@ _EXPONENTIAL = ("poisson", "gamma", "tweedie")
 
 @dataclass(frozen=True)
 class LightGbmModel:
-    """A booster up to its best iteration.  ``outputs``: trees of an iteration."""
+    """A booster up to its best iteration.  ``outputs``: trees of an iteration.
+
+    ``linear``: whether leaves hold linear models (`lightgbm_linear`).
+    """
 
     trees: tuple[Tree, ...]
     outputs: int
@@ -49,6 +53,11 @@ class LightGbmModel:
     divisor: int  # iterations of a random forest, whose answer is the mean; else 1
     categorical: tuple[int, ...]
     zero_is_missing: tuple[int, ...]
+    linear: bool
+
+    @property
+    def linear_shape(self) -> tuple[int, int]:
+        return self.outputs, 1 + 2 * self.features
 
 
 def parsed(booster: Any) -> LightGbmModel:
@@ -59,13 +68,8 @@ def parsed(booster: Any) -> LightGbmModel:
     outputs = int(facts["num_tree_per_iteration"])
     objective, *options = facts.get("objective", "custom").split()
     trees, categorical, zeros = [], set(), set()
-    for section in sections:
-        fields = _facts(section.split("\n\n")[0])
-        if int(fields.get("is_linear", 0)):
-            raise NotExportableError(
-                "the booster has linear models in its leaves (linear_tree=True), which ONNX's trees"
-                " cannot hold; train it without"
-            )
+    written = [_facts(section.split("\n\n")[0]) for section in sections]
+    for fields in written:
         trees.append(_tree(fields, categorical, zeros))
     features = int(facts["max_feature_idx"]) + 1
     places = {
@@ -75,8 +79,16 @@ def parsed(booster: Any) -> LightGbmModel:
             for at, feature in enumerate(sorted(zeros))
         },
     }
+    placed = [each.placed(places) for each in trees]
+    linear = any(int(fields.get("is_linear", 0)) for fields in written)
+    if linear:
+        shape = (outputs, 1 + 2 * features)
+        placed = [
+            with_linear_leaves(tree, fields, number % outputs, shape)
+            for number, (tree, fields) in enumerate(zip(placed, written, strict=True))
+        ]
     return LightGbmModel(
-        trees=tuple(each.placed(places) for each in trees),
+        trees=tuple(placed),
         outputs=outputs,
         features=features,
         objective=objective,
@@ -85,13 +97,18 @@ def parsed(booster: Any) -> LightGbmModel:
         divisor=len(trees) // outputs if "average_output" in head.splitlines() else 1,
         categorical=tuple(sorted(categorical)),
         zero_is_missing=tuple(sorted(zeros)),
+        linear=linear,
     )
 
 
 def add_raw(parts: GraphParts, rows: str, model: LightGbmModel) -> str:
     """The raw scores, float64 of shape (rows, outputs).  ``rows``: float64."""
-    targets = [number % model.outputs for number in range(len(model.trees))]
-    total = add_sum(parts, _derived(parts, rows, model), model.trees, targets, model.outputs)
+    read = _derived(parts, rows, model)
+    if model.linear:
+        total = add_linear_sum(parts, read, rows, model.trees, model.linear_shape)
+    else:
+        targets = [number % model.outputs for number in range(len(model.trees))]
+        total = add_sum(parts, read, model.trees, targets, model.outputs)
     if model.divisor == 1:
         return total
     return parts.add("Div", total, parts.constant(model.divisor, np.float64))

@@ -124,23 +124,30 @@ def _export(
     import skl2onnx
 
     from mlflow_onnx_flavor.frameworks.boosted_steps import register_boosted_steps
+    from mlflow_onnx_flavor.frameworks.sklearn_converters.rounded_rows import mark_rounded
 
     model = source.native
     register_boosted_steps(model)
     transforms = _asked_method(source.pyfunc) == TRANSFORM
-    options = {id(model): {"zipmap": False}} if _takes_zipmap(model) and not transforms else None
+    # A dictionary in any case, and none of a pipeline, which skl2onnx would copy: only so do
+    # converters see the options that parsers add.
+    last = _last_step(model)
+    classifies = _is_classifier(model) and not transforms
+    options = {id(last): {"zipmap": False}} if classifies and _takes_zipmap(last) else {}
     columns = width(example) if feeds[0].layout != "column" else None
+    initial_types = skl2onnx_types(feeds, columns)
+    mark_rounded(initial_types, example.data)
     with plain_attributes(), naming_parts(model):
         exported = skl2onnx.to_onnx(
             model,
-            initial_types=skl2onnx_types(feeds, columns),
+            initial_types=initial_types,
             options=options,
             target_opset=target_opset(),
         )
     found = [each.name for each in exported.graph.output]
     names = (LABEL, PROBABILITIES) if _has_probabilities(model) else (LABEL,)
     # skl2onnx gives label and probabilities, or the prediction, first and in this order.
-    if _is_classifier(model) and not transforms:
+    if classifies:
         named = dict(zip(found, names, strict=False))
     else:
         ndim = reference_outputs(source, example)[PREDICTION].ndim
@@ -168,12 +175,14 @@ def _dense(answer: Any) -> np.ndarray:
     return answer.toarray() if hasattr(answer, "toarray") else np.asarray(answer)
 
 
+def _last_step(model: Any) -> Any:
+    return _last_step(model.steps[-1][1]) if hasattr(model, "steps") else model
+
+
 def _takes_zipmap(model: Any) -> bool:
     """Whether skl2onnx would give this model's probabilities as a list of dictionaries."""
     if not _is_classifier(model) or not hasattr(model, "predict_proba"):
         return False
-    if hasattr(model, "steps"):
-        return _takes_zipmap(model.steps[-1][1])
     from skl2onnx._supported_operators import _get_sklearn_operator_name
     from skl2onnx.common._registration import get_converter
 

@@ -110,6 +110,14 @@ class Inputs:
         np.savez(path, **{name: _without_objects(a) for name, a in arrays.items()})
         return path
 
+    @property
+    def has_categories_of_numbers(self) -> bool:
+        """Whether a column's categories are no texts; from Parquet they come back as numbers."""
+        if not isinstance(self.data, pd.DataFrame):
+            return False
+        categories = [each for each in self.data.dtypes if isinstance(each, pd.CategoricalDtype)]
+        return any(each.categories.dtype.kind in "iufb" for each in categories)
+
     def hand_over(self, folder: Path) -> Path:
         """Write to ``folder`` what another process reads at once: as `save` does, but a frame as
         ``inputs.arrow``, which is mapped instead of being compressed and unpacked.

@@ -82,9 +82,10 @@ def _as_frame(table: Table, schema: Schema, what: str) -> pd.DataFrame:
 
     frame = _frame_of(table, what)
     if schema.has_input_names():
-        names = schema.input_names()
+        names = {str(name): name for name in schema.input_names()}  # whole numbers are names too
         _check_names(list(map(str, frame.columns)), schema, "column", what)
-        frame = frame.rename(columns=str)[[name for name in names if name in set(map(str, frame))]]
+        frame = frame.rename(columns=lambda name: names[str(name)])
+        frame = frame[[name for name in names.values() if name in frame]]
     elif len(frame.columns) != len(schema.inputs):
         raise InvalidDataError(
             f"{what} has {len(frame.columns)} columns where the model takes {len(schema.inputs)}"
@@ -119,7 +120,8 @@ def _frame_of(table: Table, what: str) -> pd.DataFrame:
 
 
 def _check_names(found: list[str], schema: Schema, kind: str, what: str) -> None:
-    required, known = schema.required_input_names(), schema.input_names()
+    required = [str(name) for name in schema.required_input_names()]
+    known = [str(name) for name in schema.input_names()]
     missing = [name for name in required if name not in found]
     extra = [name for name in found if name not in known]
     if not missing and not extra:

@@ -28,7 +28,8 @@ class InProcessSource:
             raise WorkerTaskError(f"{type(error).__name__}: {error}") from error
 
     def path_of(self, inputs: Inputs) -> Path:
-        return inputs.save(self._scratch / inputs.digest()[:16])
+        write = inputs.hand_over if inputs.has_categories_of_numbers else inputs.save
+        return write(self._scratch / inputs.digest()[:16])
 
 
 def converted(

@@ -248,11 +248,30 @@ def test_columns_of_categories_are_numbered_as_in_training(tmp_path):
     right(model, frame, tested, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda options: lightgbm.LGBMRegressor(**options),
+        lambda options: lightgbm.LGBMRegressor(boosting_type="dart", **options),
+        lambda options: lightgbm.LGBMClassifier(**options),
+    ],
+    ids=["regressor", "dart", "three classes"],
+)
+def test_linear_models_in_leaves(make, tmp_path):
+    rows = np.random.default_rng(6).normal(size=(600, 4))
+    rows[:, 3] = np.floor(rows[:, 3] * 2)
+    rows[::8, 1] = np.nan
+    target = np.nan_to_num(rows[:, 0] * rows[:, 1]) + rows[:, 2] + rows[:, 3]
+    model = make({"n_estimators": 6, "linear_tree": True, **QUIET})
+    classifies = isinstance(model, lightgbm.LGBMClassifier)
+    model.fit(rows[:300], np.digitize(target, [-1, 1])[:300] if classifies else target[:300])
+    tested = rows.copy()
+    tested[::5, 0], tested[1::7, 2], tested[2::9, 2] = np.nan, np.inf, 1e6
+    right(model, rows[:300], tested, tmp_path)
+
+
 def test_what_has_no_onnx_form_is_refused_with_the_cause(tmp_path):
     rows = table()
-    model = lightgbm.LGBMRegressor(n_estimators=2, linear_tree=True, **QUIET)
-    with pytest.raises(ConversionError, match="linear_tree=True"):
-        right(model.fit(rows, score(rows)), rows, rows, tmp_path)
     frame = pd.DataFrame(rows, columns=list("abcd"))
     model = lightgbm.LGBMRegressor(n_estimators=2, **QUIET).fit(frame, score(rows))
     mlflow.lightgbm.save_model(

@@ -190,9 +190,17 @@ def test_names_of_any_kind_and_columns_of_several_types(tmp_path):
     right(model, rows, rows, tmp_path)
 
 
-def test_categorical_features_are_refused_by_name(tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("cat", r"categorical features city .* encode them .*OrdinalEncoder"),
+        ("text", r"text features city .* encode them .*TfidfVectorizer"),
+    ],
+)
+def test_features_of_other_kinds_are_refused_by_name(kind, sentence, tmp_path):
     rows = pd.DataFrame(table(), columns=list("abcd"))
-    rows["city"] = np.where(rows["c"] > 0, "Oslo", "Rome")
-    model = catboost.CatBoostRegressor(cat_features=["city"], **SMALL).fit(rows, score(table()))
-    with pytest.raises(ConversionError, match=r"categorical features city .* encode them"):
+    rows["city"] = np.where(rows["c"] > 0, "Oslo by night", "Rome")
+    model = catboost.CatBoostClassifier(**{f"{kind}_features": ["city"]}, **SMALL)
+    model.fit(rows, score(table()) > 0)
+    with pytest.raises(ConversionError, match=sentence):
         right(model, rows, rows, tmp_path)

@@ -17,7 +17,7 @@ from sklearn.ensemble import (
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -153,14 +153,21 @@ def test_text_goes_through_tfidf(tmp_path):
     right(model.fit(texts, ["up", "down"] * 10), texts, tmp_path)
 
 
-def test_numbers_too_large_for_float32_are_converted_in_float64(tmp_path):
+@pytest.mark.parametrize(
+    ("model", "outcome"),
+    [
+        (RandomForestRegressor(5, random_state=0, bootstrap=False), "failed"),  # known beforehand
+        (KNeighborsRegressor(1), "wrong answers"),
+    ],
+    ids=["forest", "neighbours"],
+)
+def test_numbers_too_large_for_float32_are_converted_in_float64(model, outcome, tmp_path):
     seconds = 1.7e9 + np.arange(200.0)
     rows = pd.DataFrame({"seconds": seconds})
-    model = RandomForestRegressor(5, random_state=0, bootstrap=False)
     scaled = make_pipeline(StandardScaler(), model).fit(rows, np.arange(200.0) % 7)
     conversion = right(scaled, rows, tmp_path)
     assert conversion.strategy.startswith("float64")
-    assert conversion.attempts[0].outcome == "wrong answers"
+    assert conversion.attempts[0].outcome == outcome
 
 
 def test_predict_proba_as_pyfunc_answers_probabilities(wide, target, tmp_path):

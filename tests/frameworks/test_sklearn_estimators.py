@@ -15,6 +15,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
+from sklearn.model_selection._search_successive_halving import HalvingGridSearchCV
 from sklearn.multioutput import ClassifierChain, RegressorChain
 from sklearn.neighbors import NearestCentroid, RadiusNeighborsClassifier, RadiusNeighborsRegressor
 from sklearn.pipeline import make_pipeline
@@ -159,8 +160,9 @@ def test_a_threshold_decides_for_its_label(label, tmp_path):
     equal(*answers(model.fit(FLOWERS, labels), FLOWERS, tmp_path), tolerance=1e-5)
 
 
-def test_a_search_in_a_pipeline_answers_as_its_best(tmp_path):
-    search = GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, cv=2)
+@pytest.mark.parametrize("kind", [GridSearchCV, HalvingGridSearchCV])
+def test_a_search_in_a_pipeline_answers_as_its_best(kind, tmp_path):
+    search = kind(LogisticRegression(), {"C": [0.1, 1.0]}, cv=2)
     model = make_pipeline(StandardScaler(), search).fit(FLOWERS, NAMES)
     equal(*answers(model, FLOWERS, tmp_path), tolerance=1e-5)
 

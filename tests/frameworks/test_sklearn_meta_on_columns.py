@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import lightgbm
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
-from sklearn.ensemble import StackingClassifier, StackingRegressor
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    StackingClassifier,
+    StackingRegressor,
+)
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from mlflow_onnx_flavor.errors import ConversionError
@@ -71,12 +79,12 @@ def right(model, rows: pd.DataFrame, folder) -> None:
     seen = Inputs(rows[:50])
     conversion, _ = converted(folder / "source", "sklearn", Inputs(rows[:5]), seen, folder / "out")
     session, answer = session_of(conversion), model.predict(rows)
-    shuffled = rows[["hours", "country", "amount"]]
+    shuffled = rows[sorted(rows, reverse=True)]
     if answer.dtype.kind == "f":
         np.testing.assert_allclose(session.predict(shuffled), answer, rtol=1e-5, atol=1e-5)
         return
     np.testing.assert_array_equal(session.predict(shuffled), answer)
-    if hasattr(model, "predict_proba"):
+    if hasattr(model, "predict_proba") and not isinstance(model, MultiOutputClassifier):
         found = session.run(shuffled)["probabilities"]
         np.testing.assert_allclose(found, model.predict_proba(rows), rtol=1e-5, atol=1e-6)
 
@@ -98,6 +106,37 @@ def right(model, rows: pd.DataFrame, folder) -> None:
     ids=["sigmoid", "isotonic", "search", "stack", "stack of scores", "rest", "rest of trees"],
 )
 def test_classifiers(make, count, rows, tmp_path):
+    right(make().fit(rows, classes(rows, count)), rows, tmp_path)
+
+
+SCORED = {
+    "svc": SVC,
+    "boosting": lambda: GradientBoostingClassifier(n_estimators=4),
+    "histograms": lambda: HistGradientBoostingClassifier(max_iter=4),
+    "lightgbm": lambda: lightgbm.LGBMClassifier(n_estimators=4, n_jobs=1, verbose=-1),
+    "discriminant": LinearDiscriminantAnalysis,
+}
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("name", SCORED)
+def test_scores_of_more_than_linear_estimators(name, count, rows, tmp_path):
+    model = CalibratedClassifierCV(on_columns(SCORED[name]()), cv=2)
+    right(model.fit(rows, classes(rows, count)), rows, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [
+        (lambda: FixedThresholdClassifier(on_columns(SVC()), threshold=0.3), 2),
+        (lambda: StackingClassifier([("a", on_columns(SVC())), ("b", tree())], cv=2), 2),
+        (lambda: on_columns(StackingClassifier([("a", SVC())], cv=2)), 2),
+        (lambda: on_columns(OneVsRestClassifier(SVC())), 3),
+        (lambda: OneVsRestClassifier(on_columns(SVC())), 3),
+    ],
+    ids=["threshold", "stack", "stack on a matrix", "rest on a matrix", "rest"],
+)
+def test_scores_of_support_vectors(make, count, rows, tmp_path):
     right(make().fit(rows, classes(rows, count)), rows, tmp_path)
 
 
@@ -123,8 +162,40 @@ def test_several_targets(rows, tmp_path):
     right(MultiOutputRegressor(on_columns(Ridge())).fit(rows, targets), rows, tmp_path)
 
 
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("classifier", [LogisticRegression(), DecisionTreeClassifier(max_depth=3)])
+@pytest.mark.parametrize("place", ["on named columns", "on a matrix"])
+def test_calibration_by_temperature(place, classifier, count, rows, tmp_path):
+    given = rows if place == "on named columns" else rows[["amount", "hours"]]
+    inner = on_columns(classifier) if place == "on named columns" else classifier
+    model = CalibratedClassifierCV(inner, method="temperature", cv=2)
+    right(model.fit(given, classes(rows, count)), given, tmp_path)
+
+
+LABELS = {
+    "texts": (["no", "yes"], ["cheap", "dear"]),
+    "whole numbers": ([-1, 1], [0, 5]),
+    "numbers": ([-0.0, 1.0], [2.0, 7.0]),
+    "truth values": ([False, True], [True, False]),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+@pytest.mark.parametrize("make", [linear, tree])
+def test_labels_of_several_outputs(make, kind, rows, tmp_path):
+    holds = (rows["hours"] > 0).astype(int), (rows["amount"] > 20).astype(int)
+    labels = np.c_[tuple(np.array(LABELS[kind][at])[holds[at]] for at in (0, 1))]
+    right(MultiOutputClassifier(make()).fit(rows, labels), rows, tmp_path)
+
+
+def test_one_against_the_rest_of_several_labels(rows, tmp_path):
+    labels = np.c_[rows["hours"] > 0, rows["amount"] > 20].astype(int)
+    right(OneVsRestClassifier(linear()).fit(rows, labels), rows, tmp_path)
+
+
 def test_what_has_no_form_is_refused_with_the_remedy(rows, tmp_path):
     labels = np.c_[rows["hours"] > 0, rows["amount"] > 20].astype(int)
-    model = MultiOutputClassifier(linear()).fit(rows, labels)
+    final = DecisionTreeClassifier(max_depth=3)
+    model = StackingClassifier([("a", tree())], final, cv=2).fit(rows, labels)
     with pytest.raises(ConversionError, match="put the ColumnTransformer before it"):
         right(model, rows, tmp_path)

@@ -7,6 +7,7 @@ together.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,15 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import 
 Classified = tuple[str, str]
 
 CLASSIFIER, REGRESSOR, CLUSTERER = "Classifier", "Regressor", "Clusterer"
+LABELS = "Labels"  # of several outputs: texts or numbers, of shape (rows, outputs)
+# Estimators whose converters give their decision_function where the option "raw_scores" is set.
+_RAW_SCORES = (
+    "GradientBoostingClassifier",
+    "HistGradientBoostingClassifier",
+    "LGBMClassifier",
+    "NuSVC",
+    "SVC",
+)
 _OPTIONS = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
 
 
@@ -40,7 +50,8 @@ class Combination:
     """Answers of ``model`` made of those of its parts.
 
     ``convert(rows, model, values)`` is given a name for each part, as float64 of shape
-    (rows, columns) or (rows,), labels as they are.  ``outputs``: columns of a regressor's answer.
+    (rows, columns) or (rows,), labels as they are.  ``outputs``: columns of an answer other than a
+    classifier's.
     """
 
     model: Any
@@ -81,7 +92,7 @@ def take_combined(
     from skl2onnx import update_registered_converter
     from skl2onnx.common._registration import register_converter, register_shape_calculator
 
-    for each in (CLASSIFIER, REGRESSOR):
+    for each in (CLASSIFIER, REGRESSOR, LABELS):
         alias = f"MlflowOnnxFlavorCombined{each}"
         register_converter(alias, _combine, overwrite=True)
         register_shape_calculator(alias, _declare_combined, overwrite=True)
@@ -127,25 +138,53 @@ def _scores(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
     if hasattr(estimator, "best_estimator_"):
         return _scores(scope, estimator.best_estimator_, inputs)
     if not isinstance(estimator, Pipeline):
-        return _linear_scores(scope, estimator, inputs)
+        return _own_scores(scope, estimator, inputs)
     before = estimator[:-1]
     given = _parse_sklearn(scope, before, list(inputs)) if before.steps else inputs
     return _scores(scope, estimator[-1], given)
 
 
-def _linear_scores(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
-    from sklearn.linear_model._base import LinearClassifierMixin
-
+def _own_scores(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
     kind = type(estimator)
     if kind.__name__ == "_ConstantPredictor":  # of a code that is the same for every class
         answer = Combination(estimator, REGRESSOR, _constant_score)
         return declared(scope, inputs[:1], answer)[0]
-    if getattr(kind, "decision_function", None) is not LinearClassifierMixin.decision_function:
-        raise NotExportableError(
-            f"the decision_function of {kind.__name__} has no ONNX form here; use an estimator that"
-            " is linear or gives probabilities"
-        )
+    if _is_linear(kind):
+        return _linear_scores(scope, estimator, inputs)
+    if kind.__name__ in _RAW_SCORES:
+        return _raw_scores(scope, estimator, inputs)
+    raise NotExportableError(
+        f"{kind.__name__} is ranked by its decision_function, which has no ONNX form here; use an"
+        " estimator that is linear, of trees or an SVC, or one that has probabilities alone"
+    )
 
+
+def _is_linear(kind: type) -> bool:
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.linear_model._base import LinearClassifierMixin
+
+    own = getattr(kind, "decision_function", None)
+    return own is LinearClassifierMixin.decision_function or kind is LinearDiscriminantAnalysis
+
+
+def _raw_scores(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
+    """What a converter gives as scores in place of probabilities: of two classes both columns."""
+    from skl2onnx._parse import _parse_sklearn
+
+    # Options go by identity, and the estimator may be asked for its probabilities as well.
+    twin = copy.copy(estimator)
+    scope.add_options(id(twin), {"raw_scores": True, "zipmap": False})
+    found = _parse_sklearn(scope, twin, list(inputs))
+    count = len(estimator.classes_)
+
+    def scores(rows: Rows, model: Any, values: list[str]) -> str:
+        return rows.columns(values[0], [1]) if count == 2 else values[0]
+
+    width = 1 if count == 2 else count
+    return declared(scope, [found[1]], Combination(estimator, REGRESSOR, scores, width))[0]
+
+
+def _linear_scores(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
     def scores(rows: Rows, model: Any, values: list[str]) -> str:
         product = rows.op("MatMul", rows.joined(values), np.atleast_2d(model.coef_).T)
         return rows.op("Add", product, np.ravel(model.intercept_))
@@ -264,7 +303,24 @@ def _declare_combined(operator: Any) -> None:
         if len(operator.outputs) > 1:
             operator.outputs[1].type = kind([None, len(combination.model.classes_)])
     else:
+        if combination.kind == LABELS:
+            kind = _label_type(operator.inputs)
         operator.outputs[0].type = kind([None, combination.outputs])
+
+
+def _label_type(variables: Sequence[Any]) -> Any:
+    """The type that holds the labels of every one of ``variables``."""
+    from skl2onnx.common import data_types
+
+    texts = [each for each in variables if graph.is_type(each, "StringTensorType")]
+    if texts and len(texts) < len(variables):
+        raise NotExportableError(
+            "the labels of one output are texts and those of another numbers, which one ONNX tensor"
+            " cannot hold; name all classes by texts"
+        )
+    whole = all(graph.is_type(each, "Int64TensorType") for each in variables)
+    numbers = data_types.Int64TensorType if whole else data_types.DoubleTensorType
+    return data_types.StringTensorType if texts else numbers
 
 
 def _combine(scope: Any, operator: Any, container: Any) -> None:
@@ -292,6 +348,9 @@ def _classified(rows: Rows, operator: Any, classes: Any, answer: Classified) -> 
 
 
 def _given(rows: Rows, variable: Any, value: str) -> None:
+    if graph.is_type(variable, "StringTensorType"):
+        rows.add("Identity", value, output=variable.full_name)
+        return
     dtypes = {"DoubleTensorType": np.float64, "Int64TensorType": np.int64}
     rows.cast(value, dtypes.get(type(variable.type).__name__, np.float32), variable.full_name)
 

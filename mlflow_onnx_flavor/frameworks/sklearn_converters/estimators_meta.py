@@ -36,8 +36,7 @@ def register() -> None:
     )
     take_combined(REGRESSOR, {ensemble.VotingRegressor: _parse_mean})
     # A search answers as its best estimator does, whatever kind that is.
-    searches = (model_selection.GridSearchCV, model_selection.RandomizedSearchCV)
-    take_combined(CLASSIFIER, dict.fromkeys(searches, _delegate("best_estimator_")))
+    take_combined(CLASSIFIER, dict.fromkeys(_searches(), _delegate("best_estimator_")))
     if hasattr(model_selection, "FixedThresholdClassifier"):  # since scikit-learn 1.5
         take_combined(
             CLASSIFIER,
@@ -46,6 +45,17 @@ def register() -> None:
                 model_selection.TunedThresholdClassifierCV: _parse_threshold,
             },
         )
+
+
+def _searches() -> list[type]:
+    """The classes of searches; scikit-learn hides those that it calls experimental."""
+    from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+    from sklearn.model_selection._search_successive_halving import (
+        HalvingGridSearchCV,
+        HalvingRandomSearchCV,
+    )
+
+    return [GridSearchCV, RandomizedSearchCV, HalvingGridSearchCV, HalvingRandomSearchCV]
 
 
 def _delegate(attribute: str) -> Any:

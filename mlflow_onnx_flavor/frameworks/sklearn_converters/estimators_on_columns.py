@@ -14,6 +14,7 @@ import numpy as np
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
     CLASSIFIER,
+    LABELS,
     REGRESSOR,
     Classified,
     Combination,
@@ -30,33 +31,57 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import 
 
 Parsed = tuple[list[Any], Combination]
 
+_TEMPERATURE = "temperature"  # of a calibration, since scikit-learn 1.8
+_LEAST_PROBABILITY = 1e-12  # that scikit-learn adds before it takes the logarithm
+
 
 def register() -> None:
     """Tell skl2onnx the parsers of this file."""
     from sklearn import calibration, ensemble, multiclass, multioutput
 
-    _take(calibration.CalibratedClassifierCV, _parse_calibrated)
-    _take(ensemble.StackingClassifier, _parse_stacked_classifier)
+    _take(calibration.CalibratedClassifierCV, _parse_calibrated, _has_temperature)
+    _take(ensemble.StackingClassifier, _parse_stacked_classifier, _stacks_scores)
     _take(ensemble.StackingRegressor, _parse_stacked_regressor)
-    _take(multiclass.OneVsRestClassifier, _parse_one_vs_rest)
+    _take(multiclass.OneVsRestClassifier, _parse_one_vs_rest, _has_scores_alone)
     _take(multioutput.MultiOutputRegressor, _parse_outputs)
-    _take(multioutput.MultiOutputClassifier, _refuse)
+    _take(multioutput.MultiOutputClassifier, _parse_labels)
 
 
-def _take(estimator: type, parser: Callable[[Any, Any, Any], Any]) -> None:
+def _take(
+    estimator: type,
+    parser: Callable[[Any, Any, Any], Any],
+    needs_ours: Callable[[Any], bool] = lambda model: False,
+) -> None:
+    """Let ``parser`` have estimators on several inputs, on one only those that need it."""
     from skl2onnx import _parse
 
     usual = _parse.sklearn_parsers_map.get(estimator, _parse._parse_sklearn_simple_model)
     usual = getattr(usual, "usual", usual)  # where this was registered before
 
     def parse(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> list[Any]:
-        if len(inputs) == 1:
+        if len(inputs) == 1 and not needs_ours(model):
             return usual(scope, model, inputs, custom_parsers=custom_parsers)
         answer = parser(scope, model, inputs)
         return declared(scope, *answer) if isinstance(answer, tuple) else answer
 
     parse.usual = usual
     _parse.update_registered_parser(estimator, parse)
+
+
+def _has_temperature(model: Any) -> bool:
+    """Whether it calibrates by what skl2onnx does not know."""
+    return model.method == _TEMPERATURE
+
+
+def _stacks_scores(model: Any) -> bool:
+    """Whether skl2onnx would stack both columns of scores of two classes, where there is one."""
+    of_two = not isinstance(model.classes_, list) and len(model.classes_) == 2
+    return of_two and not model.passthrough and "decision_function" in model.stack_method_
+
+
+def _has_scores_alone(model: Any) -> bool:
+    """Whether skl2onnx would rank classes by the labels of what gives no probabilities."""
+    return not model.multilabel_ and not hasattr(model, "predict_proba")
 
 
 def _refuse(scope: Any, model: Any, inputs: Any) -> Parsed:
@@ -68,12 +93,6 @@ def _refuse(scope: Any, model: Any, inputs: Any) -> Parsed:
 
 def _parse_calibrated(scope: Any, model: Any, inputs: Any) -> Parsed:
     members = model.calibrated_classifiers_
-    unknown = next((each.method for each in members if each.method not in _CALIBRATIONS), None)
-    if unknown is not None:
-        raise NotExportableError(
-            f"CalibratedClassifierCV with method={unknown!r} around pipelines that select columns"
-            " has no ONNX form here; use method='sigmoid' or 'isotonic'"
-        )
     scores = [binary_score(scope, each.estimator, inputs) for each in members]
 
     def decide(rows: Rows, model: Any, values: list[str]) -> Classified:
@@ -89,6 +108,8 @@ def _parse_calibrated(scope: Any, model: Any, inputs: Any) -> Parsed:
 
 def _calibrated(rows: Rows, model: Any, member: Any, value: str, are_probabilities: bool) -> str:
     """Probabilities of one calibrated classifier, shape (rows, classes)."""
+    if member.method == _TEMPERATURE:
+        return _tempered(rows, model, member, value, are_probabilities)
     count, calibrate = len(model.classes_), _CALIBRATIONS[member.method]
     if count == 2:
         score = one_column(rows, value, are_probabilities)
@@ -105,6 +126,19 @@ def _calibrated(rows: Rows, model: Any, member: Any, value: str, are_probabiliti
     nothing = rows.op("Equal", whole, 0.0)
     share = rows.op("Div", found, rows.op("Where", nothing, 1.0, whole))
     return rows.op("Where", nothing, 1.0 / count, share)
+
+
+def _tempered(rows: Rows, model: Any, member: Any, value: str, are_probabilities: bool) -> str:
+    """The softmax of the scores, or of the logarithms of probabilities, over the temperature."""
+    if are_probabilities:
+        logits = rows.add("Log", rows.op("Add", value, _LEAST_PROBABILITY))
+    elif len(model.classes_) == 2:
+        score = one_column(rows, value, False)
+        logits = rows.joined([rows.add("Neg", score), score])
+    else:
+        logits = value
+    beta = float(member.calibrators[0].beta_)
+    return rows.add("Softmax", rows.op("Mul", logits, beta), axis=1)
 
 
 def _sigmoid(rows: Rows, calibrator: Any, score: str) -> str:
@@ -167,11 +201,11 @@ def _parse_stacked_classifier(scope: Any, model: Any, inputs: Any) -> Parsed:
     return parts, Combination(model, CLASSIFIER, decide)
 
 
-def _parse_one_vs_rest(scope: Any, model: Any, inputs: Any) -> Parsed:
+def _parse_one_vs_rest(scope: Any, model: Any, inputs: Any) -> Any:
     from sklearn.multiclass import _threshold_for_binary_predict
 
     if model.multilabel_:
-        return _refuse(scope, model, inputs)
+        return _several_labels(scope, model, inputs)
     scores = [binary_score(scope, each, inputs) for each in model.estimators_]
     parts = [variable for variable, _ in scores]
     has_probabilities = hasattr(model, "predict_proba")
@@ -195,6 +229,19 @@ def _parse_one_vs_rest(scope: Any, model: Any, inputs: Any) -> Parsed:
     return parts, Combination(model, CLASSIFIER, decide)
 
 
+def _several_labels(scope: Any, model: Any, inputs: Any) -> list[Any]:
+    """Whether each label holds, and the probability that it does."""
+    found = declared(scope, *_parse_labels(scope, model, inputs))
+    if not hasattr(model, "predict_proba"):
+        return found
+    parts = [asked(scope, each, inputs, "predict_proba") for each in model.estimators_]
+
+    def second(rows: Rows, model: Any, values: list[str]) -> str:
+        return rows.joined([rows.columns(each, [1]) for each in values])
+
+    return found + declared(scope, parts, Combination(model, REGRESSOR, second, len(parts)))
+
+
 def _shares(rows: Rows, probabilities: list[str]) -> str:
     """The probability of each class against the rest, as shares of their sum."""
     own = rows.joined([rows.columns(each, [1]) for each in probabilities])
@@ -211,3 +258,12 @@ def _parse_outputs(scope: Any, model: Any, inputs: Any) -> Parsed:
         return rows.joined([rows.reshape(each, -1, 1) for each in values])
 
     return parts, Combination(model, REGRESSOR, join, len(parts))
+
+
+def _parse_labels(scope: Any, model: Any, inputs: Any) -> Parsed:
+    parts = [asked(scope, each, inputs) for each in model.estimators_]
+
+    def join(rows: Rows, model: Any, values: list[str]) -> str:
+        return rows.joined([rows.reshape(each, -1, 1) for each in values])
+
+    return parts, Combination(model, LABELS, join, len(parts))

@@ -55,7 +55,7 @@ def register() -> None:
         "SequentialFeatureSelector",
         "VarianceThreshold",
     )
-    selector = Rule(_selected, width=lambda model: int(model.get_support().sum()))
+    selector = Rule(_selected, moves=True, width=lambda m: int(m.get_support().sum()))
     _take(
         {
             **{getattr(feature_selection, each): selector for each in selectors},

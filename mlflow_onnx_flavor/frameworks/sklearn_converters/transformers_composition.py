@@ -31,6 +31,11 @@ class _Assembly:
     owner: str
     parts: tuple[tuple[tuple[int, ...] | None, float | None], ...]
 
+    @property
+    def moves(self) -> bool:
+        """See `rounded_rows`."""
+        return all(weight is None for _, weight in self.parts)
+
 
 def register() -> None:
     """Tell skl2onnx the parsers of this file."""
@@ -78,6 +83,13 @@ def _parse_union(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None
 def _parse_column_transformer(
     scope: Any, model: Any, inputs: Any, custom_parsers: Any = None
 ) -> list[Any]:
+    return _assembled(scope, model, *_transformed_columns(scope, model, inputs))
+
+
+def _transformed_columns(
+    scope: Any, model: Any, inputs: Any
+) -> tuple[list[Any], list[tuple[None, float | None]]]:
+    """What each part of a ColumnTransformer gives, and the weight of it."""
     weights = model.transformer_weights or {}
     places = _places(model, inputs)
     found, weighted = [], []
@@ -91,11 +103,12 @@ def _parse_column_transformer(
             weighted.append(weights.get(name))
     if not found:
         raise NotExportableError("the ColumnTransformer drops every column, so nothing is left")
-    return _assembled(scope, model, found, [(None, each) for each in weighted])
+    return found, [(None, weight) for weight in weighted]
 
 
 def _parse_transform(scope: Any, model: Any, inputs: Sequence[Any]) -> list[Any]:
     """What ``model.transform`` makes of ``inputs``, which may be several variables."""
+    from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import FunctionTransformer
 
@@ -117,6 +130,11 @@ def _parse_transform(scope: Any, model: Any, inputs: Sequence[Any]) -> list[Any]
             f"{type(model).__name__} as a transformer inside a pipeline has no ONNX form here;"
             " replace it by one that has, or make it the last step"
         )
+    if type(model) is ColumnTransformer:
+        found, parts = _transformed_columns(scope, model, inputs)
+        if _is_mixed(found) and not model.transformer_weights:
+            return found  # a step that selects columns takes them one by one
+        return _assembled(scope, model, found, parts)
     return _parse_any(scope, model, inputs)[:1]
 
 
@@ -156,18 +174,30 @@ def _as_one(scope: Any, model: Any, inputs: Sequence[Any]) -> list[Any]:
     return _assembled(scope, model, inputs, [(None, None)] * len(inputs))
 
 
+def _is_mixed(inputs: Sequence[Any]) -> bool:
+    """Whether some are text and some numbers, which no one tensor holds."""
+    return len({graph.is_type(each, "StringTensorType") for each in inputs}) > 1
+
+
 def _places(model: Any, inputs: Sequence[Any]) -> dict[Any, tuple[int, int]]:
-    """Where each column is: by name where the model was fitted on names, else by position."""
+    """Where each column is: by name where the model was fitted on names, else by position.
+
+    What a step before has renamed stands where it stood in training.
+    """
     widths = [graph.width_of(each) for each in inputs]
     if len(inputs) == 1 and widths[0] is None:
         widths = [model.n_features_in_]
     if None in widths:
-        raise NotExportableError("columns of unknown number reach a ColumnTransformer")
+        raise NotExportableError(
+            "a ColumnTransformer is given columns whose number only an answer tells; select them"
+            " in the first step of the pipeline"
+        )
     spots = [(number, at) for number, width in enumerate(widths) for at in range(width)]
     names = [names_of(each.type) for each in inputs]
     if None not in names and hasattr(model, "feature_names_in_"):
         flat = [name for some in names for name in some]
-        return dict(zip(flat, spots, strict=True))
+        if not set(flat).isdisjoint(map(str, model.feature_names_in_)):
+            return dict(zip(flat, spots, strict=True))
     if len(spots) != model.n_features_in_:
         raise NotExportableError(
             f"the ColumnTransformer was fitted on {model.n_features_in_} columns and would be given"

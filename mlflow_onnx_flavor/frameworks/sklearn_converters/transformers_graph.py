@@ -15,7 +15,7 @@ import numpy as np
 
 from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
-from mlflow_onnx_flavor.frameworks.sklearn_converters import trees_graph
+from mlflow_onnx_flavor.frameworks.sklearn_converters import rounded_rows, trees_graph
 
 OUTSIDE = 2**40  # an index that is outside every table
 
@@ -100,8 +100,8 @@ class Rule:
     ``convert(rows, model, matrix)`` returns the name of its result; with ``by_column`` it is given
     a list of `Column`.  ``exact``: a number rounded to float32 could be taken for another, so such
     rows are refused.  ``float64``: computed in float64 even for float32 rows, since differences of
-    large numbers are taken on the way.  ``keeps_text``: text in is text out.  ``width``: the number
-    of columns of the result.
+    large numbers are taken on the way.  ``keeps_text``: text in is text out.  ``moves``: see
+    `rounded_rows`.  ``width``: the number of columns of the result.
     """
 
     convert: Callable[[Rows, Any, Any], str]
@@ -109,6 +109,7 @@ class Rule:
     float64: bool = False
     by_column: bool = False
     keeps_text: bool = False
+    moves: bool = False
     width: Callable[[Any], int] | None = None
 
 
@@ -124,6 +125,8 @@ def register(rules: dict[type, Rule]) -> None:
     register_shape_calculator(ALIAS, _declare, overwrite=True)
     for kind, rule in rules.items():
         _rules[kind] = rule
+        if rule.moves:
+            rounded_rows.take_moving(ALIAS, kind)
         if not hasattr(kind, "predict"):
             update_registered_converter(
                 kind, ALIAS, _declare, _convert, parser=_parse, overwrite=True
@@ -142,9 +145,8 @@ def parse(scope: Any, model: Any, inputs: Sequence[Any]) -> list[Any]:
     """Declare the operator of ``model.transform``; returns its one output."""
     operator = scope.declare_local_operator(ALIAS, model)
     operator.inputs = list(inputs)
-    operator.outputs.append(
-        scope.declare_local_variable("transformed", _result_type(model, inputs)())
-    )
+    kind = _result_type(model, inputs)([None, _width(model)])
+    operator.outputs.append(scope.declare_local_variable("transformed", kind))
     return operator.outputs
 
 

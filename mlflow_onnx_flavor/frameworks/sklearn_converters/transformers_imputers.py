@@ -29,8 +29,10 @@ def register() -> None:
 
     _take(
         {
-            impute.SimpleImputer: Rule(_simple, exact=marked, by_column=True, keeps_text=True),
-            impute.MissingIndicator: Rule(_indicator, exact=marked, by_column=True),
+            impute.SimpleImputer: Rule(
+                _simple, exact=marked, by_column=True, keeps_text=True, moves=True
+            ),
+            impute.MissingIndicator: Rule(_indicator, exact=marked, by_column=True, moves=True),
             impute.KNNImputer: Rule(_knn, exact=marked, float64=True),
             IterativeImputer: Rule(_iterative, exact=marked, float64=True),
         }

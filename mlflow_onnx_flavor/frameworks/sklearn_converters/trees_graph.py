@@ -9,6 +9,7 @@ import numpy as np
 
 from mlflow_onnx_flavor.frameworks.graph_parts import ML_OPSET, GraphParts
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
+from mlflow_onnx_flavor.frameworks.sklearn_converters.rounded_rows import refuse_computed
 from mlflow_onnx_flavor.frameworks.tree_ensemble import LEQ, Tree
 
 _ML = "ai.onnx.ml"
@@ -87,7 +88,12 @@ def declare_trees_opset() -> None:
 
 
 def float64_rows(parts: GraphParts, operator: Any, rounded: bool) -> str:
-    """The operator's input as float64, ``rounded`` to float32 first where the source does that."""
+    """The operator's input as float64, ``rounded`` to float32 first where the source does that.
+
+    Then nothing else may have rounded what it was computed from.
+    """
+    if rounded:
+        refuse_computed(operator)
     rows = operator.inputs[0].full_name
     if rounded and not _is(operator.inputs[0], "FloatTensorType"):
         rows = parts.cast(rows, np.float32)
