@@ -20,7 +20,8 @@ demo: check-framework $(VENV)/.installed-$(EXTRA)
 	$(BIN)/python -m examples.demo --framework $(FRAMEWORK)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile \
+	  --no-loadscope-reorder
 
 sweep: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow

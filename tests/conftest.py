@@ -17,6 +17,28 @@ CPU = "CPUExecutionProvider"
 ROWS = 64
 
 
+# Files whose tests take seconds each: releases, servers, environments, measurements.
+LONG = (
+    "test_end_to_end.py",
+    "test_shared_server.py",
+    "test_network_faults.py",
+    "test_killed_releases.py",
+    "test_registry.py",
+    "test_source_environment.py",
+    "test_flavor_serving.py",
+    "test_measure.py",
+    "test_failures.py",
+    "test_streaming.py",
+    "test_conversion.py",
+    "test_fuzzing.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """They begin first, so that no core waits in the end for another that has one of them."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _quiet_mlflow():
     for name in ("mlflow", "alembic"):

@@ -19,7 +19,7 @@ def test_no_bytes_end_a_reader(reader):
         # No limit of memory: libFuzzer counts what pytest had before it became the fuzzer.
         [
             *(sys.executable, "-m", "tests.fuzzing", reader),
-            "-runs=4000",
+            "-runs=1000",
             "-seed=1",
             "-rss_limit_mb=0",
         ],

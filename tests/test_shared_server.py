@@ -81,12 +81,15 @@ def keys_in_the_store(server) -> list[str]:
     return [each["Key"] for page in pages for each in page.get("Contents", [])]
 
 
-def test_a_release_and_the_same_again(server, client, command):
+def test_a_release(server, client, command):
     done = command("release", "fraud")
     assert done.returncode == 0, done.stderr
     assert client.get_model_version_by_alias("fraud", "champion").version == "1"
     assert any(key.endswith("model.onnx") for key in keys_in_the_store(server))
 
+
+@pytest.mark.slow
+def test_the_same_release_again_makes_no_second_version(client, command):
     again = command("release", "fraud")
     assert again.returncode == 0, again.stderr
     assert len(client.search_model_versions("name='fraud'")) == 1

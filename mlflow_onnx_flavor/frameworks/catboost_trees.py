@@ -83,7 +83,7 @@ def _require_numbers(model: Any) -> None:
         if columns:
             raise NotExportableError(
                 f"the {kind} features {', '.join(columns)} are hashed and counted by CatBoost,"
-                f" which ONNX cannot express; encode them before CatBoost ({encoder} in a"
+                f" which is not converted; encode them before CatBoost ({encoder} in a"
                 " scikit-learn pipeline) and train again"
             )
 

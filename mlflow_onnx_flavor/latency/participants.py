@@ -108,12 +108,9 @@ class Participant:
 
     def _start(self, name: str) -> Worker:
         # A source's own memory is measured: nothing is in its process that it does not need.
-        takes_spare = self._spares is not None and not self.entrant.baseline
-        return (
-            self._spares.take(name)
-            if takes_spare
-            else Worker(name=name, python=self.entrant.python)
-        )
+        if self.entrant.baseline:
+            return Worker(name=name, python=self.entrant.python)
+        return (self._spares or SpareWorkers()).take(name)
 
     def runs_at(self, workload: Workload) -> bool:
         return self.running and workload not in self.failures

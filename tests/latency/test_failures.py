@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from mlflow_onnx_flavor import latency
+from mlflow_onnx_flavor import latency, spare_workers
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
 from mlflow_onnx_flavor.evidence import ExecutionProvider, LatencyReport, ModelIdentity
 from mlflow_onnx_flavor.inputs import Inputs
@@ -33,7 +33,8 @@ def workers(monkeypatch) -> list[Worker]:
             super().__init__(**arguments)
             started.append(self)
 
-    monkeypatch.setattr(participants_module, "Worker", Recorded)
+    for module in (participants_module, spare_workers):
+        monkeypatch.setattr(module, "Worker", Recorded)
     yield started
     assert not [each.name for each in started if each.alive]
 
@@ -148,7 +149,8 @@ def test_a_process_that_does_not_start_is_a_row(
             raise OSError("too many open files")
         return started(name=name, **arguments)
 
-    monkeypatch.setattr(participants_module, "Worker", refused)
+    for module in (participants_module, spare_workers):
+        monkeypatch.setattr(module, "Worker", refused)
     report = measured(
         classifier_folder,
         [candidate(candidate_folder), candidate(candidate_folder, "refused")],
