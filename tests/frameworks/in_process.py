@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import mlflow
 
 from mlflow_onnx_flavor import scoring, source_worker
 from mlflow_onnx_flavor.conversion import Conversion, convert_model
@@ -30,6 +33,17 @@ class InProcessSource:
     def path_of(self, inputs: Inputs) -> Path:
         write = inputs.hand_over if inputs.has_categories_of_numbers else inputs.save
         return write(self._scratch / inputs.digest()[:16])
+
+
+def save_estimator(model: Any, rows: Any, folder: Path) -> None:
+    """What `mlflow.sklearn` stores of ``model``, with the signature of ``rows``."""
+    mlflow.sklearn.save_model(
+        model,
+        str(folder),
+        signature=mlflow.models.infer_signature(rows),
+        serialization_format="cloudpickle",
+        pip_requirements=[],
+    )
 
 
 def converted(

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from mlflow_onnx_flavor.inputs import Inputs
-from tests.frameworks.in_process import converted, session_of
+from tests.frameworks.in_process import converted, save_estimator, session_of
 
 SCALES, SHIFTS = np.array([1e5, 1e10, 1.0, 1e-3]), np.array([1.7e9, 1e12, 0.0, 0.0])
 NUMBERS = ["seen at", "id", "amount", "small"]
@@ -45,13 +45,7 @@ def score(rows: pd.DataFrame) -> np.ndarray:
 
 
 def right(model, rows, folder):
-    mlflow.sklearn.save_model(
-        model,
-        str(folder / "source"),
-        signature=mlflow.models.infer_signature(rows),
-        serialization_format="cloudpickle",
-        pip_requirements=[],
-    )
+    save_estimator(model, rows, folder / "source")
     conversion, _ = converted(
         folder / "source", "sklearn", Inputs(rows[:5]), Inputs(rows[:100]), folder / "out"
     )

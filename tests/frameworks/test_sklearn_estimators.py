@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mlflow
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
@@ -25,7 +24,7 @@ from sklearn.semi_supervised import LabelPropagation
 from benchmarks.sklearn_catalogue import DTYPES, estimators, ours
 from mlflow_onnx_flavor.errors import ConversionError
 from mlflow_onnx_flavor.inputs import Inputs
-from tests.frameworks.in_process import converted, session_of
+from tests.frameworks.in_process import converted, save_estimator, session_of
 
 FLOWERS, SPECIES = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"], object)[SPECIES]
@@ -61,13 +60,7 @@ def test_every_estimator_of_the_catalogue_is_right_on_rows_unseen(fit, dtype):
 
 def answers(model: BaseEstimator, rows: np.ndarray, folder, unseen: np.ndarray | None = None):
     """What the source and the converted model answer: dictionaries by output."""
-    mlflow.sklearn.save_model(
-        model,
-        str(folder / "source"),
-        signature=mlflow.models.infer_signature(rows),
-        serialization_format="cloudpickle",
-        pip_requirements=[],
-    )
+    save_estimator(model, rows, folder / "source")
     conversion, _ = converted(
         folder / "source", "sklearn", Inputs(rows[:5]), Inputs(rows), folder / "out"
     )

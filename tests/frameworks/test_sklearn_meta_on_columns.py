@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import lightgbm
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,7 +26,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from mlflow_onnx_flavor.errors import ConversionError
 from mlflow_onnx_flavor.inputs import Inputs
-from tests.frameworks.in_process import converted, session_of
+from tests.frameworks.in_process import converted, save_estimator, session_of
 
 ROWS = 180
 
@@ -69,13 +68,7 @@ def classes(rows: pd.DataFrame, count: int) -> np.ndarray:
 
 def right(model, rows: pd.DataFrame, folder) -> None:
     """Converted, it answers new rows too as scikit-learn does, in any order of the columns."""
-    mlflow.sklearn.save_model(
-        model,
-        str(folder / "source"),
-        signature=mlflow.models.infer_signature(rows),
-        serialization_format="cloudpickle",
-        pip_requirements=[],
-    )
+    save_estimator(model, rows, folder / "source")
     seen = Inputs(rows[:50])
     conversion, _ = converted(folder / "source", "sklearn", Inputs(rows[:5]), seen, folder / "out")
     session, answer = session_of(conversion), model.predict(rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from mlflow_onnx_flavor.inputs import Inputs
-from tests.frameworks.in_process import converted, session_of
+from tests.frameworks.in_process import converted, save_estimator, session_of
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +32,7 @@ def labels(rows: pd.DataFrame) -> np.ndarray:
 
 
 def conversion_of(model, rows, folder):
-    mlflow.sklearn.save_model(
-        model,
-        str(folder / "source"),
-        signature=mlflow.models.infer_signature(rows),
-        serialization_format="cloudpickle",
-        pip_requirements=[],
-    )
+    save_estimator(model, rows, folder / "source")
     few = Inputs(rows[:5])
     return converted(folder / "source", "sklearn", few, few, folder / "out")[0]
 
