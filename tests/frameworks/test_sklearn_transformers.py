@@ -176,6 +176,7 @@ CODES = [
 ]
 COLUMNS = [
     feature_selection.SelectKBest(k=2),
+    feature_selection.SelectKBest(k=0),
     feature_selection.VarianceThreshold(0.6),
     feature_selection.RFE(LogisticRegression(max_iter=500), n_features_to_select=2),
     feature_selection.SequentialFeatureSelector(LinearRegression(), n_features_to_select=3),

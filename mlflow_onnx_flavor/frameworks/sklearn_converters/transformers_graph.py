@@ -145,7 +145,11 @@ def parse(scope: Any, model: Any, inputs: Sequence[Any]) -> list[Any]:
     """Declare the operator of ``model.transform``; returns its one output."""
     operator = scope.declare_local_operator(ALIAS, model)
     operator.inputs = list(inputs)
-    kind = _result_type(model, inputs)([None, _width(model)])
+    width = _width(model)
+    kind = _result_type(model, inputs)
+    # skl2onnx takes no variable without columns, which a selector of nothing gives; as one whose
+    # shape is still to be found it does.
+    kind = kind([None, width]) if width else kind()
     operator.outputs.append(scope.declare_local_variable("transformed", kind))
     return operator.outputs
 
