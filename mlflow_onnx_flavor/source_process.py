@@ -29,7 +29,7 @@ from mlflow_onnx_flavor.source_environment import (
     in_words,
     interpreter,
 )
-from mlflow_onnx_flavor.worker import PRELOADED, Worker, is_foreign
+from mlflow_onnx_flavor.worker import PRELOADED, Worker
 
 LOAD_TIMEOUT_S = 300.0
 ANSWER_TIMEOUT_S = 600.0
@@ -113,8 +113,7 @@ class SourceModelWorker:
         """Where the worker finds ``inputs``; written once."""
         digest = inputs.digest()
         if digest not in self._saved:
-            write = inputs.hand_over if inputs.has_categories_of_numbers else inputs.save
-            self._saved[digest] = write(Path(self._scratch.name) / digest[:16])
+            self._saved[digest] = inputs.save_exactly(Path(self._scratch.name) / digest[:16])
         return self._saved[digest]
 
     @cached_property
@@ -145,7 +144,7 @@ class SourceModelWorker:
             name=f"the {self.framework} process",
             python=self.python,
             memory_limit_bytes=self._memory_limit_bytes,
-            preload=() if is_foreign(self.python) else PRELOADED,
+            preload=PRELOADED,
         )
         try:
             loaded = self._worker.call(

@@ -54,7 +54,7 @@ class Worker:
     parent's, which lose everything that looks like a credential.  ``memory_limit_bytes``: resident
     memory past which the child is killed (where /proc exists).  ``name``: for messages.
     ``preload``: modules that the child has imported, or imports while the parent does something
-    else (`fork_server`).
+    else (`fork_server`); none in another environment.
     """
 
     def __init__(
@@ -66,6 +66,8 @@ class Worker:
         name: str = "worker",
         preload: Sequence[str] = (),
     ):
+        if is_foreign(python):  # which need not have what these modules need
+            preload = ()
         self.name = name
         self._memory_limit_bytes = memory_limit_bytes
         self._folder = Path(tempfile.mkdtemp(prefix="mlflow-onnx-worker-"))
@@ -73,7 +75,7 @@ class Worker:
         self._count = 0
         try:
             variables = child_environment(environment or {}) | self._path_of_package(python)
-            if preload and fork_server.SUPPORTED and not is_foreign(python):
+            if preload and fork_server.SUPPORTED:
                 self._process = fork_server.forked(preload, variables, self._folder, self._log)
             else:
                 self._process = subprocess.Popen(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mlflow
 import numpy as np
 import onnx
 import pandas as pd
@@ -14,6 +13,7 @@ from mlflow_onnx_flavor.configuration import Configuration, ConversionOptions
 from mlflow_onnx_flavor.conversion import convert_model
 from mlflow_onnx_flavor.errors import ConversionError, CorruptModelError
 from mlflow_onnx_flavor.inputs import Inputs
+from tests.frameworks.in_process import save_estimator
 
 ROWS = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [0.0, 1.0, 0.0]})
 
@@ -54,13 +54,7 @@ def die(_rows):
 
 
 def save(model, folder):
-    mlflow.sklearn.save_model(
-        model,
-        str(folder),
-        signature=mlflow.models.infer_signature(ROWS),
-        serialization_format="cloudpickle",
-        pip_requirements=[],
-    )
+    save_estimator(model, ROWS, folder)
     return folder
 
 

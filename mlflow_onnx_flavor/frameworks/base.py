@@ -31,8 +31,8 @@ class LoadedSource:
     flavor: Mapping[str, Any]
 
 
-def pyfunc_of(path: Path) -> Any:
-    """The artifact as MLflow serves it.
+def pyfunc_of(path: Path | str, model_config: dict[str, Any] | None = None) -> Any:
+    """The artifact as MLflow serves it, under ``model_config``.
 
     MLflow's own comparison of its requirements with what is installed is left out: it reads the
     metadata of every package, more than a second, for a log that nobody reads here; what differs
@@ -40,7 +40,7 @@ def pyfunc_of(path: Path) -> Any:
     """
     import mlflow.pyfunc
 
-    return mlflow.pyfunc.load_model(str(path), suppress_warnings=True)
+    return mlflow.pyfunc.load_model(str(path), suppress_warnings=True, model_config=model_config)
 
 
 @dataclass(frozen=True)

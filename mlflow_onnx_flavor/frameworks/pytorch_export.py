@@ -221,7 +221,7 @@ class Exporter:
                         " example itself: the exporter mistakes one of its operators; compute it"
                         " in another way"
                     )
-                size = "the size of the batch" if "batch" in what else "that size"
+                size = "the size of the batch" if what.startswith("a batch") else "that size"
                 raise NotExportableError(
                     f"for {what}, {name!r} is not what the module answers: what the module does"
                     f" depends on {size}, which the exporter settled by its example; take"

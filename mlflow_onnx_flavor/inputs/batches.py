@@ -110,13 +110,14 @@ class Inputs:
         np.savez(path, **{name: _without_objects(a) for name, a in arrays.items()})
         return path
 
-    @property
-    def has_categories_of_numbers(self) -> bool:
-        """Whether a column's categories are no texts; from Parquet they come back as numbers."""
-        if not isinstance(self.data, pd.DataFrame):
-            return False
-        categories = [each for each in self.data.dtypes if isinstance(each, pd.CategoricalDtype)]
-        return any(each.categories.dtype.kind in "iufb" for each in categories)
+    def save_exactly(self, folder: Path) -> Path:
+        """As `save`, or as `hand_over` where a column's categories are no texts: from Parquet they
+        come back as numbers.
+        """
+        dtypes = self.data.dtypes if isinstance(self.data, pd.DataFrame) else ()
+        categories = [each for each in dtypes if isinstance(each, pd.CategoricalDtype)]
+        of_numbers = any(each.categories.dtype.kind in "iufb" for each in categories)
+        return self.hand_over(folder) if of_numbers else self.save(folder)
 
     def hand_over(self, folder: Path) -> Path:
         """Write to ``folder`` what another process reads at once: as `save` does, but a frame as

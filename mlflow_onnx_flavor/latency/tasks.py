@@ -255,19 +255,18 @@ def _loader(path: Path) -> Callable[[str, dict[str, Any] | None], Any]:
         from mlflow_onnx_flavor.scoring import load_session
 
         return load_session
-    import mlflow.pyfunc
+    import mlflow.pyfunc  # noqa: F401  (not to be timed as part of loading)
     from mlflow.models import Model
 
     from mlflow_onnx_flavor import frameworks
+    from mlflow_onnx_flavor.frameworks.base import pyfunc_of
 
     flavors = Model.load(str(path)).flavors
     if not frameworks.served_by_mlflow(path, flavors):
         name = frameworks.recognise(flavors)
         flavor = flavors[frameworks.flavor_of(flavors, name)]
         return lambda _folder, _config: frameworks.get(name).load(path, flavor).pyfunc
-    return lambda folder, config: mlflow.pyfunc.load_model(
-        folder, suppress_warnings=True, model_config=config
-    )
+    return pyfunc_of
 
 
 def _calls(

@@ -12,6 +12,7 @@ import numpy as np
 from mlflow_onnx_flavor import answers
 from mlflow_onnx_flavor.candidates.folder import graph_file
 from mlflow_onnx_flavor.errors import ExecutionProviderError
+from mlflow_onnx_flavor.frameworks.base import pyfunc_of
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_outputs import as_arrays
 from mlflow_onnx_flavor.parity.divergence import (
@@ -122,14 +123,10 @@ def _without(ours: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any
 
 def answer(inputs_path: str, rows: int) -> dict[str, Any]:
     """What the candidate's pyfunc answers on the first ``rows`` rows, loaded as MLflow loads it."""
-    import mlflow.pyfunc
-
     # Scoring code that a model was logged with earlier looks for them here only.
     options = _open["provider"].get("session_options") or {}
     config = {"execution_providers": [_open["provider"]], "session_options": options}
-    model = mlflow.pyfunc.load_model(
-        str(_open["path"]), suppress_warnings=True, model_config=config
-    )
+    model = pyfunc_of(_open["path"], config)
     data = Inputs.load(Path(inputs_path)).take(slice(0, rows)).data
     return answers.describe(model.predict(data))
 

@@ -30,14 +30,18 @@ def names_other_files(file: Path) -> bool:
         return all_.find(_ELSEWHERE) >= 0
 
 
+def files_beside(file: Path) -> list[Path] | None:
+    """The files of the folder of ``file``, where that is a model's; else None."""
+    return files_below(file.parent) if (file.parent / "MLmodel").is_file() else None
+
+
 def files_of(file: Path) -> list[Path] | None:
     """The files of the model whose graph is ``file``: its folder's where that has an MLmodel file.
 
     None where it lies elsewhere and its weights beside it: which those are is not looked up.
     """
-    if (file.parent / "MLmodel").is_file():
-        return files_below(file.parent)
-    return None if names_other_files(file) else [file]
+    found = files_beside(file)
+    return [file] if found is None and not names_other_files(file) else found
 
 
 def places(files: list[Path]) -> list[tuple[int, int, int, int]]:

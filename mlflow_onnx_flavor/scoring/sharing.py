@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .contents import files_of, names_other_files, places
+from .contents import files_beside, names_other_files, places
 
 # Of a larger file, its place on the disk tells which it is: to read it would cost too much.
 READ_BYTES = 16 * 2**20
@@ -42,7 +42,7 @@ def _identity(file: Path) -> Iterator[Any]:
     if file.stat().st_size <= READ_BYTES and not names_other_files(file):
         yield hashlib.sha256(file.read_bytes()).hexdigest()
         return
-    files = files_of(file)
+    files = files_beside(file)  # None: what else in the folder is of the model cannot be told
     yield from [uuid.uuid4().hex] if files is None else places(files)
 
 

@@ -31,8 +31,7 @@ class InProcessSource:
             raise WorkerTaskError(f"{type(error).__name__}: {error}") from error
 
     def path_of(self, inputs: Inputs) -> Path:
-        write = inputs.hand_over if inputs.has_categories_of_numbers else inputs.save
-        return write(self._scratch / inputs.digest()[:16])
+        return inputs.save_exactly(self._scratch / inputs.digest()[:16])
 
 
 def save_estimator(model: Any, rows: Any, folder: Path) -> None:

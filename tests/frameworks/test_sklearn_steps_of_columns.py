@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +13,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from mlflow_onnx_flavor.errors import ConversionError
 from mlflow_onnx_flavor.inputs import Inputs
-from tests.frameworks.in_process import converted, session_of
+from tests.frameworks.in_process import converted, save_estimator, session_of
 
 TEXT = make_column_selector(dtype_include=["str", "object"])
 NUMBERS = make_column_selector(dtype_include="number")
@@ -32,13 +31,7 @@ def rows() -> pd.DataFrame:
 
 def session(model, rows, folder):
     target = rows["b"] + (rows["city"] == "Oslo") + rows["a"].fillna(0)
-    mlflow.sklearn.save_model(
-        model.fit(rows, target),
-        str(folder / "source"),
-        signature=mlflow.models.infer_signature(rows),
-        serialization_format="cloudpickle",
-        pip_requirements=[],
-    )
+    save_estimator(model.fit(rows, target), rows, folder / "source")
     few = Inputs(rows[:5])
     return session_of(converted(folder / "source", "sklearn", few, few, folder / "out")[0])
 

@@ -43,8 +43,8 @@ def register() -> None:
     _take(ensemble.StackingClassifier, _parse_stacked_classifier, _stacks_scores)
     _take(ensemble.StackingRegressor, _parse_stacked_regressor)
     _take(multiclass.OneVsRestClassifier, _parse_one_vs_rest, _has_scores_alone)
-    _take(multioutput.MultiOutputRegressor, _parse_outputs)
-    _take(multioutput.MultiOutputClassifier, _parse_labels)
+    _take(multioutput.MultiOutputRegressor, _side_by_side(REGRESSOR))
+    _take(multioutput.MultiOutputClassifier, _side_by_side(LABELS))
 
 
 def _take(
@@ -231,7 +231,7 @@ def _parse_one_vs_rest(scope: Any, model: Any, inputs: Any) -> Any:
 
 def _several_labels(scope: Any, model: Any, inputs: Any) -> list[Any]:
     """Whether each label holds, and the probability that it does."""
-    found = declared(scope, *_parse_labels(scope, model, inputs))
+    found = declared(scope, *_side_by_side(LABELS)(scope, model, inputs))
     if not hasattr(model, "predict_proba"):
         return found
     parts = [asked(scope, each, inputs, "predict_proba") for each in model.estimators_]
@@ -251,19 +251,14 @@ def _shares(rows: Rows, probabilities: list[str]) -> str:
     return rows.op("Div", own, rows.op("Where", rows.op("Equal", whole, 0.0), 1.0, whole))
 
 
-def _parse_outputs(scope: Any, model: Any, inputs: Any) -> Parsed:
-    parts = [asked(scope, each, inputs) for each in model.estimators_]
+def _side_by_side(kind: str) -> Callable[[Any, Any, Any], Parsed]:
+    """A parser that joins what the estimators predict, a column each, as an answer of ``kind``."""
 
     def join(rows: Rows, model: Any, values: list[str]) -> str:
         return rows.joined([rows.reshape(each, -1, 1) for each in values])
 
-    return parts, Combination(model, REGRESSOR, join, len(parts))
+    def parse(scope: Any, model: Any, inputs: Any) -> Parsed:
+        parts = [asked(scope, each, inputs) for each in model.estimators_]
+        return parts, Combination(model, kind, join, len(parts))
 
-
-def _parse_labels(scope: Any, model: Any, inputs: Any) -> Parsed:
-    parts = [asked(scope, each, inputs) for each in model.estimators_]
-
-    def join(rows: Rows, model: Any, values: list[str]) -> str:
-        return rows.joined([rows.reshape(each, -1, 1) for each in values])
-
-    return parts, Combination(model, LABELS, join, len(parts))
+    return parse
