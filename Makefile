@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 EXTRA := $(if $(filter pytorch,$(FRAMEWORK)),torch,$(FRAMEWORK))
 FRAMEWORKS := sklearn pytorch tensorflow xgboost lightgbm
 PACKAGING := setup.cfg pyproject.toml constraints.txt
+# Not compiled: Python compiles what is imported, a small part of it, at the first import.
+PIP_OPTIONS := --quiet --disable-pip-version-check --no-compile
 
 .PHONY: help demo test sweep fuzz lint bench clean check-framework
 .DEFAULT_GOAL := help
@@ -35,7 +37,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 
 bench: $(VENV)/.installed-test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	$(BIN)/python -m pip install $(PIP_OPTIONS) -c constraints.txt -e ".[bench]"
 	$(BIN)/python -m benchmarks.release_cost
 	$(BIN)/python -m benchmarks.parity_mutations
 	$(BIN)/python -m benchmarks.parity_large
@@ -55,9 +57,9 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed-test: $(VENV)/bin/python $(PACKAGING)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	$(BIN)/python -m pip install $(PIP_OPTIONS) -c constraints.txt -e ".[test]"
 	@touch $@
 
 $(VENV)/.installed-%: $(VENV)/bin/python $(PACKAGING)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$*,demo]"
+	$(BIN)/python -m pip install $(PIP_OPTIONS) -c constraints.txt -e ".[$*,demo]"
 	@touch $@
