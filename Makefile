@@ -6,6 +6,8 @@ VENV ?= .venv
 FRAMEWORK ?= sklearn
 SECONDS ?= 300
 BIN := $(VENV)/bin
+# One more than there are cores, up to four: many tests wait for what they started.
+PROCESSES := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cores + 1 : 4)))
 EXTRA := $(if $(filter pytorch,$(FRAMEWORK)),torch,$(FRAMEWORK))
 FRAMEWORKS := sklearn pytorch tensorflow xgboost lightgbm
 PACKAGING := setup.cfg pyproject.toml constraints.txt
@@ -22,7 +24,7 @@ demo: check-framework $(VENV)/.installed-$(EXTRA)
 	$(BIN)/python -m examples.demo --framework $(FRAMEWORK)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile \
+	$(BIN)/python -m pytest -m "not slow" --numprocesses $(PROCESSES) --dist loadfile \
 	  --no-loadscope-reorder
 
 sweep: $(VENV)/.installed-test
