@@ -1,0 +1,102 @@
+"""The rows that a CatBoost model with categories is given, as its trees see them in the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlflow_onnx_flavor.frameworks import catboost_categories, catboost_columns
+from mlflow_onnx_flavor.frameworks.boosted_answers import Typed
+from mlflow_onnx_flavor.frameworks.boosted_rows import require_known_columns
+from mlflow_onnx_flavor.frameworks.catboost_categories import Categories
+from mlflow_onnx_flavor.frameworks.catboost_ctrs import ctrs_of
+from mlflow_onnx_flavor.frameworks.columns import MATRIX, column_feeds, matrix_feed
+from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
+from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
+from mlflow_onnx_flavor.graph_spec import FeedSpec
+from mlflow_onnx_flavor.inputs import Inputs
+
+
+def add_rows(
+    parts: GraphParts, model: Any, found: Mapping[str, Any], given: Sequence[Inputs]
+) -> tuple[tuple[FeedSpec, ...], Typed, str, Categories]:
+    """Graph inputs for the rows: their feeds, their types, and what trees see, as float64.
+
+    ``found``: the model's JSON.  ``given``: rows, of which the first show what the graph is fed.
+    """
+    kinds = set(model.get_cat_feature_indices())
+    frames = [_frame(each, kinds) for each in given]
+    categories = catboost_categories.resolved(found, ctrs_of(model), frames)
+    feeds, columns = _fed(parts, given[0], frames[0], kinds)
+    typed: Typed = {
+        feed.name: (feed.dtype, [None, len(feed.columns) or frames[0].shape[1]]) for feed in feeds
+    }
+    codes = {
+        feature: catboost_columns.add_codes(
+            parts, columns[column], _is_text(frames[0].iloc[:, column]), categories.texts[feature]
+        )
+        for feature, column in categories.columns.items()
+    }
+    for feature, column in categories.columns.items():
+        columns[column] = codes[feature]
+    numbers = [
+        each if at in kinds else parts.cast(each, np.float32) for at, each in enumerate(columns)
+    ]
+    matrix = parts.add("Concat", *(parts.cast(each, np.float64) for each in numbers), axis=1)
+    rows = catboost_columns.add_columns(parts, matrix, codes, categories, found["features_info"])
+    return feeds, typed, rows, categories
+
+
+def _fed(
+    parts: GraphParts, given: Inputs, frame: pd.DataFrame, kinds: set[int]
+) -> tuple[tuple[FeedSpec, ...], list[str]]:
+    """The feeds, and each column of shape (rows, 1): int64 or strings where it holds categories."""
+    if not isinstance(given.data, pd.DataFrame):
+        return matrix_feed(given, "int64"), [
+            parts.columns(MATRIX, [at]) for at in range(frame.shape[1])
+        ]
+    feeds = column_feeds(frame, "float32", keep_integers=False)
+    feeds = [
+        feed.model_copy(update={"dtype": "int64"})
+        if at in kinds and feed.dtype != "object"
+        else feed
+        for at, feed in enumerate(feeds)
+    ]
+    return tuple(feeds), [feed.name for feed in feeds]
+
+
+def _frame(given: Inputs, kinds: set[int]) -> pd.DataFrame:
+    """The rows as a frame.  Refuses what is neither numbers nor categories of one kind."""
+    if isinstance(given.data, pd.DataFrame):
+        frame = given.data
+        require_known_columns(given, "CatBoost", [frame.columns[at] for at in kinds])
+        mixed = [
+            str(frame.columns[at])
+            for at in sorted(kinds)
+            if pd.api.types.infer_dtype(frame.iloc[:, at], skipna=True).startswith("mixed")
+        ]
+        if mixed:
+            raise NotExportableError(
+                f"the columns {', '.join(mixed)} hold texts and numbers side by side, of which a"
+                " graph takes either; make them texts and train again"
+            )
+        return frame
+    if (
+        isinstance(given.data, np.ndarray)
+        and given.data.ndim == 2
+        and given.data.dtype.kind in "iub"
+    ):
+        return pd.DataFrame(given.data)
+    raise NotExportableError(
+        "CatBoost's categorical features are converted from data frames and arrays of whole numbers"
+        " alone; log the model with a data frame as its input example"
+    )
+
+
+def _is_text(column: pd.Series) -> bool:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = pd.Series(column.cat.categories)
+    return pd.api.types.infer_dtype(column, skipna=True) not in ("integer", "boolean")
