@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.catboost_categories import Categories
-from mlflow_onnx_flavor.frameworks.catboost_ctrs import CATEGORY, EXCEEDS, Element
+from mlflow_onnx_flavor.frameworks.catboost_ctrs import CATEGORY, EXCEEDS, IS, Element
 from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
 
 
@@ -30,47 +30,58 @@ def add_codes(parts: GraphParts, column: str, is_text: bool, texts: Mapping[str,
     return _looked_up(parts, column, keys or [("" if is_text else 0)], codes or [unseen], unseen)
 
 
-def add_columns(
-    parts: GraphParts, numbers: str, codes: Mapping[int, str], categories: Categories, info: Any
+def add_ctrs(
+    parts: GraphParts, rows: str, categories: Categories, numbers: Sequence[Mapping[str, Any]]
 ) -> str:
-    """``numbers``, and behind it a column for each CTR; float64 of shape (rows, columns).
+    """``rows``, and behind their columns one for each CTR; float64 of shape (rows, columns).
 
-    ``numbers``: all columns as float64.  ``codes``: feature -> its codes, (rows, 1).  ``info``: of
-    the model's JSON, which feature of numbers is which column.
+    ``rows``: float64, with codes in the place of categories.  ``numbers``: what the model's JSON
+    says of its features of numbers.
     """
     ctrs = categories.ctrs
     if not ctrs.places:
-        return numbers
-    elements = list(dict.fromkeys(each for table in ctrs.tables for each in table.elements))
-    found = [_element(parts, each, numbers, codes, categories, info) for each in elements]
-    nothing = parts.add("Sub", found[0], found[0])
-    elementwise = parts.add("Concat", *found, nothing, axis=1)
+        return rows
+    every = list(dict.fromkeys(each for table in ctrs.tables for each in table.elements))
+    elements = [each for kind in (CATEGORY, EXCEEDS, IS) for each in every if each.kind == kind]
     tries = _tries(categories, elements)
-    values = _values(parts, elementwise, tries, categories)
-    return parts.add("Concat", numbers, parts.cast(values, np.float64), axis=1)
+    values = _values(
+        parts, _elements(parts, rows, elements, categories, numbers), tries, categories
+    )
+    return parts.add("Concat", rows, values, axis=1)
 
 
-def _element(
+def _elements(
     parts: GraphParts,
-    element: Element,
-    numbers: str,
-    codes: Mapping[int, str],
+    rows: str,
+    elements: Sequence[Element],
     categories: Categories,
-    info: Mapping[str, Any],
+    numbers: Sequence[Mapping[str, Any]],
 ) -> str:
-    """The code of one element, int64 of shape (rows, 1)."""
-    if element.kind == CATEGORY:
-        return codes[element.feature]
-    if element.kind == EXCEEDS:
-        feature = info["float_features"][element.feature]
-        column = parts.columns(numbers, [feature["flat_feature_index"]])
-        holds = parts.add("Greater", column, parts.constant(element.value, np.float64))
-        if feature["nan_value_treatment"] == "AsTrue":
-            holds = parts.add("Or", holds, parts.add("IsNaN", column))
-    else:
-        code = categories.codes[element.feature][int(element.value)]
-        holds = parts.add("Equal", codes[element.feature], parts.constant(code, np.int64))
-    return parts.cast(holds, np.int64)
+    """The code of each of ``elements``, which are in the order of their kinds, and a last column of
+    zeros; int64.
+    """
+    chosen = [each for each in elements if each.kind == CATEGORY]
+    borders = [each for each in elements if each.kind == EXCEEDS]
+    exact = [each for each in elements if each.kind == IS]
+    codes = parts.columns(rows, [categories.columns[each.feature] for each in chosen])
+    found = [codes]
+    if borders:
+        features = [numbers[each.feature] for each in borders]
+        column = parts.columns(rows, [each["flat_feature_index"] for each in features])
+        limits = parts.constant([[each.value for each in borders]], np.float64)
+        holds = parts.add("Greater", column, limits)
+        missing = [each["nan_value_treatment"] == "AsTrue" for each in features]
+        if any(missing):
+            beyond = parts.add("And", parts.add("IsNaN", column), parts.constant([missing]))
+            holds = parts.add("Or", holds, beyond)
+        found.append(parts.cast(holds, np.float64))
+    if exact:
+        column = parts.columns(rows, [categories.columns[each.feature] for each in exact])
+        wanted = [[categories.codes[each.feature][int(each.value)] for each in exact]]
+        holds = parts.add("Equal", column, parts.constant(wanted, np.float64))
+        found.append(parts.cast(holds, np.float64))
+    first = parts.columns(codes, [0])
+    return parts.cast(parts.add("Concat", *found, parts.add("Sub", first, first), axis=1), np.int64)
 
 
 @dataclass(frozen=True)
@@ -111,7 +122,10 @@ def _tries(categories: Categories, elements: Sequence[Element]) -> _Tries:
 
 
 def _values(parts: GraphParts, elements: str, tries: _Tries, categories: Categories) -> str:
-    """The value of each CTR, float32 of shape (rows, CTRs)."""
+    """The value of each CTR, float64 of shape (rows, CTRs).
+
+    Each is a float32, but a table of these would be rounded to 8 bits with other weights.
+    """
     found = parts.constant(tries.roots[None], np.int64)
     radix = parts.constant(tries.radix, np.int64)
     for looked_at, keys in tries.steps:
@@ -141,7 +155,7 @@ def _values(parts: GraphParts, elements: str, tries: _Tries, categories: Categor
     missing = parts.add("Less", entry, parts.constant(0, np.int64))
     default = parts.constant((first_default[table_of] + column)[None], np.int64)
     at = parts.add("Where", missing, default, at)
-    return parts.add("Gather", parts.constant(np.concatenate(every), np.float32), at, axis=0)
+    return parts.add("Gather", parts.constant(np.concatenate(every), np.float64), at, axis=0)
 
 
 def _looked_up(parts: GraphParts, value: str, keys: Any, values: Any, default: int) -> str:

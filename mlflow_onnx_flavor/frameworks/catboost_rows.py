@@ -34,20 +34,16 @@ def add_rows(
     typed: Typed = {
         feed.name: (feed.dtype, [None, len(feed.columns) or frames[0].shape[1]]) for feed in feeds
     }
-    codes = {
-        feature: catboost_columns.add_codes(
-            parts, columns[column], _is_text(frames[0].iloc[:, column]), categories.texts[feature]
-        )
-        for feature, column in categories.columns.items()
-    }
-    for feature, column in categories.columns.items():
-        columns[column] = codes[feature]
-    numbers = [
+    for feature, at in categories.columns.items():
+        is_text = _is_text(frames[0].iloc[:, at])
+        texts = categories.texts[feature]
+        columns[at] = catboost_columns.add_codes(parts, columns[at], is_text, texts)
+    rounded = (
         each if at in kinds else parts.cast(each, np.float32) for at, each in enumerate(columns)
-    ]
-    matrix = parts.add("Concat", *(parts.cast(each, np.float64) for each in numbers), axis=1)
-    rows = catboost_columns.add_columns(parts, matrix, codes, categories, found["features_info"])
-    return feeds, typed, rows, categories
+    )
+    matrix = parts.add("Concat", *(parts.cast(each, np.float64) for each in rounded), axis=1)
+    numbers = found["features_info"].get("float_features", [])
+    return feeds, typed, catboost_columns.add_ctrs(parts, matrix, categories, numbers), categories
 
 
 def _fed(
