@@ -16,6 +16,7 @@ import numpy as np
 from mlflow_onnx_flavor.frameworks.catboost_categories import Categories
 from mlflow_onnx_flavor.frameworks.catboost_ctrs import CATEGORY, EXCEEDS, IS, Element
 from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
+from mlflow_onnx_flavor.frameworks.tree_ensemble import EQ, GT, Tree, add_sum
 
 
 def add_codes(parts: GraphParts, column: str, is_text: bool, texts: Mapping[str, int]) -> str:
@@ -61,27 +62,34 @@ def _elements(
     zeros; int64.
     """
     chosen = [each for each in elements if each.kind == CATEGORY]
-    borders = [each for each in elements if each.kind == EXCEEDS]
-    exact = [each for each in elements if each.kind == IS]
     codes = parts.columns(rows, [categories.columns[each.feature] for each in chosen])
-    found = [codes]
-    if borders:
-        features = [numbers[each.feature] for each in borders]
-        column = parts.columns(rows, [each["flat_feature_index"] for each in features])
-        limits = parts.constant([[each.value for each in borders]], np.float64)
-        holds = parts.add("Greater", column, limits)
-        missing = [each["nan_value_treatment"] == "AsTrue" for each in features]
-        if any(missing):
-            beyond = parts.add("And", parts.add("IsNaN", column), parts.constant([missing]))
-            holds = parts.add("Or", holds, beyond)
-        found.append(parts.cast(holds, np.float64))
-    if exact:
-        column = parts.columns(rows, [categories.columns[each.feature] for each in exact])
-        wanted = [[categories.codes[each.feature][int(each.value)] for each in exact]]
-        holds = parts.add("Equal", column, parts.constant(wanted, np.float64))
-        found.append(parts.cast(holds, np.float64))
-    first = parts.columns(codes, [0])
-    return parts.cast(parts.add("Concat", *found, parts.add("Sub", first, first), axis=1), np.int64)
+    conditions = [
+        _condition(each, categories, numbers) for each in elements if each.kind != CATEGORY
+    ]
+    holds = add_sum(parts, rows, conditions, range(len(conditions)), len(conditions) + 1)
+    return parts.cast(parts.add("Concat", codes, holds, axis=1), np.int64)
+
+
+def _condition(
+    element: Element, categories: Categories, numbers: Sequence[Mapping[str, Any]]
+) -> Tree:
+    """A tree that gives 1 where the condition holds: compared as the model's own trees compare."""
+    if element.kind == EXCEEDS:
+        feature = numbers[element.feature]
+        column, threshold, mode = feature["flat_feature_index"], element.value, GT
+        exceeds = feature["nan_value_treatment"] == "AsTrue"
+    else:
+        code = categories.codes[element.feature][int(element.value)]
+        column, threshold, mode, exceeds = categories.columns[element.feature], code, EQ, False
+    return Tree(
+        feature=np.array([column, 0, 0]),
+        threshold=np.array([threshold, 0, 0], np.float64),
+        mode=np.array([mode, GT, GT]),
+        true_child=np.array([2, -1, -1]),
+        false_child=np.array([1, -1, -1]),
+        missing_true=np.array([exceeds, False, False]),
+        value=np.array([[0.0], [0.0], [1.0]]),
+    )
 
 
 @dataclass(frozen=True)
