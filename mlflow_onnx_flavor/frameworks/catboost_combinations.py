@@ -25,7 +25,7 @@ def explained(table: Table, numbers: Sequence[np.ndarray], seen: np.ndarray) -> 
     """
     terms = [each * factor for each, factor in zip(numbers, table.factors, strict=True)]
     found = np.full((len(table.keys), len(terms)), -1, np.int64)
-    seen = np.unique(seen[(seen >= 0).all(axis=1)], axis=0)
+    seen = seen[(seen >= 0).all(axis=1)]
     if len(seen) and len(found):
         _match(table.keys, _sums(terms, seen), seen, found)
     for sums, combinations in _tried(table.keys[found[:, 0] < 0], terms):

@@ -55,7 +55,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Ctrs:
-    """``places``: of each CTR, in the model's order, its table and its column there."""
+    """``tables``: those of more elements before those of fewer.  ``places``: of each CTR, in the
+    model's order, its table and its column there.
+    """
 
     tables: tuple[Table, ...]
     places: tuple[tuple[int, int], ...]
@@ -70,9 +72,10 @@ def ctrs_of(model: Any) -> Ctrs:
         group = groups.setdefault(_elements(each.base), [])
         places.append((_elements(each.base), len(group)))
         group.append(each)
-    numbers = {elements: at for at, elements in enumerate(groups)}
+    in_order = sorted(groups, key=len, reverse=True)
+    numbers = {elements: at for at, elements in enumerate(in_order)}
     return Ctrs(
-        tables=tuple(_table(elements, group, counters) for elements, group in groups.items()),
+        tables=tuple(_table(each, groups[each], counters) for each in in_order),
         places=tuple((numbers[elements], column) for elements, column in places),
     )
 

@@ -14,6 +14,7 @@ from mlflow_onnx_flavor.frameworks.catboost_hashes import hashes_of
 _GUESSED_NUMBERS = range(-100, 10_000)
 # What users put in the place of missing values, and make of booleans.
 _GUESSED_TEXTS = ("", "nan", "NaN", "None", "<NA>", "null", "missing", "unknown", "True", "False")
+_NO_HASH = 2**40  # which takes no more than 32 bits
 # Of these a category may be that occurs in no row and in no table of its own.
 _FEW_NUMBERS = range(-1, 100)
 
@@ -33,13 +34,17 @@ class GivenRows:
             for each in info["categorical_features"]
         }
         self.names = {at: str(frames[0].columns[column]) for at, column in self.columns.items()}
-        self._texts = {
+        texts = {
             feature: [_text(value) for frame in frames for value in frame.iloc[:, column]]
             for feature, column in self.columns.items()
         }
-        self._known = {feature: self._known_texts(feature) for feature in self.columns}
-        known = (text for texts in self._known.values() for text in texts)
+        self._known = {feature: self._known_texts(feature, of) for feature, of in texts.items()}
+        known = (text for of in self._known.values() for text in of)
         self.hashes = hashes_of([*known, *map(str, _FEW_NUMBERS), *_GUESSED_TEXTS])
+        self._rows = {
+            feature: np.array([self.hashes.get(text, _NO_HASH) for text in of], np.int64)
+            for feature, of in texts.items()
+        }
 
     def guess(self) -> None:
         """Take in the hashes of texts that are likely where the rows are too few."""
@@ -58,12 +63,15 @@ class GivenRows:
         """
         if element.kind == EXCEEDS:
             return self._exceeds(element).astype(np.int64)
-        hashes = [self.hashes.get(text) for text in self._texts[element.feature]]
-        if element.kind == CATEGORY:
-            return np.array([known.get(each, -1) for each in hashes], np.int64)
-        return np.array([each == element.value for each in hashes], np.int64)
+        hashes = self._rows[element.feature]
+        if element.kind != CATEGORY:
+            return (hashes == element.value).astype(np.int64)
+        order = np.argsort(list(known))
+        sorted_hashes = np.array(list(known), np.int64)[order]
+        at = np.minimum(np.searchsorted(sorted_hashes, hashes), len(known) - 1)
+        return np.where(sorted_hashes[at] == hashes, np.array(list(known.values()))[order][at], -1)
 
-    def _known_texts(self, feature: int) -> list[str]:
+    def _known_texts(self, feature: int, texts: Sequence[str | None]) -> list[str]:
         """What the rows hold, and what pandas knows of a column of its category dtype."""
         columns = [frame.iloc[:, self.columns[feature]] for frame in self._frames]
         declared = [
@@ -72,8 +80,7 @@ class GivenRows:
             if isinstance(column.dtype, pd.CategoricalDtype)
             for value in column.cat.categories
         ]
-        texts = dict.fromkeys([*self._texts[feature], *declared])
-        return [text for text in texts if text is not None]
+        return [text for text in dict.fromkeys([*texts, *declared]) if text is not None]
 
     def _exceeds(self, element: Element) -> np.ndarray:
         feature = self._numbers[element.feature]
