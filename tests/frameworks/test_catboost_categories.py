@@ -11,6 +11,9 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OrdinalEncoder
 
 from mlflow_onnx_flavor.errors import ConversionError
 from mlflow_onnx_flavor.frameworks import catboost as framework
@@ -26,7 +29,7 @@ from mlflow_onnx_flavor.frameworks.catboost_ctrs import (
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.scoring.feeds import Feeder
-from tests.frameworks.in_process import converted, session_of
+from tests.frameworks.in_process import converted, save_estimator, session_of
 
 catboost = pytest.importorskip("catboost")
 
@@ -289,3 +292,41 @@ def test_the_hash_of_every_text_is_told_of_equal_ones_too():
     assert set(found) == set(texts)
     assert found["19771"] == found["135374"]  # CatBoost tells but one text of each hash
     assert found["7"] == -17943309  # as its exports say
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+def test_all_of_a_scikit_learn_model(method, tmp_path):
+    rows = table()
+    model = catboost.CatBoostClassifier(**SMALL)
+    if method == "predict_proba":
+        model = Pipeline([("as it is", "passthrough"), ("boosting", model)])
+    model.fit(rows, np.digitize(score(rows), [0.5, 2.5]))
+    mlflow.sklearn.save_model(
+        model,
+        str(tmp_path / "source"),
+        serialization_format="cloudpickle",
+        pip_requirements=[],
+        pyfunc_predict_fn=method,
+    )
+    few = Inputs(rows.drop_duplicates(["city", "size"]))
+    conversion, _ = converted(
+        tmp_path / "source", "sklearn", Inputs(rows[:2]), few, tmp_path / "out"
+    )
+    session = session_of(conversion)
+    loaded = mlflow.pyfunc.load_model(str(tmp_path / "source"))
+    for some in fresh():
+        expected, answer = loaded.predict(some), session.predict(some)
+        assert answer.dtype == expected.dtype and answer.shape == expected.shape
+        np.testing.assert_allclose(answer, expected, rtol=1e-11, atol=1e-11)
+
+
+def test_categories_that_a_pipeline_computes_are_refused(tmp_path):
+    rows = table()
+    encoder = OrdinalEncoder(dtype=np.int64, handle_unknown="use_encoded_value", unknown_value=-1)
+    columns = ColumnTransformer([("kinds", encoder, ["city", "size"])], remainder="drop")
+    options = SMALL | {"cat_features": [0, 1]}
+    model = make_pipeline(columns, catboost.CatBoostRegressor(**options)).fit(rows, score(rows))
+    save_estimator(model, rows, tmp_path / "source")
+    sentence = "features 0, 1 reach CatBoost inside of a scikit-learn pipeline.*log the CatBoost"
+    with pytest.raises(ConversionError, match=sentence):
+        converted(tmp_path / "source", "sklearn", Inputs(rows), None, tmp_path / "out")
