@@ -34,10 +34,10 @@ def add_rows(
     typed: Typed = {
         feed.name: (feed.dtype, [None, len(feed.columns) or frames[0].shape[1]]) for feed in feeds
     }
-    for feature, at in categories.columns.items():
-        is_text = _is_text(frames[0].iloc[:, at])
-        texts = categories.texts[feature]
-        columns[at] = catboost_columns.add_codes(parts, columns[at], is_text, texts)
+    texts = {at: categories.texts[feature] for feature, at in categories.columns.items()}
+    for at in kinds:
+        is_text = _held(frames[0].iloc[:, at]) == "string"
+        columns[at] = catboost_columns.add_codes(parts, columns[at], is_text, texts.get(at, {}))
     rounded = (
         each if at in kinds else parts.cast(each, np.float32) for at, each in enumerate(columns)
     )
@@ -65,19 +65,19 @@ def _fed(
 
 
 def _frame(given: Inputs, kinds: set[int]) -> pd.DataFrame:
-    """The rows as a frame.  Refuses what is neither numbers nor categories of one kind."""
+    """The rows as a frame.  Refuses columns that are neither numbers nor categories of one kind."""
     if isinstance(given.data, pd.DataFrame):
         frame = given.data
         require_known_columns(given, "CatBoost", [frame.columns[at] for at in kinds])
-        mixed = [
+        others = [
             str(frame.columns[at])
             for at in sorted(kinds)
-            if pd.api.types.infer_dtype(frame.iloc[:, at], skipna=True).startswith("mixed")
+            if _held(frame.iloc[:, at]) not in ("string", "integer", "boolean")
         ]
-        if mixed:
+        if others:
             raise NotExportableError(
-                f"the columns {', '.join(mixed)} hold texts and numbers side by side, of which a"
-                " graph takes either; make them texts and train again"
+                f"the categorical features {', '.join(others)} hold neither texts alone nor whole"
+                " numbers alone, of which a graph takes either; make them texts and train again"
             )
         return frame
     if (
@@ -92,7 +92,7 @@ def _frame(given: Inputs, kinds: set[int]) -> pd.DataFrame:
     )
 
 
-def _is_text(column: pd.Series) -> bool:
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = pd.Series(column.cat.categories)
-    return pd.api.types.infer_dtype(column, skipna=True) not in ("integer", "boolean")
+def _held(column: pd.Series) -> str:
+    """pandas' name of what a column holds; of its category dtype what the categories are."""
+    values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
+    return pd.api.types.infer_dtype(values, skipna=True)

@@ -222,9 +222,9 @@ def test_arrays_of_whole_numbers_and_numbers_as_text():
     exact(model, text, [text, fresh()[1].astype({"shop": str, "open": str})])
 
 
-def test_a_category_that_is_never_looked_at_and_columns_beyond_the_model():
+def test_categories_that_are_never_looked_at_and_columns_beyond_the_model():
     rows = table().assign(country="Norway")
-    options = SMALL | {"cat_features": [*KINDS, "country"]}
+    options = SMALL | {"cat_features": [*KINDS, "country"], "ignored_features": ["city"]}
     model = catboost.CatBoostRegressor(**options).fit(rows, score(rows))
     abroad = [each.assign(country="elsewhere", more=1.5) for each in fresh()]
     exact(model, pd.concat([abroad[0], rows.assign(more=0.5)]), abroad)
@@ -279,9 +279,10 @@ def test_texts_and_numbers_side_by_side_are_refused():
     rows = table()
     rows["city"] = rows["city"].astype(object)
     rows.loc[::2, "city"] = 5
-    model = catboost.CatBoostRegressor(**SMALL).fit(rows, score(rows))
-    with pytest.raises(NotExportableError, match="columns city hold texts and numbers"):
-        exact(model, rows, [])
+    for mixed in (rows, rows.astype({"city": "category"})):
+        model = catboost.CatBoostRegressor(**SMALL).fit(mixed, score(mixed))
+        with pytest.raises(NotExportableError, match="features city hold neither texts alone nor"):
+            exact(model, mixed, [])
 
 
 def test_the_hash_of_every_text_is_told_of_equal_ones_too():
