@@ -29,7 +29,8 @@ from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 
 _REMEDY = (
     "the model keeps hashes and no texts, so give rows with every category of the training data,"
-    " best that data itself (--data FILE, or inputs= in Python)"
+    " best that data itself (--data FILE, or inputs= in Python), or log the model with such rows as"
+    " its input example"
 )
 
 # Hash -> position, of what a feature may be.

@@ -143,6 +143,46 @@ def test_categories_borders_and_single_categories_are_combined_in_what_is_tested
     assert max(map(len, kinds)) >= 3
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40))
+def test_models_of_any_options(seed):
+    rng = np.random.default_rng(seed)
+
+    def one(*choices):
+        return choices[rng.integers(len(choices))]
+
+    options = SMALL | {
+        "iterations": one(1, 20, 80),
+        "depth": one(1, 3, 6),
+        "one_hot_max_size": one(1, 2, 3, 6, 40),
+        "max_ctr_complexity": one(1, 2, 4),
+        "learning_rate": one(0.03, 0.3, 1.0),
+        "random_seed": seed,
+        "grow_policy": one("SymmetricTree", "SymmetricTree", "Depthwise", "Lossguide"),
+        "nan_mode": one("Min", "Max"),
+        "border_count": one(3, 32, 300),
+        "counter_calc_method": one("Full", "SkipTest"),
+        "ctr_leaf_count_limit": one(2, 10, 1000),
+        "simple_ctr": [
+            one("Borders", "Buckets", "BinarizedTargetMeanValue"),
+            one("Counter:CtrBorderCount=50", "Counter:Prior=0.7/1"),
+        ],
+        "combinations_ctr": [
+            one("Borders:CtrBorderCount=50", "Buckets", "BinarizedTargetMeanValue"),
+            one("Counter", "Counter:Prior=0.3/1"),
+        ],
+    }
+    rows = table(one(40, 300, 1200), seed)
+    classes = np.digitize(score(rows), one([1.0], [0.5, 2.5]))
+    kind, target = one(
+        ("CatBoostRegressor", score(rows)),
+        ("CatBoostClassifier", classes),
+        ("CatBoost", score(rows)),
+    )
+    model = getattr(catboost, kind)()
+    exact(model.set_params(**options).fit(rows, target), rows, [*fresh(), rows])
+
+
 @pytest.mark.parametrize("labels", [["low", "high"], [0, 1, 2]])
 def test_classifiers_as_they_are_served(labels, tmp_path):
     rows = table()
