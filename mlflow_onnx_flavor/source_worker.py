@@ -237,10 +237,13 @@ def _asked(inputs: Inputs) -> dict[str, np.ndarray]:
 
 def _strategies(example_path: str, evaluation_path: str | None) -> list[Strategy]:
     module, example = _loaded["framework"], Inputs.load(Path(example_path))
-    if evaluation_path and hasattr(module, "strategies_knowing"):
-        evaluation = Inputs.load(Path(evaluation_path))
-        return module.strategies_knowing(_source(), example, evaluation)
-    return module.strategies(_source(), example)
+    if not hasattr(module, "strategies_knowing"):
+        return module.strategies(_source(), example)
+
+    def evaluation() -> Inputs | None:
+        return Inputs.load(Path(evaluation_path)) if evaluation_path else None
+
+    return module.strategies_knowing(_source(), example, evaluation)
 
 
 def _observed_prediction(

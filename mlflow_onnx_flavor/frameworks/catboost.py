@@ -5,7 +5,7 @@ Outputs: "label" and "probabilities" of a classifier; "prediction" of everything
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,11 +57,11 @@ def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndar
 
 def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
     """As `strategies_knowing`, with no other rows."""
-    return strategies_knowing(source, example, None)
+    return strategies_knowing(source, example, lambda: None)
 
 
 def strategies_knowing(
-    source: LoadedSource, example: Inputs, evaluation: Inputs | None
+    source: LoadedSource, example: Inputs, evaluation: Callable[[], Inputs | None]
 ) -> list[Strategy]:
     """One: CatBoost rounds rows to float32 itself, so float32 rows lose nothing."""
 
@@ -137,7 +137,9 @@ def _exceeds(parts: GraphParts, raw: str, parsed: CatBoostModel) -> str:
     return parts.add("Greater", raw, parts.constant(logit, np.float64))
 
 
-def _export(source: LoadedSource, example: Inputs, evaluation: Inputs | None, path: Path) -> Export:
+def _export(
+    source: LoadedSource, example: Inputs, evaluation: Callable[[], Inputs | None], path: Path
+) -> Export:
     from mlflow_onnx_flavor.frameworks import catboost_rows, catboost_trees
 
     model, parts = source.native, GraphParts()
@@ -147,9 +149,8 @@ def _export(source: LoadedSource, example: Inputs, evaluation: Inputs | None, pa
         require_known_columns(example, "CatBoost")
     else:
         found = catboost_trees.written(model)
-        feeds, inputs, rows, categories = catboost_rows.add_rows(
-            parts, model, found, [each for each in (example, evaluation) if each is not None]
-        )
+        given = [each for each in (example, evaluation()) if each is not None]
+        feeds, inputs, rows, categories = catboost_rows.add_rows(parts, model, found, given)
         answers = _answers(parts, rows, model, catboost_trees.parsed(found, categories))
     written = write(parts, path, inputs, answers)
     return Export(feeds=feeds, outputs=written, prediction=(written[0],))

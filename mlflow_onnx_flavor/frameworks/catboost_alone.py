@@ -5,6 +5,7 @@ skl2onnx gives an estimator one matrix, which cannot hold texts beside numbers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ def is_it(model: Any) -> bool:
 
 
 def strategies(
-    source: LoadedSource, example: Inputs, evaluation: Inputs | None, answer: str
+    source: LoadedSource, example: Inputs, evaluation: Callable[[], Inputs | None], answer: str
 ) -> list[Strategy]:
     """Those of CatBoost itself.  ``answer``: the output that the pyfunc answers with."""
     from mlflow_onnx_flavor.frameworks import catboost

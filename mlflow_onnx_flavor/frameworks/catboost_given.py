@@ -31,7 +31,7 @@ class GivenRows:
         self._frames, self._numbers = frames, info.get("float_features", [])
         self.columns = {
             each["feature_index"]: each["flat_feature_index"]
-            for each in info["categorical_features"]
+            for each in info.get("categorical_features", ())
         }
         self.names = {at: str(frames[0].columns[column]) for at, column in self.columns.items()}
         texts = {

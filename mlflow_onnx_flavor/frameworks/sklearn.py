@@ -6,7 +6,7 @@ transformer, which MLflow logs without a pyfunc: its transform is what it answer
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +82,11 @@ def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndar
 
 def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
     """As `strategies_knowing`, with no other rows."""
-    return strategies_knowing(source, example, None)
+    return strategies_knowing(source, example, lambda: None)
 
 
 def strategies_knowing(
-    source: LoadedSource, example: Inputs, evaluation: Inputs | None
+    source: LoadedSource, example: Inputs, evaluation: Callable[[], Inputs | None]
 ) -> list[Strategy]:
     """float32 before float64; one matrix where every column is a number, else one input each."""
     if catboost_alone.is_it(source.native):

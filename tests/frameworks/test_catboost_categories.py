@@ -65,7 +65,7 @@ def exact(model, example, tested, evaluation=None):
     """The graph's answers on ``tested`` are CatBoost's to the last digits."""
     source = LoadedSource(model, None, None, {})
     given = Inputs(evaluation) if evaluation is not None else None
-    (strategy,) = framework.strategies_knowing(source, Inputs(example), given)
+    (strategy,) = framework.strategies_knowing(source, Inputs(example), lambda: given)
     with tempfile.TemporaryDirectory() as folder:
         export = strategy.export(Path(folder) / "model.onnx")
         session = onnxruntime.InferenceSession(Path(folder) / "model.onnx")
