@@ -28,8 +28,9 @@ def explained(table: Table, numbers: Sequence[np.ndarray], seen: np.ndarray) -> 
     seen = seen[(seen >= 0).all(axis=1)]
     if len(seen) and len(found):
         _match(table.keys, _sums(terms, seen), seen, found)
-    for sums, combinations in _tried(table.keys[found[:, 0] < 0], terms):
-        _match(table.keys, sums, combinations, found)
+    left = table.keys[found[:, 0] < 0]
+    if len(left) and all(len(each) for each in terms):
+        _match(table.keys, *_tried(left, terms), found)
     return found
 
 
@@ -47,28 +48,22 @@ def _sums(terms: Sequence[np.ndarray], combinations: np.ndarray) -> np.ndarray:
     return total
 
 
-def _tried(keys: np.ndarray, terms: Sequence[np.ndarray]):
-    """Sums that are among ``keys``, with their combinations; none where it would take too long."""
+def _tried(keys: np.ndarray, terms: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Sums that are among ``keys``, and their combinations; none where it would take too long."""
     sizes = [len(each) for each in terms]
-    if not len(keys) or 0 in sizes:
-        return
     if np.prod(sizes, dtype=float) <= _MOST_SUMS:
         sums = _all_sums(terms)
         hit = np.flatnonzero(np.isin(sums, keys))
-        yield sums[hit], _combinations(hit, sizes)
-        return
-    halves = [
-        (np.prod(sizes[:at], dtype=float), np.prod(sizes[at:], dtype=float), at)
-        for at in range(1, len(sizes))
-    ]
-    possible = [
-        (len(keys) * min(left, right), left <= right, at)
-        for left, right, at in halves
-        if max(left, right, len(keys) * min(left, right)) <= _MOST_SUMS
-    ]
-    if not possible:
-        return
-    _, left_is_tried, at = min(possible)
+        return sums[hit], _combinations(hit, sizes)
+    halves = []
+    for at in range(1, len(sizes)):
+        left, right = np.prod(sizes[:at], dtype=float), np.prod(sizes[at:], dtype=float)
+        work = len(keys) * min(left, right)
+        if max(left, right, work) <= _MOST_SUMS:
+            halves.append((work, left <= right, at))
+    if not halves:
+        return np.zeros(0, np.uint64), np.zeros((0, len(sizes)), np.int64)
+    _, left_is_tried, at = min(halves)
     first, second = _all_sums(terms[:at]), _all_sums(terms[at:])
     tried, other = (first, second) if left_is_tried else (second, first)
     order = np.argsort(other)
@@ -77,7 +72,7 @@ def _tried(keys: np.ndarray, terms: Sequence[np.ndarray]):
     hit = np.flatnonzero(other[order[place]] == rest)
     pair = (hit % len(tried), order[place[hit]])
     left, right = pair if left_is_tried else pair[::-1]
-    yield (
+    return (
         first[left] + second[right],
         np.hstack([_combinations(left, sizes[:at]), _combinations(right, sizes[at:])]),
     )
