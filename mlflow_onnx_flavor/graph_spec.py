@@ -21,7 +21,7 @@ class FeedSpec(Spec):
     ``layout`` says where its values come from when the model is given a DataFrame:
 
     - "matrix": ``columns`` side by side, shape (rows, len(columns))
-    - "column": ``columns[0]`` as shape (rows, 1)
+    - "column": ``columns[0]`` as shape (rows, 1), or (rows,) where the graph declares that
     - "tokens": the one column of text through the file's tokenizer, shape (rows, tokens); ``key``
       is "input_ids", "attention_mask", "token_type_ids" or "special_tokens_mask"
     - "tensor": not from columns.  A dictionary gives it under ``key``; a bare array is it.

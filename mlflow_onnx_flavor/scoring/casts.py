@@ -1,12 +1,15 @@
 """Values as the dtype that the graph wants, or an error that names the column: never a silent loss.
 
-Floats are narrowed freely (float64 to float32 was decided when the model was converted); everything
-else must keep its value: no fraction into an integer, no integer that is too large, no missing
-value into anything but a float (NaN) or a text ("", as ONNX has no other).
+Floats are rounded freely (float64 to float32 was decided when the model was converted), but no
+finite number becomes infinite; everything else must keep its value: no fraction into an integer, no
+integer that is too large, no missing value into anything but a float (NaN) or a text ("", as ONNX
+has no other), and nothing into text whose text nobody gave: dates, lists, a column of floats.
 """
 
 from __future__ import annotations
 
+import numbers
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -29,7 +32,7 @@ def as_dtype(values: Any, dtype: np.dtype, name: str) -> np.ndarray:
         return values
     kind = values.dtype.kind
     if kind in _NUMBERS:
-        return values.astype(dtype) if dtype.kind == "f" else _exact(values, dtype, name)
+        return rounded(values, dtype, name) if dtype.kind == "f" else _exact(values, dtype, name)
     if kind == "O":
         return _of_objects(values, dtype, name)
     if kind in "UST" and dtype.kind != "b":
@@ -37,19 +40,35 @@ def as_dtype(values: Any, dtype: np.dtype, name: str) -> np.ndarray:
     raise ValueError(f"{name!r} holds {values.dtype}, where the model takes {dtype}")
 
 
+def rounded(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
+    """Numbers as floats; ValueError where a finite one is too large."""
+    try:
+        with np.errstate(over="raise"):
+            return values.astype(dtype)
+    except FloatingPointError as error:
+        raise ValueError(_too_large(values, dtype, name)) from error
+
+
 def _of_extension(values: Any, dtype: np.dtype, name: str) -> np.ndarray:
     """From pandas' own arrays: masked, Arrow, string, categorical, sparse, dates."""
-    if isinstance(values, pd.Categorical):
-        return as_dtype(np.asarray(values), dtype, name)
+    if isinstance(values, pd.Categorical):  # integers with a missing one would become floats
+        return as_dtype(np.asarray(values.astype(object)), dtype, name)
     if dtype.kind == "O" and isinstance(values.dtype, pd.StringDtype):
         return values.to_numpy(dtype=object, na_value="")
     kind = values.dtype.kind
+    if dtype.kind == "O" and kind in "fMm":
+        return _texts_of_nothing(values.isna(), values.dtype, name)
     if dtype.kind == "O" or kind == "O":
         return as_dtype(values.to_numpy(dtype=object), dtype, name)
     if kind not in _NUMBERS:
         raise ValueError(f"{name!r} holds {values.dtype}, where the model takes {dtype}")
     if dtype.kind == "f":
-        return values.to_numpy(dtype=dtype, na_value=np.nan)
+        try:
+            with np.errstate(over="raise"):
+                return values.to_numpy(dtype=dtype, na_value=np.nan)
+        except FloatingPointError as error:
+            wide = values.to_numpy(dtype=np.float64, na_value=np.nan)
+            raise ValueError(_too_large(wide, dtype, name)) from error
     if values.isna().any():
         raise ValueError(_missing(name, dtype))
     return as_dtype(values.to_numpy(), dtype, name)
@@ -86,31 +105,81 @@ def _of_objects(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
         return _parsed(values, dtype, name)
     # numpy's own cast from objects would cut 1.5 to 1, so it names the common dtype first.
     common = np.array(values.tolist()).reshape(values.shape)
-    if common.dtype.kind == "O":  # decimals, or integers beyond 64 bits
+    if common.dtype.kind in "fO" and all(map(_is_number, values.flat)):
+        return _whole(values, dtype, name)  # also what floats cannot hold beside an integer
+    if common.dtype.kind == "O":
         raise ValueError(f"{name!r} holds {common.flat[0]!r}, where the model takes {dtype}")
     return as_dtype(common, dtype, name)
 
 
+def _whole(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
+    """Python's numbers, Decimals among them, as integers or truth values."""
+    limits = None if dtype.kind == "b" else np.iinfo(dtype)
+    low, high = (0, 1) if limits is None else (int(limits.min), int(limits.max))
+    for each in values.flat:
+        if not (low <= each <= high) or each != int(each):
+            raise ValueError(f"{name!r} holds {each}, which does not fit {dtype}")
+    return np.array([int(each) for each in values.flat], dtype).reshape(values.shape)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real | Decimal | np.bool_)
+
+
 def _parsed(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     try:
-        return values.astype(dtype)
+        if dtype.kind != "f":
+            return values.astype(dtype)
+        wide = values.astype(np.float64)  # numpy reads a text that is too large as infinity
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name!r} must hold numbers for {dtype}: {error}") from error
+    return rounded(wide, dtype, name)
 
 
 def _texts(values: np.ndarray, name: str) -> np.ndarray:
-    """Texts as objects; onnxruntime would read None as "None"."""
+    """Texts as objects; onnxruntime would read None as "None", and bytes as "b'...'"."""
     kind = values.dtype.kind
-    if kind == "S":
-        try:
-            values = np.strings.decode(values, "utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{name!r} holds bytes that are no UTF-8 text: {error}") from error
+    if kind in "fMm":
+        return _texts_of_nothing(pd.isna(values), values.dtype, name)
+    if kind not in "OUTSiub":
+        raise ValueError(f"{name!r} holds {values.dtype}, where the model takes text")
     if kind != "O":
         values = values.astype(object)
+    if pd.api.types.infer_dtype(values.ravel(), skipna=False) in ("string", "empty"):
+        return values
     missing = pd.isna(values)
-    return np.where(missing, "", values) if missing.any() else values
+    if missing.any():
+        values = np.where(missing, "", values)
+    if pd.api.types.infer_dtype(values.ravel(), skipna=False) == "string":
+        return values
+    texts = np.empty(values.shape, object)
+    texts.flat = [_text(each, name) for each in values.flat]
+    return texts
+
+
+def _text(value: Any, name: str) -> Any:
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name!r} holds bytes that are no UTF-8 text: {error}") from error
+    if isinstance(value, str) or _is_number(value):  # as categories of numbers and text have it
+        return value
+    raise ValueError(f"{name!r} holds {value!r}, where the model takes text")
+
+
+def _texts_of_nothing(missing: np.ndarray, held: Any, name: str) -> np.ndarray:
+    """Of a column that holds nothing, which pandas reads as floats, the empty text."""
+    if not missing.all():
+        raise ValueError(f"{name!r} holds {held}, where the model takes text")
+    return np.full(np.shape(missing), "", object)
 
 
 def _missing(name: str, dtype: np.dtype) -> str:
     return f"{name!r} has missing values, which {dtype} cannot hold"
+
+
+def _too_large(values: np.ndarray, dtype: np.dtype, name: str) -> str:
+    with np.errstate(over="ignore"):
+        lost = np.isinf(values.astype(dtype)) & ~np.isinf(values)
+    return f"{name!r} holds {values[lost].flat[0]}, which does not fit {dtype}"

@@ -16,7 +16,7 @@ import onnxruntime as ort
 import yaml
 
 from .compiled import open_kept
-from .feeds import Feeder, inferred_feeds
+from .feeds import Feeder, inferred_feeds, is_optional
 from .frames import PROBABILITIES, frame_of
 from .integrity import check_loaded
 from .opening import ALLOW, PROVIDER_OPTIONS, STRICT, open_session, placement_of
@@ -73,13 +73,16 @@ class ScoringSession:
         self._elsewhere: dict[str, Any] = {}
         self._opening = threading.Lock()
         _alive.add(self)
-        self.input_names = [each.name for each in session.get_inputs()]
+        taken = session.get_inputs()
+        self.input_names = [each.name for each in taken]
         self.output_names = [each.name for each in session.get_outputs()]
         graph = graph or {}
         self._feeder = Feeder(
-            graph.get("feeds") or inferred_feeds(session.get_inputs()),
+            graph.get("feeds") or inferred_feeds(taken),
             session.get_modelmeta().custom_metadata_map.get(TOKENIZER_KEY),
-            flat={each.name for each in session.get_inputs() if len(each.shape or ()) == 1},
+            shapes={each.name: each.shape for each in taken},
+            optional={each.name for each in taken if is_optional(each)},
+            weights=inferred_feeds(session.get_overridable_initializers()),
         )
         self._classes = graph.get("classes") or ()
         self.predict = self._make_predict(
