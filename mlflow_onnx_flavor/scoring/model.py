@@ -15,33 +15,23 @@ import numpy as np
 import onnxruntime as ort
 import yaml
 
+from . import settings
 from .compiled import open_kept
 from .feeds import Feeder, inferred_feeds, is_optional
 from .frames import PROBABILITIES, frame_of
 from .integrity import check_loaded
-from .opening import ALLOW, PROVIDER_OPTIONS, STRICT, open_session, placement_of
+from .opening import ALLOW, STRICT, open_session, placement_of
 from .operator_libraries import OPERATOR_LIBRARIES
 from .parameters import Asked, asked_of, run_asked
 from .predictions import every_output, prediction_maker
 from .providers import CPU
-from .rejections import REJECTIONS, rejected
+from .rejections import FAILURES, REJECTIONS, failed, rejected
+from .settings import PROVIDER_OPTIONS, checked
 from .sharing import shared
 from .surroundings import given_by_environment
 from .tokens import TOKENIZER_KEY
 
 FLAVOR = "mlflow_onnx_flavor"
-
-# What `load_session` and `mlflow.pyfunc.load_model` take as ``model_config``.
-CONFIG_KEYS = (
-    "execution_providers",
-    "session_options",
-    "fallback",
-    "record_placement",
-    "digest",
-    "cache_folder",
-    "metrics_seconds",
-    "tracing",
-)
 
 # MLflow asks `inspect.signature` on every call (10 of its 14 µs); a signature that is set is found
 # at once.
@@ -108,6 +98,13 @@ class ScoringSession:
         """The graph's inputs by name, as ``data`` gives them."""
         return self._feeder.feeds(data)
 
+    def provider_of(self, params: Mapping[str, Any] | None = None) -> str:
+        """The execution provider that answered under ``params``; after a fallback another one than
+        was asked for.
+        """
+        asked = (params or {}).get("execution_provider") or ""
+        return self._elsewhere.get(asked, self.session).get_providers()[0]
+
     def placement(self) -> dict[str, int]:
         """Nodes by the provider that runs them; for a session opened with ``record_placement``."""
         return placement_of(self.session)
@@ -140,6 +137,8 @@ class ScoringSession:
                 return answer(data, params, given)
             except REJECTIONS as error:
                 raise rejected(error, self.session.get_inputs(), given) from error
+            except FAILURES as error:
+                raise failed(error) from error
 
         predict.__signature__ = _PREDICT_SIGNATURE
         return predict
@@ -229,15 +228,15 @@ if hasattr(os, "register_at_fork"):
 def load_session(path: str, model_config: Mapping[str, Any] | None = None) -> ScoringSession:
     """Open a folder with an MLmodel file, or a bare ``.onnx`` file.
 
-    ``model_config`` overrides what the model says: "execution_providers" (names, or dictionaries
-    with name, options, and session options, those of the first over the model's),
+    ``model_config`` overrides what the model says: "execution_providers" (names, or
+    dictionaries with name, options, and session options, those of the first over the model's),
     "session_options", "fallback" ("strict" or "allow"),
     "record_placement".  "digest": what the bytes of the model must be.  "cache_folder": where what
     onnxruntime made of it is kept for the next start (`compiled`).  "metrics_seconds", "tracing":
     see `observing`.  What stands in the environment (see `surroundings`) is between the two.
     """
     path = os.fspath(path)
-    expected = (model_config or {}).get("digest")
+    expected = checked(model_config or {}).get("digest")
     if expected:
         check_loaded(Path(path), expected)
     entry = {} if os.path.isfile(path) else _flavor_entry(path)
@@ -258,28 +257,28 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Sc
 
 
 def _open(file: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> ScoringSession:
-    unknown = [key for key in config if key not in CONFIG_KEYS]
-    if unknown:
-        raise ValueError(f"unknown model_config key {unknown[0]!r}; expected {list(CONFIG_KEYS)}")
-    config = {**given_by_environment(), **{key: each for key, each in config.items() if each}}
-    requested = config.get("execution_providers") or entry.get("execution_providers") or [CPU]
-    providers = [{"name": each} if isinstance(each, str) else dict(each) for each in requested]
+    of_environment = given_by_environment()
+    config = {**of_environment, **checked(config)}
+    logged = settings.providers(entry.get("execution_providers") or [CPU])
+    providers = config.get("execution_providers") or logged
+    if providers is of_environment.get("execution_providers"):
+        providers = [settings.as_logged(each["name"], logged) for each in providers]
+    logged_options = settings.session_options(entry.get("session_options") or {})
     _check_options(providers)
     metrics_seconds, tracing = config.get("metrics_seconds") or 0.0, bool(config.get("tracing"))
     is_observed = metrics_seconds > 0 or tracing
 
     def reopen(provider: str = "") -> Any:
-        chosen = [{"name": provider}] if provider else providers
-        of_provider = _merged(
-            entry.get("session_options") or {}, chosen[0].get("session_options") or {}
-        )
-        settings = (
+        known = [*providers, *logged]
+        chosen = [settings.as_logged(provider, known)] if provider else providers
+        of_provider = _merged(logged_options, chosen[0].get("session_options") or {})
+        under = (
             chosen,
             _merged(of_provider, config.get("session_options") or {}),
             config.get("fallback") or STRICT,
             bool(config.get("record_placement")) or is_observed,
         )
-        return shared(file, settings, lambda: _opened(file, config.get("cache_folder"), *settings))
+        return shared(file, under, lambda: _opened(file, config.get("cache_folder"), *under))
 
     opened = ScoringSession(reopen(), entry.get("graph"), reopen)
     if is_observed:
@@ -324,8 +323,13 @@ def _merged(logged: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
 
 
 def _flavor_entry(folder: str) -> dict[str, Any]:
-    with open(os.path.join(folder, "MLmodel"), encoding="utf-8") as file:
-        flavors = yaml.safe_load(file)["flavors"]
+    try:
+        with open(os.path.join(folder, "MLmodel"), encoding="utf-8") as file:
+            flavors = yaml.safe_load(file)["flavors"]
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(
+            f"{folder!r} is neither an .onnx file nor a folder with an MLmodel file"
+        ) from error
     if FLAVOR in flavors:
         return flavors[FLAVOR]
     if "onnx" in flavors:

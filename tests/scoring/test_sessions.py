@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
+from onnx import helper
 
 from mlflow_onnx_flavor import artifact, flavor, scoring
 from mlflow_onnx_flavor.graph_spec import FeedSpec, GraphSpec, PredictionPart, PredictionSpec
-from tests.onnx_graphs import doubling, repeated_text, side_by_side
+from tests.onnx_graphs import doubling, repeated_text, save, side_by_side, tensor
 
 SPEC = GraphSpec(
     feeds=(FeedSpec(name="x", layout="matrix", dtype="float32", columns=("a", "b")),),
@@ -153,3 +154,22 @@ def test_what_does_not_fit_is_a_sentence_that_mlflows_server_answers_with_400(
         session.predict(data)
     assert isinstance(refused.value, MlflowException)
     assert refused.value.get_http_status_code() == 400
+
+
+@pytest.mark.parametrize("operator", ["MatMul", "Add"])
+def test_what_a_node_cannot_compute_is_a_sentence_too(tmp_path, operator):
+    """Where the graph leaves the width open, onnxruntime finds out in the middle of a run."""
+    path = save(
+        [helper.make_node(operator, ["x", "w"], ["y"])],
+        [tensor("x", ["rows", "k"])],
+        [tensor("y", None)],
+        tmp_path / "m.onnx",
+        [helper.make_tensor("w", 1, [4, 3], np.ones(12))],
+    )
+    session = scoring.load_session(str(path))
+    with pytest.raises(
+        MlflowException, match="^the model cannot compute this input: .*"
+    ) as refused:
+        session.predict(np.ones((2, 2), np.float32))
+    assert refused.value.get_http_status_code() == 400 and "\n" not in str(refused.value)
+    assert isinstance(refused.value, type(refused.value.__cause__))
