@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ def stacked(values: Any, dtype: np.dtype, name: str) -> Any:
         return values
     if cells.dtype.kind != "O" or not any(_is_array(each, dtype) for each in cells):
         return values
+    if not any(isinstance(each, bytes | bytearray) for each in cells):
+        with suppress(ValueError):  # which the rows one by one tell better
+            return _of_nested(np.array(cells.tolist()), dtype)
     rows = [_dense(each, dtype, name, at) for at, each in enumerate(cells)]
     shapes = {row.shape for row in rows}
     if len(shapes) > 1:
@@ -42,9 +46,13 @@ def _dense(cell: Any, dtype: np.dtype, name: str, row: int) -> np.ndarray:
     if isinstance(cell, bytes | bytearray):
         return np.frombuffer(cell, np.uint8)
     try:
-        array = np.asarray(cell)
-        while array.dtype.kind == "O" and array.size and _is_array(array.flat[0], dtype):
-            array = np.array(array.tolist())  # arrays of arrays, as Arrow and Spark give them
+        return _of_nested(np.asarray(cell), dtype)
     except ValueError as error:
         raise ValueError(f"{name!r} holds lists of different lengths in row {row}") from error
+
+
+def _of_nested(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Arrays of arrays, as Arrow and Spark give them."""
+    while array.dtype.kind == "O" and array.size and _is_array(array.flat[0], dtype):
+        array = np.array(array.tolist())
     return array

@@ -220,11 +220,12 @@ class Feeder:
     def _from_one_matrix(self, frame: pd.DataFrame) -> Feeds:
         only = self._only
         positions = self._locator.positions(frame)
-        if positions is None and only.dtype.kind == "f":
-            block = block_values(frame)
-            if block is not None:
-                with suppress(FloatingPointError), np.errstate(over="raise"):
-                    return {only.name: np.ascontiguousarray(block, dtype=only.dtype)}
+        block = block_values(frame) if only.dtype.kind == "f" else None
+        if block is not None:
+            if positions is not None:
+                block = block[:, positions]
+            with suppress(FloatingPointError), np.errstate(over="raise"):
+                return {only.name: np.ascontiguousarray(block, dtype=only.dtype)}
         return {only.name: _matrix(frame, only, positions or range(len(only.columns)))}
 
     def _from_frame(self, frame: pd.DataFrame) -> Feeds:
