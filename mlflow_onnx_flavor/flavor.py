@@ -81,8 +81,9 @@ def save_model(
     (``["onnxruntime_extensions"]``).  ``graph``: how the graph is fed
     and what its pyfunc answers; where None, inputs are matched with the signature and the answer
     is a dictionary of all outputs.  ``signature``: where None, the input example gives its
-    inputs.  The other parameters are those of every MLflow flavor.  Nothing is inferred by a
-    subprocess, and nothing is left behind where saving fails.
+    inputs, and where it has no outputs, the graph does; without any, MLflow hands no parameters on
+    when it predicts.  The other parameters are those of every MLflow flavor.  Nothing is inferred
+    by a subprocess, and nothing is left behind where saving fails.
 
     Raises CorruptModelError for a file that is no ONNX or lacks its weights, UnsupportedModelError
     for inputs that cannot be fed, ConfigurationError for a wrong execution provider.
@@ -109,13 +110,12 @@ def save_model(
         example = None
         if input_example is not None:
             example = _save_example(mlflow_model, input_example, path)
-        inferred = signature is None and example is not None
         signature = _signature_of(signature, example)
         if metadata is not None:
             mlflow_model.metadata = metadata
         graph = graph or infer_graph(structure, signature)
         if signature is not None:
-            if inferred:
+            if signature.outputs is None:  # MLServer reads both sides of one
                 signature.outputs = output_schema(graph.prediction, structure)
             mlflow_model.signature = signature
         artifact.add_flavors(

@@ -220,6 +220,13 @@ def test_an_input_example_gives_the_signature_of_both_sides(tmp_path, saved):
     assert model.predict(FLOATS[["b", "a"]])["y"].tolist() == [[2, 6], [4, 8]]
 
 
+def test_a_signature_of_inputs_alone_gets_its_outputs_from_the_graph(tmp_path, saved):
+    given = ModelSignature(Schema([TensorSpec(np.dtype("float32"), (-1, 2))]))
+    model = saved(doubling(tmp_path / "m.onnx"), signature=given)
+    expected = Schema([TensorSpec(np.dtype("float32"), (-1, 2), "y")])
+    assert model.metadata.signature.outputs == expected and given.outputs is None
+
+
 def test_logging_links_the_model_to_the_run(store, candidate_folder, classifier_onnx, frame):
     with mlflow.start_run() as run:
         logged = flavor.log_model(
