@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import inspect
 import os
-import threading
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import yaml
 
 from . import settings
@@ -20,9 +16,10 @@ from .compiled import open_kept
 from .feeds import Feeder, inferred_feeds, is_optional
 from .frames import PROBABILITIES, frame_of
 from .integrity import check_loaded
+from .opened import OpenedModel
 from .opening import ALLOW, STRICT, open_session, placement_of
 from .operator_libraries import OPERATOR_LIBRARIES
-from .parameters import Asked, asked_of, run_asked
+from .parameters import asked_of, run_asked
 from .predictions import every_output, prediction_maker
 from .providers import CPU
 from .rejections import FAILURES, REJECTIONS, failed, rejected
@@ -58,11 +55,7 @@ class ScoringSession:
         graph: Mapping[str, Any] | None,
         reopen: Callable[[str], Any] | None = None,
     ):
-        self.use(session)
-        self._reopen = reopen
-        self._elsewhere: dict[str, Any] = {}
-        self._opening = threading.Lock()
-        _alive.add(self)
+        self._opened = OpenedModel(session, reopen)
         taken = session.get_inputs()
         self.input_names = [each.name for each in taken]
         self.output_names = [each.name for each in session.get_outputs()]
@@ -79,16 +72,16 @@ class ScoringSession:
             graph.get("prediction") or every_output(self.output_names)
         )
 
-    def use(self, session: Any) -> None:
-        """Answer with ``session`` from now on."""
-        self.session = session
-        self._run = _run_of(session)
+    @property
+    def session(self) -> Any:
+        """The onnxruntime session that answers."""
+        return self._opened.session
 
     def run(self, data: Any, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """The graph's outputs by name, as they are; all of them where ``outputs`` is None."""
         names = self.output_names if outputs is None else list(outputs)
-        self._check_outputs(names)
-        return dict(zip(names, self._run(names, self._feeder.feeds(data), None), strict=True))
+        _check_outputs(names, self.output_names)
+        return dict(zip(names, self._opened.run(names, self.feeds(data), None), strict=True))
 
     def get_raw_model(self) -> Any:
         """The onnxruntime session, for `PyFuncModel.get_raw_model`."""
@@ -99,11 +92,8 @@ class ScoringSession:
         return self._feeder.feeds(data)
 
     def provider_of(self, params: Mapping[str, Any] | None = None) -> str:
-        """The execution provider that answered under ``params``; after a fallback another one than
-        was asked for.
-        """
-        asked = (params or {}).get("execution_provider") or ""
-        return self._elsewhere.get(asked, self.session).get_providers()[0]
+        """The execution provider that answered under ``params``."""
+        return self._opened.provider_of(params)
 
     def placement(self) -> dict[str, int]:
         """Nodes by the provider that runs them; for a session opened with ``record_placement``."""
@@ -111,21 +101,22 @@ class ScoringSession:
 
     def _make_predict(self, spec: Mapping[str, Any]):
         names, make = prediction_maker(spec)
-        feeds = self._feeder.feeds
-        more = {PROBABILITIES} & set(self.output_names) - set(names)
-        in_frame = [*names, *more]
+        feeds, classes, opened = self._feeder.feeds, self._classes, self._opened  # and not self
+        known = self.output_names
+        in_frame = [*names, *({PROBABILITIES} & set(known) - set(names))]
 
         def answer(data, params, given):
             asked = asked_of(params) if params else None
             if asked is None:
-                return make(self._run(names, given, None), data)
+                return make(opened.run(names, given, None), data)
             outputs = list(asked.outputs) or (in_frame if asked.as_frame else names)
-            self._check_outputs(outputs)
-            answers = self._run_asked(outputs, given, asked)
+            _check_outputs(outputs, known)
+            on = asked.execution_provider
+            answers = run_asked(opened.on(on) if on else opened.session, outputs, given, asked)
             if not (asked.as_frame or asked.outputs):
                 return make(answers, data)
             found = dict(zip(outputs, answers, strict=True))
-            return frame_of(found, data, self._classes) if asked.as_frame else found
+            return frame_of(found, data, classes) if asked.as_frame else found
 
         def predict(data, params=None):
             given = None
@@ -136,7 +127,7 @@ class ScoringSession:
                     raise ValueError(str(error)) from error
                 return answer(data, params, given)
             except REJECTIONS as error:
-                raise rejected(error, self.session.get_inputs(), given) from error
+                raise rejected(error, opened.session.get_inputs(), given) from error
             except FAILURES as error:
                 raise failed(error) from error
 
@@ -155,74 +146,11 @@ class ScoringSession:
         predict.__signature__ = _PREDICT_SIGNATURE
         self.predict = predict
 
-    def _check_outputs(self, names: Sequence[str]) -> None:
-        unknown = [name for name in names if name not in self.output_names]
-        if unknown:
-            raise ValueError(f"no output {unknown[0]!r}; the model has {self.output_names}")
 
-    def _run_asked(self, names: Sequence[str], feeds: Any, asked: Asked) -> list[Any]:
-        session = self.session
-        if asked.execution_provider:
-            session = self._on(asked.execution_provider)
-        return run_asked(session, names, feeds, asked)
-
-    def _on(self, provider: str) -> Any:
-        """The session on that provider, opened when it is first asked for."""
-        with self._opening:
-            if provider not in self._elsewhere:
-                if self._reopen is None:
-                    raise ValueError("this session cannot be opened on another execution provider")
-                self._elsewhere[provider] = self._reopen(provider)
-            return self._elsewhere[provider]
-
-    def _after_fork(self) -> None:
-        """The threads of a session stay with the process that opened it: open it again, if used.
-
-        The one that was inherited is kept for good: to end it is to wait for its threads.
-        """
-        for session in (self.session, *self._elsewhere.values()):
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
-        self._elsewhere = {}
-        self._opening = threading.Lock()
-        if self._reopen is not None:
-            self.use(_Reopening(self))
-
-
-class _Reopening:
-    """In place of a session, in a forked process that has not used it yet."""
-
-    def __init__(self, owner: ScoringSession):
-        self._owner = owner
-
-    def __getattr__(self, name: str) -> Any:
-        owner = self._owner
-        with owner._opening:
-            if owner.session is self:
-                owner.use(owner._reopen(""))
-        return getattr(owner.session, name)
-
-
-def _run_of(session: Any) -> Callable[..., list[Any]]:
-    """`InferenceSession.run` without what it checks of its arguments, which takes as long as a
-    small model: the feeds were made for this graph.  What else it does, to try the CPU after an
-    error, is left to it where it was asked to.
-    """
-    inner = getattr(session, "_sess", None) if isinstance(session, ort.InferenceSession) else None
-    if inner is None or getattr(session, "_enable_fallback", True):
-        return lambda names, feeds, options: session.run(names, feeds, options)
-    return inner.run
-
-
-_alive: weakref.WeakSet[ScoringSession] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for each in list(_alive):
-        each._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+def _check_outputs(names: Sequence[str], known: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"no output {unknown[0]!r}; the model has {known}")
 
 
 def load_session(path: str, model_config: Mapping[str, Any] | None = None) -> ScoringSession:

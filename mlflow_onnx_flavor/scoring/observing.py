@@ -49,7 +49,7 @@ class Observer:
     ):
         logged = _logged(folder)
         self._answer = session.predict
-        self._provider_of = session.provider_of
+        self._provider_of = session._opened.provider_of  # and not the session, which holds this
         providers = session.session.get_providers()
         self._seconds = metrics_seconds
         self._tracing = tracing

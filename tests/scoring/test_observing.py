@@ -56,6 +56,10 @@ def experiment(store) -> str:
 def _no_writer_stays():
     """What writes for a model ends with it, before the next test begins."""
     yield
+    end_writers()
+
+
+def end_writers() -> None:
     gc.collect()
     for each in threading.enumerate():
         if "_write_until_over" in each.name:
@@ -143,7 +147,8 @@ def test_what_mlflow_refuses_is_counted_once_however_many_versions_of_the_code_w
         observed.predict(rows[["a"]])
     observed.predict(rows)
     held.clear()
-    gc.collect()
+    del observed
+    end_writers()
     counted = [run.data.metrics["rejected"] for run in MlflowClient().search_runs([experiment])]
     assert counted and set(counted) == {1}
 

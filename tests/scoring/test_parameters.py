@@ -180,7 +180,7 @@ def test_a_provider_by_its_name_keeps_the_options_it_was_logged_with(tmp_path, m
 
     session = scoring.load_session(path)
     session.predict(np.ones((1, 2), np.float32), {"execution_provider": CPU})
-    assert threads(session._elsewhere[CPU]) == threads(session.session) == 3
+    assert threads(session._opened.on(CPU)) == threads(session.session) == 3
     assert threads(flavor.load_session(path, execution_providers=CPU).session) == 0
     other = {"name": CPU, "options": {}, "session_options": {"intra_op_num_threads": 2}}
     assert threads(scoring.load_session(path, {"execution_providers": [other]}).session) == 2

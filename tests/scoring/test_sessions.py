@@ -6,6 +6,7 @@ import inspect
 import shutil
 import sys
 import threading
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -95,6 +96,18 @@ def test_one_session_serves_many_threads(candidate_folder, frame):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize("config", [{}, {"tracing": True}])
+def test_a_model_that_nobody_holds_is_gone_at_once(tmp_path, config):
+    """Its weights must not wait for a garbage collector that counts only objects of Python."""
+    session = scoring.load_session(str(doubling(tmp_path / "m.onnx")), config)
+    session.predict(np.ones((1, 2), np.float32), {"execution_provider": "CPUExecutionProvider"})
+    opened, predict = weakref.ref(session.session), session.predict
+    del session
+    assert predict(np.ones((1, 2), np.float32))["y"].tolist() == [[2, 2]]
+    del predict
+    assert opened() is None
 
 
 def test_models_with_different_code_live_in_one_process(tmp_path, monkeypatch):
