@@ -266,11 +266,19 @@ def _signature_of(signature: ModelSignature | None, example: Any) -> ModelSignat
     """The signature to save; from the input example where none is given (False: none at all).
 
     The example's answer is not computed, since that would load the weights: see `output_schema`.
+    None where MLflow would refuse the example itself: of a list of lists it expects a column of
+    arrays.
     """
+    from mlflow.exceptions import MlflowException
     from mlflow.models import infer_signature
+    from mlflow.models.utils import _enforce_schema
 
     if signature is None and example is not None:
         signature = infer_signature(example.inference_data, params=example.inference_params)
+        try:
+            _enforce_schema(example.inference_data, signature.inputs)
+        except (MlflowException, ValueError, TypeError):
+            return None
     return _with_params(signature) if signature else None
 
 

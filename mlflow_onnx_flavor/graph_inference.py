@@ -68,35 +68,48 @@ def _columns(signature: ModelSignature | None) -> tuple[str, ...]:
     schema = None if signature is None else signature.inputs
     if schema is None or schema.is_tensor_spec() or not schema.has_input_names():
         return ()
-    return tuple(schema.input_names())
+    return tuple(map(str, schema.input_names()))  # of a frame without names they are numbers
 
 
-def _holds_arrays(signature: ModelSignature | None, column: str) -> bool:
+def _holds_arrays(signature: ModelSignature, column: str) -> bool:
     """Whether the signature's column is one of arrays."""
     from mlflow.types import DataType
 
-    return not isinstance(signature.inputs.input_dict()[column].type, DataType)
+    specs = {str(each.name): each for each in signature.inputs}
+    return not isinstance(specs[column].type, DataType)
 
 
-def _whole(
-    graph_input: Any, columns: tuple[str, ...], signature: ModelSignature | None
-) -> FeedSpec:
+def _optional(signature: ModelSignature, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the columns that the signature lets be absent."""
+    named = map(str, signature.inputs.optional_input_names())
+    return tuple(each for each in named if each in columns)
+
+
+def _whole(graph_input: Any, columns: tuple[str, ...], signature: ModelSignature) -> FeedSpec:
     """The only graph input, from all columns."""
     if len(columns) == 1:
         return _of_column(graph_input, columns[0], signature)
     return FeedSpec(
-        name=graph_input.name, layout="matrix", dtype=_dtype(graph_input), columns=columns
+        name=graph_input.name,
+        layout="matrix",
+        dtype=_dtype(graph_input),
+        columns=columns,
+        optional=_optional(signature, columns),
     )
 
 
-def _of_column(graph_input: Any, column: str, signature: ModelSignature | None) -> FeedSpec:
+def _of_column(graph_input: Any, column: str, signature: ModelSignature) -> FeedSpec:
     """A graph input from one column: of a value a row, or of an array a row."""
     if _is_optional(graph_input) or _holds_arrays(signature, column):
         return _tensor(graph_input, column)
     if _rank(graph_input) not in (None, 1, 2):
         return _tensor(graph_input, column)
     return FeedSpec(
-        name=graph_input.name, layout="column", dtype=_dtype(graph_input), columns=(column,)
+        name=graph_input.name,
+        layout="column",
+        dtype=_dtype(graph_input),
+        columns=(column,),
+        optional=_optional(signature, (column,)),
     )
 
 

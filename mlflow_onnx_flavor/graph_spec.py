@@ -28,7 +28,7 @@ class FeedSpec(Spec):
 
     A bare 2-D array also serves "matrix" (as it is) and "column" (its column at that position).
     ``dtype`` is numpy's name of what the graph wants ("float32", "int64", "bool", "object" for
-    strings).
+    strings).  ``optional``: those of the columns that may be absent, which then are missing values.
     """
 
     name: str
@@ -36,6 +36,7 @@ class FeedSpec(Spec):
     dtype: str
     columns: tuple[str, ...] = ()
     key: str = ""
+    optional: tuple[str, ...] = ()
 
 
 class PredictionPart(Spec):

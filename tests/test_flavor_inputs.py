@@ -11,9 +11,10 @@ from mlflow.models import ModelSignature, infer_signature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
 from onnx import TensorProto, helper, numpy_helper
+from scipy import sparse
 
 from mlflow_onnx_flavor import flavor
-from tests.onnx_graphs import doubling, save, tensor
+from tests.onnx_graphs import doubling, save, side_by_side, tensor
 
 ROWS = np.array([[1, 2], [3, 4]], np.float32)
 
@@ -117,6 +118,57 @@ def test_one_column_needs_no_signature(tmp_path, saved):
     model = saved(doubled(tmp_path / "m.onnx", ["rows", 1]))
     for data in (pd.DataFrame({"x": [1.0, 2.0]}), {"x": [1.0, 2.0]}, pd.Series([1.0, 2.0])):
         assert model.predict(data)["y"].tolist() == [[2], [4]]
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        ROWS.tolist(),
+        ROWS,
+        {"x": ROWS},
+        pd.DataFrame(ROWS, columns=["a", "b"]),
+        sparse.csr_matrix(ROWS),
+    ],
+    ids=["lists", "array", "dictionary", "frame", "sparse"],
+)
+def test_what_a_model_was_saved_with_as_its_example_it_takes(tmp_path, saved, example):
+    answer = saved(doubling(tmp_path / "m.onnx"), input_example=example).predict(example)
+    np.testing.assert_array_equal(answer["y"], 2 * ROWS)
+
+
+def test_columns_without_names_are_found_by_their_place(tmp_path, saved):
+    frame = pd.DataFrame(ROWS)
+    answer = saved(doubling(tmp_path / "m.onnx"), signature=infer_signature(frame)).predict(frame)
+    np.testing.assert_array_equal(answer["y"], 2 * ROWS)
+
+
+@pytest.mark.parametrize("graph", [doubling, side_by_side])
+def test_a_column_that_the_signature_calls_optional_is_missing_where_it_is_absent(
+    tmp_path, saved, graph
+):
+    schema = Schema([ColSpec("double", "a"), ColSpec("double", "b", required=False)])
+    model = saved(graph(tmp_path / "m.onnx"), signature=ModelSignature(schema))
+    whole = model.predict(pd.DataFrame({"b": [3.0], "a": [1.0]}))["y"]
+    for data in (pd.DataFrame({"a": [1.0]}), {"a": [1.0]}, [{"a": 1.0}]):
+        np.testing.assert_array_equal(model.predict(data)["y"], [[whole[0, 0], np.nan]])
+    session = flavor.load_session(str(tmp_path / "saved"))
+    np.testing.assert_array_equal(session.predict({"a": [1.0]})["y"], [[whole[0, 0], np.nan]])
+    with pytest.raises(ValueError, match="'a'.* missing"):
+        session.predict(pd.DataFrame({"b": [1.0]}))
+
+
+def test_an_optional_column_of_integers_cannot_be_absent(tmp_path, saved):
+    path = save(
+        [helper.make_node("Identity", ["i"], ["y"])],
+        [tensor("i", ["rows", 1], TensorProto.INT64)],
+        [tensor("y", ["rows", 1], TensorProto.INT64)],
+        tmp_path / "m.onnx",
+    )
+    schema = Schema([ColSpec("long", "i", required=False)])
+    saved(path, signature=ModelSignature(schema))
+    session = flavor.load_session(str(tmp_path / "saved"))
+    with pytest.raises(ValueError, match="'i' has missing values, which int64 cannot hold"):
+        session.predict(pd.DataFrame({"other": [1.0]}))
 
 
 def test_an_optional_input_may_be_left_out(tmp_path, saved):

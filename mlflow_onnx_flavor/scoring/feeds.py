@@ -117,6 +117,10 @@ class Feeder:
             self._of_array = self._from_whole_array
             if self._only.layout == "matrix" and len(inputs) == 1:
                 self._of_frame = self._from_one_matrix
+        self._may_lack = tuple(name for feed in feeds for name in feed.get("optional") or ())
+        if self._may_lack:
+            self._of_whole_frame = self._of_frame
+            self._of_frame = self._from_frame_that_may_lack
 
     def feeds(self, data: Any) -> Feeds:
         """The arrays to run on.  Raises ValueError naming the column or input that does not fit."""
@@ -170,10 +174,16 @@ class Feeder:
         tensors = self._tokenizer.tensors(data, tuple(key_of))
         return {key_of[key]: tensor for key, tensor in tensors.items()}
 
+    def _from_frame_that_may_lack(self, frame: pd.DataFrame) -> Feeds:
+        """What may be absent and is, is missing values."""
+        absent = [name for name in self._may_lack if name not in map(str, frame.columns)]
+        return self._of_whole_frame(frame.assign(**dict.fromkeys(absent, np.nan)))
+
     def _from_mapping(self, data: Mapping[str, Any]) -> Feeds:
         """Arrays by column, by the name that the source gave an input, or by the graph's own."""
         if self._of_frame == self._from_text and not any(i.key in data for i in self._inputs):
             return self._from_text(data)
+        data = {**dict.fromkeys(self._may_lack, np.nan), **data} if self._may_lack else data
         feeds, named = {}, []
         for each in self._inputs:
             if each.layout != "tensor" and all(column in data for column in each.columns):

@@ -254,6 +254,8 @@ def _flavor_entry(folder: str) -> dict[str, Any]:
     try:
         with open(os.path.join(folder, "MLmodel"), encoding="utf-8") as file:
             flavors = yaml.safe_load(file)["flavors"]
+    except (yaml.YAMLError, TypeError, KeyError) as error:
+        raise ValueError(f"{folder!r} has an MLmodel file that names no flavors") from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(
             f"{folder!r} is neither an .onnx file nor a folder with an MLmodel file"

@@ -89,3 +89,10 @@ def test_a_path_where_nothing_is_is_one_sentence(tmp_path):
     for path in (tmp_path, tmp_path / "no.onnx"):
         with pytest.raises(FileNotFoundError, match="neither an .onnx file nor a folder with an"):
             scoring.load_session(str(path))
+
+
+@pytest.mark.parametrize("text", ["{{{", "", "a: 1"])
+def test_a_damaged_mlmodel_file_is_one_sentence(tmp_path, text):
+    (tmp_path / "MLmodel").write_text(text)
+    with pytest.raises(ValueError, match="has an MLmodel file that names no flavors"):
+        scoring.load_session(str(tmp_path))
