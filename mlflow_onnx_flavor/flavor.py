@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow_onnx_flavor import artifact
 from mlflow_onnx_flavor import execution_providers as providers_here
-from mlflow_onnx_flavor.errors import CorruptModelError
+from mlflow_onnx_flavor.errors import ConfigurationError, CorruptModelError
 from mlflow_onnx_flavor.graph_inference import infer_graph
 from mlflow_onnx_flavor.graph_spec import GraphSpec
 from mlflow_onnx_flavor.output_schema import output_schema
+from mlflow_onnx_flavor.scoring.operator_libraries import OPERATOR_LIBRARIES
 
 if TYPE_CHECKING:
     import onnx
@@ -86,7 +87,8 @@ def save_model(
     by a subprocess, and nothing is left behind where saving fails.
 
     Raises CorruptModelError for a file that is no ONNX or lacks its weights, UnsupportedModelError
-    for inputs that cannot be fed, ConfigurationError for a wrong execution provider.
+    for inputs that cannot be fed, ConfigurationError for a wrong execution provider or session
+    option.
     """
     from mlflow.models import Model
     from mlflow.models.model import MLMODEL_FILE_NAME
@@ -101,6 +103,7 @@ def save_model(
 
     _validate_env_arguments(conda_env, pip_requirements, extra_pip_requirements)
     providers = providers_here.as_entries(execution_providers)
+    session_options = _checked(session_options or {})
     path = os.path.abspath(path)
     with _nothing_left_on_error(path):
         _validate_and_prepare_target_save_path(path)
@@ -123,7 +126,7 @@ def save_model(
             loader_module=artifact.ship_scoring(Path(path)),
             graph=graph,
             providers=providers,
-            session_options=dict(session_options or {}),
+            session_options=session_options,
             extra_files=_copy_extra_files(extra_files, path),
         )
         mlflow_model.model_size_bytes = get_total_file_size(path)
@@ -132,7 +135,7 @@ def save_model(
             Path(path),
             conda_env,
             get_default_pip_requirements(providers)
-            + artifact.requirements_of(graph, session_options or {}),
+            + artifact.requirements_of(graph, session_options),
             pip_requirements,
             extra_pip_requirements,
         )
@@ -249,6 +252,18 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None):
     from mlflow_onnx_flavor import scoring
 
     return scoring._load_pyfunc(path, model_config)
+
+
+def _checked(session_options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, if a session takes them; libraries of operators are looked for when it opens."""
+    from mlflow_onnx_flavor.scoring import opening, settings
+
+    try:
+        checked = settings.session_options(session_options)
+        opening.options_of({**checked, OPERATOR_LIBRARIES: ()})
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    return checked
 
 
 @contextmanager

@@ -291,6 +291,22 @@ def test_a_wrong_execution_provider_is_named_and_nothing_is_left(tmp_path, provi
     assert not (tmp_path / "saved").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"no_such": 1}, "SessionOptions has no 'no_such'"),
+        ({"intra_op_num_threads": "2"}, "intra_op_num_threads cannot be '2'"),
+        ({"config_entries": "x"}, "must be a dictionary, not 'x'"),
+    ],
+)
+def test_a_session_option_that_no_session_would_take_is_not_saved(tmp_path, options, sentence):
+    with pytest.raises(ConfigurationError, match=sentence):
+        flavor.save_model(
+            doubling(tmp_path / "m.onnx"), tmp_path / "saved", session_options=options
+        )
+    assert not (tmp_path / "saved").exists()
+
+
 def test_importing_the_package_loads_no_framework():
     code = (
         "import sys, mlflow_onnx_flavor, mlflow_onnx_flavor.cli.parser as p;"

@@ -93,7 +93,7 @@ def _open(
     session_options: Mapping[str, Any],
     record_placement: bool,
 ) -> ort.InferenceSession:
-    options = _options(session_options)
+    options = options_of(session_options)
     if record_placement:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     accelerators = before_cpu(each["name"] for each in providers)
@@ -117,7 +117,8 @@ def _open(
     return session
 
 
-def _options(settings: Mapping[str, Any]) -> ort.SessionOptions:
+def options_of(settings: Mapping[str, Any]) -> ort.SessionOptions:
+    """The settings as onnxruntime takes them; ValueError naming the one that it does not."""
     options = ort.SessionOptions()
     for name, value in settings.items():
         if name == PROVIDER_OPTIONS:
