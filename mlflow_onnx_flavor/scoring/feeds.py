@@ -117,7 +117,7 @@ class Feeder:
             self._of_array = self._from_whole_array
             if self._only.layout == "matrix" and len(inputs) == 1:
                 self._of_frame = self._from_one_matrix
-        self._may_lack = tuple(name for feed in feeds for name in feed.get("optional") or ())
+        self._may_lack = frozenset(name for feed in feeds for name in feed.get("optional") or ())
         if self._may_lack:
             self._of_whole_frame = self._of_frame
             self._of_frame = self._from_frame_that_may_lack
@@ -183,17 +183,19 @@ class Feeder:
         """Arrays by column, by the name that the source gave an input, or by the graph's own."""
         if self._of_frame == self._from_text and not any(i.key in data for i in self._inputs):
             return self._from_text(data)
-        data = {**dict.fromkeys(self._may_lack, np.nan), **data} if self._may_lack else data
         feeds, named = {}, []
         for each in self._inputs:
             if each.layout != "tensor" and all(column in data for column in each.columns):
                 named.append(each)
                 continue
             found = data.get(each.key, data.get(each.name))
+            absent = [name for name in each.columns if name not in data]
             if found is not None:
                 feeds[each.name] = self._given(found, each)
+            elif absent and self._may_lack.issuperset(absent):
+                named.append(each)
             elif each.name not in self._optional:
-                wanted = [name for name in each.columns if name not in data] or [each.key]
+                wanted = absent or [each.key]
                 raise ValueError(f"{_listed('input', wanted)} missing; got {list(map(str, data))}")
         for name in self._weights.keys() & data.keys():
             feeds[name] = as_dtype(_array(data[name]), self._weights[name], name)
@@ -209,7 +211,7 @@ class Feeder:
     def _from_columns(self, data: Mapping[str, Any], inputs: Sequence[_Input]) -> Feeds:
         """Inputs whose columns a dictionary has: a value a row, or one for all."""
         columns = {
-            name: _one_axis(as_dtype(_array(data[name]), each.dtype, name), name)
+            name: _one_axis(as_dtype(_array(data.get(name, np.nan)), each.dtype, name), name)
             for each in inputs
             for name in each.columns
         }

@@ -215,6 +215,13 @@ def test_an_input_may_be_left_out_where_the_graph_says_so(pandas_access):
     assert feeder.feeds({"a": [1.0], "b": [3.0], "ids": [7]})["g"].tolist() == [7]
 
 
+def test_columns_that_may_be_absent_leave_a_whole_matrix_alone(pandas_access):
+    feeder = Feeder([MATRIX | {"optional": ["a", "b"]}])
+    assert feeder.feeds({"x": [[1, 3]]})["x"].tolist() == [[1, 3]]
+    for data in ({"b": [3.0, 4.0]}, pd.DataFrame({"b": [3.0, 4.0], "other": 1})):
+        np.testing.assert_array_equal(feeder.feeds(data)["x"], [[np.nan, 3], [np.nan, 4]])
+
+
 def test_a_dictionary_may_give_other_weights():
     feeder = Feeder([MATRIX], weights=[{"name": "w", "dtype": "float32"}])
     feeds = feeder.feeds({"x": [[1, 3]], "w": [5]})
