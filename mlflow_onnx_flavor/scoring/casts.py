@@ -1,9 +1,10 @@
 """Values as the dtype that the graph wants, or an error that names the column: never a silent loss.
 
-Floats are rounded freely (float64 to float32 was decided when the model was converted), but no
-finite number becomes infinite; everything else must keep its value: no fraction into an integer, no
-integer that is too large, no missing value into anything but a float (NaN) or a text ("", as ONNX
-has no other), and nothing into text whose text nobody gave: dates, lists, a column of floats.
+Floats are narrowed freely: float64 to float32 was decided when the model was converted, and sources
+that narrow them too take what is too large as infinity as well.  Everything else must keep its
+value: no fraction into an integer, no integer that is too large, no missing value into anything but
+a float (NaN) or a text ("", as ONNX has no other), and nothing into text whose text nobody gave:
+dates, lists, a column of floats.
 """
 
 from __future__ import annotations
@@ -33,21 +34,12 @@ def as_dtype(values: Any, dtype: np.dtype, name: str) -> np.ndarray:
         return values
     kind = values.dtype.kind
     if kind in _NUMBERS:
-        return rounded(values, dtype, name) if dtype.kind == "f" else _exact(values, dtype, name)
+        return values.astype(dtype) if dtype.kind == "f" else _exact(values, dtype, name)
     if kind == "O":
         return _of_objects(values, dtype, name)
     if kind in "UST" and dtype.kind != "b":
         return _parsed(values, dtype, name)
     raise ValueError(f"{name!r} holds {values.dtype}, where the model takes {dtype}")
-
-
-def rounded(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
-    """Numbers as floats; ValueError where a finite one is too large."""
-    try:
-        with np.errstate(over="raise"):
-            return values.astype(dtype)
-    except FloatingPointError as error:
-        raise ValueError(_too_large(values, dtype, name)) from error
 
 
 def _of_extension(values: Any, dtype: np.dtype, name: str) -> np.ndarray:
@@ -67,12 +59,7 @@ def _of_extension(values: Any, dtype: np.dtype, name: str) -> np.ndarray:
     if kind not in _NUMBERS:
         raise ValueError(f"{name!r} holds {values.dtype}, where the model takes {dtype}")
     if dtype.kind == "f":
-        try:
-            with np.errstate(over="raise"):
-                return values.to_numpy(dtype=dtype, na_value=np.nan)
-        except FloatingPointError as error:
-            wide = values.to_numpy(dtype=np.float64, na_value=np.nan)
-            raise ValueError(_too_large(wide, dtype, name)) from error
+        return values.to_numpy(dtype=dtype, na_value=np.nan)
     if values.isna().any():
         raise ValueError(_missing(name, dtype))
     return as_dtype(values.to_numpy(), dtype, name)
@@ -126,7 +113,7 @@ def _exact(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
 def _of_objects(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     if dtype.kind == "f":
         with suppress(TypeError, ValueError, OverflowError):  # some are missing, or no numbers
-            return rounded(values.astype(np.float64), dtype, name)
+            return values.astype(dtype)
     missing = pd.isna(values)
     if missing.any():
         if dtype.kind != "f":
@@ -159,12 +146,9 @@ def _is_number(value: Any) -> bool:
 
 def _parsed(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     try:
-        if dtype.kind != "f":
-            return values.astype(dtype)
-        wide = values.astype(np.float64)  # numpy reads a text that is too large as infinity
+        return values.astype(dtype)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name!r} must hold numbers for {dtype}: {error}") from error
-    return rounded(wide, dtype, name)
 
 
 def _texts(values: np.ndarray, name: str) -> np.ndarray:
@@ -217,9 +201,3 @@ def _no_text(name: str, error: UnicodeDecodeError) -> str:
 
 def _missing(name: str, dtype: np.dtype) -> str:
     return f"{name!r} has missing values, which {dtype} cannot hold"
-
-
-def _too_large(values: np.ndarray, dtype: np.dtype, name: str) -> str:
-    with np.errstate(over="ignore"):
-        lost = np.isinf(values.astype(dtype)) & ~np.isinf(values)
-    return f"{name!r} holds {values[lost].flat[0]}, which does not fit {dtype}"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .casts import as_dtype, rounded
+from .casts import as_dtype
 from .cells import stacked
 from .frame_columns import ColumnLocator, block_values, column_values
 from .records import as_plain_array, frame_of_records, is_record
@@ -236,8 +235,7 @@ class Feeder:
         if block is not None:
             if positions is not None:
                 block = block[:, positions]
-            with suppress(FloatingPointError), np.errstate(over="raise"):
-                return {only.name: np.ascontiguousarray(block, dtype=only.dtype)}
+            return {only.name: np.ascontiguousarray(block, dtype=only.dtype)}
         return {only.name: _matrix(frame, only, positions or range(len(only.columns)))}
 
     def _from_frame(self, frame: pd.DataFrame) -> Feeds:
@@ -305,18 +303,11 @@ def _matrix(frame: pd.DataFrame, each: _Input, positions: Any) -> np.ndarray:
     dtype = each.dtype
     matrix = np.empty((len(frame), len(each.columns)), dtype)
     is_float = dtype.kind == "f"
-    try:
-        with np.errstate(over="raise"):
-            for index, position in enumerate(positions):
-                values = column_values(frame, position)
-                if not (
-                    is_float and isinstance(values, np.ndarray) and values.dtype.kind in "fiub"
-                ):
-                    values = as_dtype(values, dtype, each.columns[index])
-                matrix[:, index] = values
-    except FloatingPointError:
-        rounded(values, dtype, each.columns[index])  # says which value it is
-        raise
+    for index, position in enumerate(positions):
+        values = column_values(frame, position)
+        if not (is_float and isinstance(values, np.ndarray) and values.dtype.kind in "fiub"):
+            values = as_dtype(values, dtype, each.columns[index])
+        matrix[:, index] = values
     return matrix
 
 
