@@ -6,9 +6,9 @@ Written by a conversion, stored in the MLmodel file under the flavor's ``graph``
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_serializer
 
 
 class Spec(BaseModel):
@@ -37,6 +37,14 @@ class FeedSpec(Spec):
     columns: tuple[str, ...] = ()
     key: str = ""
     optional: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: Any) -> dict[str, Any]:
+        """``optional`` where there are any: an older version of this package reads the rest."""
+        fields = write(self)
+        if not self.optional:
+            fields.pop("optional", None)
+        return fields
 
 
 class PredictionPart(Spec):

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy import sparse
 
 from mlflow_onnx_flavor import flavor
+from mlflow_onnx_flavor.graph_spec import FeedSpec
 from tests.onnx_graphs import doubling, save, side_by_side, tensor
 
 ROWS = np.array([[1, 2], [3, 4]], np.float32)
@@ -155,6 +156,13 @@ def test_a_column_that_the_signature_calls_optional_is_missing_where_it_is_absen
     np.testing.assert_array_equal(session.predict({"a": [1.0]})["y"], [[whole[0, 0], np.nan]])
     with pytest.raises(ValueError, match="'a'.* missing"):
         session.predict(pd.DataFrame({"b": [1.0]}))
+
+
+def test_what_an_older_version_does_not_know_is_written_only_where_it_is_used():
+    feed = FeedSpec(name="x", layout="matrix", dtype="float32", columns=("a", "b"))
+    assert "optional" not in feed.model_dump(mode="json")
+    lacking = feed.model_copy(update={"optional": ("b",)})
+    assert FeedSpec.model_validate_json(lacking.model_dump_json()) == lacking
 
 
 def test_an_optional_column_of_integers_cannot_be_absent(tmp_path, saved):
