@@ -350,21 +350,6 @@ def test_double_precision_modules(tmp_path):
     right(dense().double(), VECTORS.astype(np.float64), tmp_path)
 
 
-class InBfloat16(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.inner = nn.Linear(4, 2, dtype=torch.bfloat16)
-
-    def forward(self, x):
-        return self.inner(x.to(torch.bfloat16)).float()
-
-
-def test_bfloat16_is_refused_with_what_to_do(tmp_path):
-    rows = np.ones((4, 4), np.float32)
-    with pytest.raises(ConversionError, match="bfloat16.*; log it in float32, as model.float"):
-        right(InBfloat16(), rows, tmp_path)
-
-
 @pytest.mark.parametrize("name", ["dynamo", "scripted"])
 def test_weights_stay_in_the_file_until_protobuf_cannot_hold_them(name, tmp_path, monkeypatch):
     source = loaded(dense(), VECTORS, tmp_path)
