@@ -23,6 +23,7 @@ from mlflow_onnx_flavor.frameworks.pytorch_fast_paths import decompositions
 from mlflow_onnx_flavor.frameworks.pytorch_floats import floats_of
 from mlflow_onnx_flavor.frameworks.pytorch_masks import mask_with_infinity
 from mlflow_onnx_flavor.frameworks.pytorch_operators import translations
+from mlflow_onnx_flavor.frameworks.pytorch_portable import portable
 from mlflow_onnx_flavor.frameworks.pytorch_sizes import EXAMPLE_ROWS
 from mlflow_onnx_flavor.frameworks.signature_shapes import shape_in
 from mlflow_onnx_flavor.frameworks.tensor_names import graph_inputs
@@ -98,18 +99,19 @@ class Exporter:
     def _exported(self, module: Any, call: Call, outputs: tuple[str, ...]) -> Any:
         import torch
 
-        program = torch.onnx.export(
-            module,
-            call.args,
-            kwargs=dict(call.kwargs),
-            dynamo=True,
-            dynamic_shapes=self._dynamic_shapes(call),
-            input_names=list(graph_inputs(call.names, outputs)),
-            output_names=list(outputs),
-            opset_version=DYNAMO_OPSET,
-            custom_translation_table=translations(),
-            verbose=False,
-        )
+        with portable():
+            program = torch.onnx.export(
+                module,
+                call.args,
+                kwargs=dict(call.kwargs),
+                dynamo=True,
+                dynamic_shapes=self._dynamic_shapes(call),
+                input_names=list(graph_inputs(call.names, outputs)),
+                output_names=list(outputs),
+                opset_version=DYNAMO_OPSET,
+                custom_translation_table=translations(),
+                verbose=False,
+            )
         mask_with_infinity(program.model)
         return program
 

@@ -1,0 +1,147 @@
+"""PyTorch's factorizations of small matrices, unrolled: inverse, solution, Cholesky's root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
+from mlflow_onnx_flavor.frameworks.pytorch_operators_parts import (
+    INT32,
+    fixed_size,
+    integers,
+    like,
+    part,
+)
+
+# A graph of some fifteen nodes for each row of the matrix.
+_MOST_ROWS = 16
+
+
+def linalg_translations() -> dict[Any, Callable[..., Any]]:
+    """For `pytorch_operators.translations`."""
+    from torch.ops import aten
+
+    return {
+        aten.linalg_inv_ex.default: _inverse,
+        aten._linalg_solve_ex.default: _solve,
+        aten._linalg_slogdet.default: _slogdet,
+        aten.linalg_cholesky_ex.default: _cholesky,
+    }
+
+
+def _inverse(A, check_errors=False):
+    size = _rows(A)
+    found, _ = _eliminated(A, _identity(A, size), size)
+    return found, _no_error(A)
+
+
+def _solve(A, B, left=True, check_errors=False):
+    """The solution alone; of the factors beside it PyTorch's callers make no use."""
+    from onnxscript import opset20 as op
+
+    size = _rows(A)
+    vector = len(B.shape) == 1 or len(B.shape) == len(A.shape) - 1
+    rank, given = len(A.shape), A
+    if vector:
+        B = op.Unsqueeze(B, [-1])
+    if not left:
+        A, B = _transposed(A, rank), _transposed(B, rank)
+    found, _ = _eliminated(A, B, size)
+    if not left:
+        found = _transposed(found, rank)
+    found = op.Squeeze(found, [-1]) if vector else found
+    return found, op.Identity(given), _no_error(given), _no_error(given)
+
+
+def _slogdet(A):
+    from onnxscript import opset20 as op
+
+    size = _rows(A)
+    _, pivots = _eliminated(A, part(A, 0, 1, -1), size)
+    sign, logarithm = op.Sign(pivots[0]), op.Log(op.Abs(pivots[0]))
+    for each in pivots[1:]:
+        sign = op.Mul(sign, op.Sign(each))
+        logarithm = op.Add(logarithm, op.Log(op.Abs(each)))
+    squeezed = [op.Squeeze(each, [-2, -1]) for each in (sign, logarithm)]
+    return (*squeezed, op.Identity(A), _no_error(A))
+
+
+def _cholesky(self, upper=False, check_errors=False):
+    from onnxscript import opset20 as op
+
+    size = _rows(self)
+    rows = [
+        [part(part(self, i, i + 1, -2), j, j + 1, -1) for j in range(size)] for i in range(size)
+    ]
+    zero = op.Mul(rows[0][0], like(0.0, self))
+    found = [[zero] * size for _ in range(size)]
+    for i in range(size):
+        for j in range(i + 1):
+            rest = rows[i][j]
+            for k in range(j):
+                rest = op.Sub(rest, op.Mul(found[i][k], found[j][k]))
+            found[i][j] = op.Sqrt(rest) if i == j else op.Div(rest, found[j][j])
+    if upper:
+        found = [list(column) for column in zip(*found, strict=True)]
+    lines = [op.Concat(*line, axis=-1) for line in found]
+    return op.Concat(*lines, axis=-2), _no_error(self)
+
+
+def _eliminated(A, B, size):
+    """The solution of A X = B by Gauss and Jordan, with the largest pivot of each column in its
+    place, and the pivots, the sign of one turned where rows changed places.
+    """
+    from onnxscript import opset20 as op
+
+    numbers = op.Reshape(op.Constant(value_ints=list(range(size))), integers(size, 1))
+    whole = op.Concat(A, B, axis=-1)
+    width = op.Shape(whole)
+    one, pivots = like(1.0, A), []
+    for step in range(size):
+        column = op.Abs(part(whole, step, step + 1, -1))
+        open_ = op.Where(op.Less(numbers, integers(step)), like(-1.0, A), column)
+        place = op.ArgMax(open_, axis=-2, keepdims=1)
+        line = op.Concat(part(width, 0, -2, 0), integers(1), part(width, -1, 2**31, 0), axis=0)
+        chosen = op.GatherElements(whole, op.Expand(place, line), axis=-2)
+        here = part(whole, step, step + 1, -2)
+        whole = op.Where(op.Equal(numbers, place), here, whole)
+        pivot = part(chosen, step, step + 1, -1)
+        turned = op.Where(op.Equal(place, integers(step)), one, op.Neg(one))
+        pivots.append(op.Mul(pivot, turned))
+        scaled = op.Div(chosen, pivot)
+        cleared = op.Sub(whole, op.Mul(part(whole, step, step + 1, -1), scaled))
+        whole = op.Where(op.Equal(numbers, integers(step)), scaled, cleared)
+    return part(whole, size, 2**31, -1), pivots
+
+
+def _rows(A) -> int:
+    size = fixed_size(A, -1, "a factorization")
+    if size > _MOST_ROWS:
+        raise NotExportableError(
+            f"there is no ONNX form of a factorization of {size} x {size} matrices, only of up to"
+            f" {_MOST_ROWS} rows; compute it before or after the model"
+        )
+    return size
+
+
+def _identity(A, size):
+    from onnxscript import opset20 as op
+
+    ones = [float(i == j) for i in range(size) for j in range(size)]
+    eye = like(op.Reshape(op.Constant(value_floats=ones), integers(size, size)), A)
+    return op.Expand(eye, op.Shape(A))
+
+
+def _transposed(x, rank):
+    from onnxscript import opset20 as op
+
+    return op.Transpose(x, perm=[*range(rank - 2), rank - 1, rank - 2])
+
+
+def _no_error(A):
+    """PyTorch's tensor of error codes, of shape (...): zeros."""
+    from onnxscript import opset20 as op
+
+    first = part(part(A, 0, 1, -1), 0, 1, -2)
+    return op.Cast(op.Mul(op.Squeeze(first, [-2, -1]), like(0.0, A)), to=INT32)
