@@ -27,6 +27,7 @@ def linalg_translations() -> dict[Any, Callable[..., Any]]:
         aten._linalg_solve_ex.default: _solve,
         aten._linalg_slogdet.default: _slogdet,
         aten.linalg_cholesky_ex.default: _cholesky,
+        aten.linalg_solve_triangular.default: _solve_triangular,
     }
 
 
@@ -86,6 +87,26 @@ def _cholesky(self, upper=False, check_errors=False):
         found = [list(column) for column in zip(*found, strict=True)]
     lines = [op.Concat(*line, axis=-1) for line in found]
     return op.Concat(*lines, axis=-2), _no_error(self)
+
+
+def _solve_triangular(self, B, upper, left=True, unitriangular=False):
+    """Row by row, from that with a single coefficient."""
+    from onnxscript import opset20 as op
+
+    size, rank = _rows(self), len(self.shape)
+    A, right = self, B
+    if not left:
+        A, right, upper = _transposed(A, rank), _transposed(B, len(B.shape)), not upper
+    order = list(reversed(range(size))) if upper else list(range(size))
+    found: dict[int, Any] = {}
+    for row in order:
+        line = part(A, row, row + 1, -2)
+        rest = part(right, row, row + 1, -2)
+        for column, known in found.items():
+            rest = op.Sub(rest, op.Mul(part(line, column, column + 1, -1), known))
+        found[row] = rest if unitriangular else op.Div(rest, part(line, row, row + 1, -1))
+    whole = op.Concat(*(found[row] for row in range(size)), axis=-2)
+    return whole if left else _transposed(whole, len(B.shape))
 
 
 def _eliminated(A, B, size):

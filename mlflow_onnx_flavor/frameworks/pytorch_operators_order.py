@@ -1,4 +1,4 @@
-"""PyTorch's operators on the order of numbers: medians, ranks, running extremes, places in a list.
+"""PyTorch's operators on the order of numbers: extremes, medians, ranks, places in a list.
 
 NaN is the largest number there.  Where several numbers are equal, the first of them is pointed at;
 which one PyTorch takes is not said.
@@ -25,6 +25,10 @@ def order_translations() -> dict[Any, Callable[..., Any]]:
     from torch.ops import aten
 
     return {
+        aten.argmax.default: _argmax,
+        aten.argmin.default: _argmin,
+        aten.max.dim: _max,
+        aten.min.dim: _min,
         aten.median.default: _median_of_all,
         aten.median.dim: _median,
         aten.nanmedian.default: _nanmedian_of_all,
@@ -34,6 +38,30 @@ def order_translations() -> dict[Any, Callable[..., Any]]:
         aten.searchsorted.Tensor: _searchsorted,
         aten.searchsorted.Scalar: _searchsorted_number,
     }
+
+
+def _argmax(self, dim=None, keepdim=False):
+    from onnxscript.function_libs.torch_lib.ops.core import aten_argmax
+
+    return aten_argmax(_with_nan_as(float("inf"), self), dim, keepdim)
+
+
+def _argmin(self, dim=None, keepdim=False):
+    from onnxscript.function_libs.torch_lib.ops.core import aten_argmin
+
+    return aten_argmin(_with_nan_as(float("-inf"), self), dim, keepdim)
+
+
+def _max(self, dim, keepdim=False):
+    from onnxscript.function_libs.torch_lib.ops.core import aten_max_dim
+
+    return aten_max_dim(self, dim, keepdim)[0], _argmax(self, dim, keepdim)
+
+
+def _min(self, dim, keepdim=False):
+    from onnxscript.function_libs.torch_lib.ops.core import aten_min_dim
+
+    return aten_min_dim(self, dim, keepdim)[0], _argmin(self, dim, keepdim)
 
 
 def _median_of_all(self):
@@ -155,6 +183,17 @@ def _with_place(x, value, dim, keepdim):
     if keepdim:
         return value, place
     return op.Squeeze(value, [dim]), op.Squeeze(place, [dim])
+
+
+def _with_nan_as(number, x):
+    """NaN counts for the largest, and for the smallest, of what has one."""
+    from onnxscript import opset20 as op
+
+    if not is_float(x):
+        return x
+    shown = op.Where(op.IsNaN(x), like(number, x), x)
+    shown.dtype, shown.shape = x.dtype, x.shape
+    return shown
 
 
 def _flat(x):

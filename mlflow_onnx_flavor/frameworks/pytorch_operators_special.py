@@ -1,4 +1,6 @@
-"""PyTorch's gamma functions and the inverse of erf, by series computed in float64."""
+"""PyTorch's gamma functions and the inverse of erf, by series computed in float64; logarithm and
+exponential near one, where the exporter's own forms lose what is small.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
-from mlflow_onnx_flavor.frameworks.pytorch_operators_parts import DOUBLE, like
+from mlflow_onnx_flavor.frameworks.pytorch_operators_parts import (
+    DOUBLE,
+    FLOAT,
+    is_float,
+    like,
+    log1p,
+)
 
 # Lanczos, A Precision Approximation of the Gamma Function, SIAM Journal on Numerical Analysis B 1,
 # 1964, with g = 7 and nine terms: 15 digits.
@@ -46,10 +54,32 @@ def special_translations() -> dict[Any, Callable[..., Any]]:
     from torch.ops import aten
 
     return {
+        aten.log1p.default: _log1p,
+        aten.expm1.default: _expm1,
         aten.lgamma.default: _lgamma,
         aten.digamma.default: _digamma,
         aten.erfinv.default: _erfinv,
     }
+
+
+def _log1p(self):
+    from onnxscript import opset20 as op
+
+    return log1p(self if is_float(self) else op.Cast(self, to=FLOAT))
+
+
+def _expm1(self):
+    """exp(x) - 1 by what `log1p` is taken from (W. Kahan)."""
+    from onnxscript import opset20 as op
+
+    x = self if is_float(self) else op.Cast(self, to=FLOAT)
+    one = like(1.0, x)
+    u = op.Exp(x)
+    rest = op.Sub(u, one)
+    tiny = op.Equal(rest, like(0.0, x))
+    plain = op.Or(op.Or(tiny, op.IsInf(u)), op.Equal(u, like(0.0, x)))
+    scaled = op.Div(op.Mul(rest, x), op.Where(plain, one, op.Log(u)))
+    return op.Where(tiny, x, op.Where(plain, rest, scaled))
 
 
 def _lgamma(self):

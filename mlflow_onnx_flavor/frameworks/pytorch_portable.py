@@ -23,9 +23,15 @@ def portable() -> Iterator[None]:
         def __torch_function__(self, function, _types, args=(), kwargs=None):
             return instead.get(function, function)(*args, **(kwargs or {}))
 
-    # The path of an einsum of several operands is planned by the sizes of the example.
-    with Portable(), torch.backends.opt_einsum.flags(enabled=False):
-        yield
+    distribution = torch.distributions.Distribution
+    checked = distribution._validate_args
+    distribution.set_default_validate_args(False)  # such checks ask for values
+    try:
+        # The path of an einsum of several operands is planned by the sizes of the example.
+        with Portable(), torch.backends.opt_einsum.flags(enabled=False):
+            yield
+    finally:
+        distribution.set_default_validate_args(checked)
 
 
 def _instead() -> dict[Any, Callable[..., Any]]:

@@ -13,12 +13,14 @@ import pytest
 from mlflow_onnx_flavor.frameworks import pytorch
 from mlflow_onnx_flavor.frameworks.narrowing import compute_in_float32
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.scoring import load_session
 from tests.frameworks.in_process import converted, session_of
 from tests.frameworks.small_pipelines import TEXTS, as_frame, pyfuncs, save_pipeline, small_config
 
 torch = pytest.importorskip("torch")
 
 ROWS = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+BFLOAT16 = onnx.TensorProto.BFLOAT16
 WHY = "onnxruntime's CPU provider lacks operators in bfloat16"
 
 
@@ -140,6 +142,27 @@ def test_a_wrong_answer_is_not_excused_by_the_rounding_of_bfloat16(tmp_path, mon
     folder = save(Body(), tmp_path / "source")
     with pytest.raises(ConversionError, match="dynamo_float32: failed, 'output' of the exported"):
         converted(folder, "pytorch", Inputs(ROWS[:3]), Inputs(ROWS), tmp_path / "out")
+
+
+@pytest.mark.parametrize("most_embedded_bytes", [0, 1_000_000])
+def test_a_file_is_narrowed_with_its_weights_inside_or_apart(most_embedded_bytes, tmp_path):
+    weights = torch.linspace(-3, 3, 1024).reshape(32, 32).to(torch.bfloat16)
+    held = onnx.helper.make_tensor(
+        "w", BFLOAT16, (32, 32), weights.view(torch.int16).numpy().tobytes(), raw=True
+    )
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
+    values = [onnx.helper.make_tensor_value_info(each, BFLOAT16, ("n", 32)) for each in "xy"]
+    graph = onnx.helper.make_graph([node], "g", values[:1], values[1:], [held])
+    opset = onnx.helper.make_opsetid("", 20)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10)
+    path = tmp_path / "model.onnx"
+    onnx.save_model(model, str(path), save_as_external_data=True, location="model.onnx.data")
+    compute_in_float32(path, {"bfloat16"}, most_embedded_bytes)
+    apart = (tmp_path / "model.onnx.data").exists()
+    assert apart == (most_embedded_bytes == 0)
+    rows = np.eye(32, dtype=np.float32)
+    found = load_session(str(path)).session.run(None, {"x": rows})[0]
+    np.testing.assert_array_equal(found, weights.float().numpy())
 
 
 def test_a_pipeline(tmp_path):

@@ -41,6 +41,13 @@ def indexed(x, reduce):
 
 # Of equal numbers PyTorch may point at any, so places are asked of rows without.
 ON_EDGES = {
+    "extremes": lambda x: (x.argmax(1), x.argmin(1, keepdim=True), x.max(1), x.min(1)),
+    "near one": lambda x: (
+        1e6 * torch.log1p(1e-6 * x.abs()),
+        1e6 * torch.expm1(1e-6 * x),
+        torch.log1p(x),
+        torch.expm1(x),
+    ),
     "median": lambda x: x.median(1).values,
     "median of all": lambda x: x - x.nan_to_num(0.0, 0.0, 0.0).median(),
     "nanmedian": lambda x: x.nanmedian(1, keepdim=True).values,
@@ -105,6 +112,13 @@ ON_MATRICES = {
         torch.linalg.solve(x, torch.ones(2, 3) @ x, left=False),
     ),
     "cholesky": lambda x: (torch.linalg.cholesky(x), torch.linalg.cholesky(x, upper=True)),
+    "triangular solution": lambda x: (
+        torch.linalg.solve_triangular(x.tril(), torch.ones(3, 2), upper=False),
+        torch.linalg.solve_triangular(x.triu(), x, upper=True, left=False, unitriangular=True),
+    ),
+    "density": lambda x: torch.distributions.MultivariateNormal(
+        torch.zeros(3), covariance_matrix=x
+    ).log_prob(x[:, 0]),
     "logarithm of the determinant": lambda x: torch.linalg.slogdet(-x),
 }
 torch.manual_seed(0)
