@@ -132,7 +132,11 @@ def _opened(path: Path, floats: Collection[str]) -> Any:
             raise NotExportableError(
                 f"onnxruntime's CPU provider has no {missing.group(1)} in {dtype}"
             ) from error
-        raise
+        reason = str(error).partition("\n")[0].rpartition(" failed:")[2]
+        raise NotExportableError(
+            f"onnxruntime does not take what the exporter made ({reason}); write the part that it"
+            " names in another way"
+        ) from error
 
 
 def _found(

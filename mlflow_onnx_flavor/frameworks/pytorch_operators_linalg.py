@@ -27,6 +27,7 @@ def linalg_translations() -> dict[Any, Callable[..., Any]]:
         aten._linalg_solve_ex.default: _solve,
         aten._linalg_slogdet.default: _slogdet,
         aten.linalg_cholesky_ex.default: _cholesky,
+        aten.cholesky_solve.default: _cholesky_solve,
         aten.linalg_solve_triangular.default: _solve_triangular,
     }
 
@@ -90,23 +91,32 @@ def _cholesky(self, upper=False, check_errors=False):
 
 
 def _solve_triangular(self, B, upper, left=True, unitriangular=False):
-    """Row by row, from that with a single coefficient."""
+    size = _rows(self)
+    if left:
+        return _substituted(self, B, size, upper, unitriangular)
+    A, right = _transposed(self, len(self.shape)), _transposed(B, len(B.shape))
+    return _transposed(_substituted(A, right, size, not upper, unitriangular), len(B.shape))
+
+
+def _cholesky_solve(self, input2, upper=False):
+    """The solution for the matrix whose root ``input2`` is."""
+    size = _rows(input2)
+    other = _transposed(input2, len(input2.shape))
+    lower, higher = (other, input2) if upper else (input2, other)
+    return _substituted(higher, _substituted(lower, self, size, False), size, True)
+
+
+def _substituted(A, B, size, upper, unitriangular=False):
+    """The solution for a triangular matrix, row by row from that with a single coefficient."""
     from onnxscript import opset20 as op
 
-    size, rank = _rows(self), len(self.shape)
-    A, right = self, B
-    if not left:
-        A, right, upper = _transposed(A, rank), _transposed(B, len(B.shape)), not upper
-    order = list(reversed(range(size))) if upper else list(range(size))
     found: dict[int, Any] = {}
-    for row in order:
-        line = part(A, row, row + 1, -2)
-        rest = part(right, row, row + 1, -2)
+    for row in reversed(range(size)) if upper else range(size):
+        line, rest = part(A, row, row + 1, -2), part(B, row, row + 1, -2)
         for column, known in found.items():
             rest = op.Sub(rest, op.Mul(part(line, column, column + 1, -1), known))
         found[row] = rest if unitriangular else op.Div(rest, part(line, row, row + 1, -1))
-    whole = op.Concat(*(found[row] for row in range(size)), axis=-2)
-    return whole if left else _transposed(whole, len(B.shape))
+    return op.Concat(*(found[row] for row in range(size)), axis=-2)
 
 
 def _eliminated(A, B, size):

@@ -29,6 +29,9 @@ def order_translations() -> dict[Any, Callable[..., Any]]:
         aten.argmin.default: _argmin,
         aten.max.dim: _max,
         aten.min.dim: _min,
+        aten.fmax.default: _fmax,
+        aten.fmin.default: _fmin,
+        aten.sort.stable: _sort_stable,
         aten.median.default: _median_of_all,
         aten.median.dim: _median,
         aten.nanmedian.default: _nanmedian_of_all,
@@ -62,6 +65,40 @@ def _min(self, dim, keepdim=False):
     from onnxscript.function_libs.torch_lib.ops.core import aten_min_dim
 
     return aten_min_dim(self, dim, keepdim)[0], _argmin(self, dim, keepdim)
+
+
+def _fmax(self, other):
+    from onnxscript import opset20 as op
+
+    return _unless_missing(self, other, op.Max)
+
+
+def _fmin(self, other):
+    from onnxscript import opset20 as op
+
+    return _unless_missing(self, other, op.Min)
+
+
+def _unless_missing(x, y, choose):
+    """Of the two the one that is not NaN, where one is."""
+    from onnxscript import opset20 as op
+
+    if not is_float(x):
+        return choose(x, y)
+    there = op.Where(op.IsNaN(x), y, x)
+    return choose(there, op.Where(op.IsNaN(y), there, y))
+
+
+def _sort_stable(self, stable=None, dim=-1, descending=False):
+    """NaN last, or first where it goes down; ONNX keeps the order of what is equal, too."""
+    from onnxscript import opset20 as op
+
+    size = size_along(self, dim)
+    shown = _with_nan_as(float("inf"), self)
+    values, places = op.TopK(shown, size, axis=dim, largest=int(descending), sorted=1)
+    if is_float(self):
+        values = op.GatherElements(self, places, axis=dim)
+    return values, places
 
 
 def _median_of_all(self):
@@ -143,7 +180,7 @@ def _searchsorted(sorted_sequence, self, out_int32=False, right=False, side=None
     from onnxscript import opset20 as op
 
     right = right if side is None else side == "right"
-    several = len(sorted_sequence.shape) > 1
+    several, floats = len(sorted_sequence.shape) > 1, is_float(sorted_sequence)
     if sorter is not None:
         sorted_sequence = op.GatherElements(sorted_sequence, sorter, axis=-1)
     if several:
@@ -151,6 +188,8 @@ def _searchsorted(sorted_sequence, self, out_int32=False, right=False, side=None
     numbers = op.Unsqueeze(self, [-1])
     behind = op.Greater if right else op.GreaterOrEqual
     before = op.Not(behind(sorted_sequence, numbers))
+    if floats:  # NaN in the sequence lies behind all but NaN
+        before = op.And(before, op.Or(op.Not(op.IsNaN(sorted_sequence)), op.IsNaN(numbers)))
     to = INT32 if out_int32 else INT64
     return op.ReduceSum(op.Cast(before, to=to), [-1], keepdims=0)
 

@@ -54,12 +54,22 @@ def special_translations() -> dict[Any, Callable[..., Any]]:
     from torch.ops import aten
 
     return {
+        aten.log_sigmoid.default: _log_sigmoid,
         aten.log1p.default: _log1p,
         aten.expm1.default: _expm1,
         aten.lgamma.default: _lgamma,
         aten.digamma.default: _digamma,
         aten.erfinv.default: _erfinv,
     }
+
+
+def _log_sigmoid(self):
+    """Finite where the sigmoid is zero."""
+    from onnxscript import opset20 as op
+
+    zero = like(0.0, self)
+    below = op.Where(op.Less(self, zero), self, zero)
+    return op.Sub(below, log1p(op.Exp(op.Neg(op.Abs(self)))))
 
 
 def _log1p(self):

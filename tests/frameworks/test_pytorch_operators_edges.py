@@ -62,7 +62,14 @@ ON_EDGES = {
         torch.searchsorted(LIST, x, right=True, out_int32=True),
         torch.searchsorted(LIST.expand(x.shape[0], 4), x, side="right"),
     ),
-    "isin": lambda x: torch.isin(x, torch.tensor([1.5, 0.0])),
+    "isin": lambda x: torch.isin(x, torch.tensor([1.5, 0.0, torch.nan])),
+    "fmax": lambda x: (torch.fmax(x, SCALE), torch.fmin(SCALE, x), torch.fmax(x, x.flip(0))),
+    "sort": lambda x: (
+        x.sort(dim=1, stable=True),
+        x.sort(dim=1, descending=True, stable=True),
+        x.argsort(dim=1, stable=True),
+    ),
+    "log sigmoid": lambda x: functional.logsigmoid(200 * x),
     "hypot": lambda x: torch.hypot(x, SCALE),
     "copysign": lambda x: (
         torch.signbit(torch.copysign(SCALE.abs(), x.nan_to_num())),
@@ -115,6 +122,10 @@ ON_MATRICES = {
     "triangular solution": lambda x: (
         torch.linalg.solve_triangular(x.tril(), torch.ones(3, 2), upper=False),
         torch.linalg.solve_triangular(x.triu(), x, upper=True, left=False, unitriangular=True),
+    ),
+    "solution by Cholesky's root": lambda x: (
+        torch.cholesky_solve(x[:, :, :1], torch.linalg.cholesky(x)),
+        torch.cholesky_solve(torch.eye(3), torch.linalg.cholesky(x, upper=True), upper=True),
     ),
     "density": lambda x: torch.distributions.MultivariateNormal(
         torch.zeros(3), covariance_matrix=x
