@@ -10,8 +10,6 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 _FLOAT, _DOUBLE, _BFLOAT16 = 1, 11, 16  # onnx.TensorProto.DataType
 _TYPES = {"float64": _DOUBLE, "bfloat16": _BFLOAT16}
 _TYPE_ATTRIBUTES = ("to", "dtype")
@@ -91,8 +89,10 @@ def _narrow_tensor(tensor: Any, types: Collection[int]) -> None:
     from onnx import numpy_helper
 
     if tensor.data_type in types:
-        array = numpy_helper.to_array(tensor).astype(np.float32)
-        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+        content = numpy_helper.to_array(tensor).astype("<f4").tobytes()
+        for field in ("raw_data", "double_data", "int32_data"):
+            tensor.ClearField(field)
+        tensor.data_type, tensor.raw_data = _FLOAT, content
 
 
 def _rename(nodes: Iterable[Any], names: dict[str, str]) -> None:
