@@ -11,6 +11,7 @@ from typing import Any
 
 from mlflow_onnx_flavor.frameworks.pytorch_operators_parts import (
     BOOL,
+    FLOAT,
     INT32,
     INT64,
     integers,
@@ -58,13 +59,25 @@ def _argmin(self, dim=None, keepdim=False):
 def _max(self, dim, keepdim=False):
     from onnxscript.function_libs.torch_lib.ops.core import aten_max_dim
 
-    return aten_max_dim(self, dim, keepdim)[0], _argmax(self, dim, keepdim)
+    values = aten_max_dim(self, dim, keepdim)[0]
+    return _unless_nan(self, values, dim, keepdim), _argmax(self, dim, keepdim)
 
 
 def _min(self, dim, keepdim=False):
     from onnxscript.function_libs.torch_lib.ops.core import aten_min_dim
 
-    return aten_min_dim(self, dim, keepdim)[0], _argmin(self, dim, keepdim)
+    values = aten_min_dim(self, dim, keepdim)[0]
+    return _unless_nan(self, values, dim, keepdim), _argmin(self, dim, keepdim)
+
+
+def _unless_nan(x, values, dim, keepdim):
+    """``values``, and NaN where one is along ``dim``: onnxruntime passes over it at some sizes."""
+    from onnxscript import opset20 as op
+
+    if not is_float(x) or not len(x.shape):
+        return values
+    missing = op.ReduceMax(op.Cast(op.IsNaN(x), to=FLOAT), integers(dim), keepdims=int(keepdim))
+    return op.Where(op.Cast(missing, to=BOOL), like(float("nan"), x), values)
 
 
 def _fmax(self, other):
