@@ -33,6 +33,10 @@ MORE_TIME = "allow more with conversion.timeout_seconds"
 MORE_MEMORY = "allow more with conversion.max_memory_gigabytes, or use a machine with more memory"
 CHECKED_BATCH_SIZES = (1, 32)
 MAX_DISAGREEMENT_RATE = 0.001
+_HALF_NOT_MEASURED = (
+    "; what half precision rounds is not known, since the model does not run in float64: log it in"
+    " float32"
+)
 
 Outcome = Literal["converted", "failed", "crashed", "timed out", "wrong answers", "not tried"]
 
@@ -227,9 +231,12 @@ def _disagreement(
             output = OutputParity.model_validate(record)
             wrong = output.disagreements(output.auto_tolerance)
             if wrong > MAX_DISAGREEMENT_RATE * output.rows:
+                basis = roundings.get(output.name, {}).get("basis")
+                unknown = output.source_dtype == "float16" and basis != "float64"
                 return (
                     f"{wrong} of {output.rows} rows of the {rows.origin} differ in {output.name}"
                     f" (largest error {output.max_absolute_error:.2g})"
+                    f"{_HALF_NOT_MEASURED if unknown else ''}"
                 )
     return ""
 

@@ -10,12 +10,13 @@ branch and says nothing.  The dynamo exporter refuses such a branch; scripting k
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.base import LoadedSource, Strategy, pyfunc_of
+from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
 from mlflow_onnx_flavor.frameworks.pytorch_calls import (
     answers_within,
     named_outputs,
@@ -23,6 +24,8 @@ from mlflow_onnx_flavor.frameworks.pytorch_calls import (
 )
 from mlflow_onnx_flavor.frameworks.pytorch_export import Exporter
 from mlflow_onnx_flavor.frameworks.pytorch_float64 import float64_answers
+from mlflow_onnx_flavor.frameworks.pytorch_floats import narrowed, why_in_float32
+from mlflow_onnx_flavor.frameworks.pytorch_sizes import EXAMPLE_ROWS
 from mlflow_onnx_flavor.inputs import Inputs
 
 flavor = "pytorch"
@@ -66,61 +69,52 @@ def layer_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]
 
 
 def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
-    """The dynamo exporter for programs and eager modules, TorchScript's for script modules."""
+    """The dynamo exporter for programs and eager modules, TorchScript's for script modules; each
+    followed by itself in float32, where the module computes in what onnxruntime may lack.
+    """
     import torch
 
     exporter = Exporter(source.native, example, _signature(source))
+    dtypes = narrowed(source.native, example.batch(EXAMPLE_ROWS))
+
+    def strategy(name: str, why: str, export: Callable[[Exporter, Path], Export]) -> Strategy:
+        return Strategy(name, why, partial(export, exporter), "torch")
+
+    def in_float32(name: str, export: Callable[[Exporter, Path], Export]) -> list[Strategy]:
+        if not dtypes:
+            return []
+        narrower = partial(export, exporter.in_float32(dtypes))
+        return [Strategy(f"{name}_float32", why_in_float32(dtypes), narrower, "torch")]
+
     if isinstance(source.native, torch.jit.ScriptModule):
         return [
-            Strategy(
+            strategy(
                 "torchscript",
                 "a ScriptModule holds its own graph, with both arms of every branch",
-                exporter.script,
-                "torch",
+                Exporter.script,
             ),
-            Strategy(
+            *in_float32("torchscript", Exporter.script),
+            strategy(
                 "script_to_program",
                 "as a torch.export program, for operators that TorchScript's exporter lacks",
-                exporter.script_to_program,
-                "torch",
+                Exporter.script_to_program,
             ),
+            *in_float32("script_to_program", Exporter.script_to_program),
         ]
     found = [
-        Strategy(
+        strategy(
             "dynamo",
             "PyTorch's own exporter; refuses a branch that depends on data",
-            exporter.dynamo,
-            "torch",
-        )
+            Exporter.dynamo,
+        ),
+        *in_float32("dynamo", Exporter.dynamo),
     ]
-    if _computes_in_float64(source.native, example):
-        found.append(
-            Strategy(
-                "dynamo_float32",
-                "computed in float32: onnxruntime has no float64 convolutions, for instance",
-                exporter.dynamo_in_float32,
-                "torch",
-            )
-        )
-    if not isinstance(source.native, torch.fx.GraphModule):  # a pt2 program has no source code
-        found.append(
-            Strategy(
-                "scripted",
-                "compiled with torch.jit.script, which keeps both arms of a branch",
-                exporter.script,
-                "torch",
-            )
-        )
-    return found
-
-
-def _computes_in_float64(model: Any, example: Inputs) -> bool:
-    import torch
-
-    data = example.data.values() if isinstance(example.data, dict) else [example.data]
-    if any(getattr(each, "dtype", None) == np.float64 for each in data):
-        return True
-    return any(each.dtype == torch.float64 for each in tensors_within(model))
+    if isinstance(source.native, torch.fx.GraphModule):  # a pt2 program has no source code
+        return found
+    if "bfloat16" in dtypes:
+        return [*found, *in_float32("scripted", Exporter.script)]
+    scripted = "compiled with torch.jit.script, which keeps both arms of a branch"
+    return [*found, strategy("scripted", scripted, Exporter.script)]
 
 
 def _pyfunc(path: Path, metadata: Any) -> Any:

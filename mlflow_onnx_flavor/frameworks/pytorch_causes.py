@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from mlflow_onnx_flavor.frameworks.not_exportable import plain
+from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError, plain
 
 _STATIC = re.compile(r"static shape of (\d+) for dimension inputs\[(.+?)\]\.shape\[(\d+)\]")
 _MISSING = re.compile(
@@ -32,6 +32,11 @@ _PACKED = (
     " and take each row's last step with gather, or log torch.jit.script(module)"
 )
 
+_CHECKED_FACTORS = (
+    "the module's factorization checks its matrices for errors, which has no ONNX form; use"
+    " torch.linalg.inv_ex(A).inverse, solve_ex(A, B).result or cholesky_ex(A).L"
+)
+
 # What torch raises where Python code asks for the value of a tensor that it only pretends to have.
 _DATA_DEPENDENT = ("GuardOnDataDependentSymNode", "DataDependentOutputException")
 
@@ -48,6 +53,10 @@ def cause_of(error: BaseException, model: Any) -> str:
         )
     if any(map(_packs, chain)):
         return _PACKED
+    if isinstance(root, NotExportableError):
+        return text
+    if "_linalg_check_errors" in text:
+        return _CHECKED_FACTORS
     if static := _STATIC.search(text):
         size, name, axis = static.groups()
         return (

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import logging
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mlflow_onnx_flavor.frameworks.base import Export
 from mlflow_onnx_flavor.frameworks.narrowing import compute_in_float32
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
+from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError, plain
 from mlflow_onnx_flavor.frameworks.pytorch_calls import (
     Call,
     call_of,
     feeds_of,
     named_outputs,
-    tensors_of,
-    tensors_within,
 )
 from mlflow_onnx_flavor.frameworks.pytorch_causes import cause_of
+from mlflow_onnx_flavor.frameworks.pytorch_checks import alike, check_sizes, refuse_without_rows
 from mlflow_onnx_flavor.frameworks.pytorch_fast_paths import decompositions
+from mlflow_onnx_flavor.frameworks.pytorch_floats import floats_of
 from mlflow_onnx_flavor.frameworks.pytorch_masks import mask_with_infinity
 from mlflow_onnx_flavor.frameworks.pytorch_operators import translations
-from mlflow_onnx_flavor.frameworks.pytorch_sizes import EXAMPLE_ROWS, of_other_sizes
+from mlflow_onnx_flavor.frameworks.pytorch_portable import portable
+from mlflow_onnx_flavor.frameworks.pytorch_sizes import EXAMPLE_ROWS
 from mlflow_onnx_flavor.frameworks.signature_shapes import shape_in
 from mlflow_onnx_flavor.frameworks.tensor_names import graph_inputs
 from mlflow_onnx_flavor.inputs import Inputs
-
-log = logging.getLogger(__name__)
 
 DYNAMO_OPSET = 20
 TORCHSCRIPT_OPSET = 17
@@ -38,9 +35,6 @@ BATCH_AXIS = "batch"
 
 # protobuf stops at 2 GiB; below this the weights stay in the one file.
 MAX_EMBEDDED_BYTES = 1_500_000_000
-
-# Of the largest value: another arm is off by far more, another order of summation by far less.
-PROBE_TOLERANCE = 1e-2
 
 
 class Exporter:
@@ -51,6 +45,13 @@ class Exporter:
 
     def __init__(self, model: Any, example: Inputs, signature: Any):
         self._model, self._example, self._signature = model, example, signature
+        self._narrowed: frozenset[str] = frozenset()
+
+    def in_float32(self, dtypes: frozenset[str]) -> Exporter:
+        """As this one, with what the module computes in ``dtypes`` in float32."""
+        narrowed = copy.copy(self)
+        narrowed._narrowed = dtypes
+        return narrowed
 
     def dynamo(self, path: Path) -> Export:
         """`torch.onnx.export` by way of `torch.export`."""
@@ -58,24 +59,6 @@ class Exporter:
         with self._explained():
             program = self._exported(self._model, call, outputs)
         return self._saved(program, path, call, outputs)
-
-    def dynamo_in_float32(self, path: Path) -> Export:
-        """As `dynamo`, with a float64 module's arithmetic in float32."""
-        import onnx
-
-        call, outputs = self._called()
-        with self._explained():
-            program = self._exported(self._model, call, outputs)
-        if _weight_bytes(program.model) > MAX_EMBEDDED_BYTES:
-            raise NotExportableError(
-                "the weights are too large to be narrowed here; log the module as module.float()"
-            )
-        _drop_traces(program.model)
-        program.save(str(path))
-        model = onnx.load(str(path))
-        compute_in_float32(model)
-        onnx.save_model(model, str(path))
-        return self._checked(path, call, outputs, program)
 
     def script(self, path: Path) -> Export:
         """TorchScript's exporter, on the module's own script or on one compiled from it."""
@@ -85,9 +68,10 @@ class Exporter:
         inputs = graph_inputs(call.names, outputs)
         axes = {name: {0: BATCH_AXIS} for name in outputs}
         axes |= dict(zip(inputs, map(self._dynamic_axes, call.names), strict=True))
+        script = _compiled(self._model)
         with self._explained():
             torch.onnx.export(
-                _taking_only(call, torch.jit.script(self._model)),
+                _taking_only(call, script),
                 (*call.args, *call.kwargs.values()),
                 str(path),
                 dynamo=False,
@@ -115,18 +99,19 @@ class Exporter:
     def _exported(self, module: Any, call: Call, outputs: tuple[str, ...]) -> Any:
         import torch
 
-        program = torch.onnx.export(
-            module,
-            call.args,
-            kwargs=dict(call.kwargs),
-            dynamo=True,
-            dynamic_shapes=self._dynamic_shapes(call),
-            input_names=list(graph_inputs(call.names, outputs)),
-            output_names=list(outputs),
-            opset_version=DYNAMO_OPSET,
-            custom_translation_table=translations(),
-            verbose=False,
-        )
+        with portable():
+            program = torch.onnx.export(
+                module,
+                call.args,
+                kwargs=dict(call.kwargs),
+                dynamo=True,
+                dynamic_shapes=self._dynamic_shapes(call),
+                input_names=list(graph_inputs(call.names, outputs)),
+                output_names=list(outputs),
+                opset_version=DYNAMO_OPSET,
+                custom_translation_table=translations(),
+                verbose=False,
+            )
         mask_with_infinity(program.model)
         return program
 
@@ -157,7 +142,7 @@ class Exporter:
                 f" ({cause_of(error, self._model)}); log it so that the batch axis can vary"
                 " (-1 as the first axis in its signature)"
             ) from error
-        _refuse_without_rows(once, f"a batch of {EXAMPLE_ROWS}")
+        refuse_without_rows(once, f"a batch of {EXAMPLE_ROWS}")
         if not all(alike(array, again[name]) for name, array in once.items()):
             raise NotExportableError(
                 "the module answers the same rows differently from call to call;"
@@ -189,61 +174,29 @@ class Exporter:
         self, path: Path, call: Call, outputs: tuple[str, ...], program: Any = None
     ) -> Export:
         """Refuse a graph that answers otherwise than the module at a size that it takes."""
-        inputs = graph_inputs(call.names, outputs)
-        session = self._opened(path)
-        taken = {each.name for each in session.get_inputs()}
-        keys = dict(zip(inputs, call.names, strict=True))
-        for what, rows in of_other_sizes(self._example, session, keys, program):
-            try:
-                expected = named_outputs(self._model, rows)
-            except (RuntimeError, AssertionError, IndexError, ValueError):
-                continue  # the module itself does not take such a size
-            _refuse_without_rows(expected, what)
-            tensors = tensors_of(call_of(self._model, rows))
-            feeds = {name: each.numpy() for name, each in zip(inputs, tensors, strict=True)}
-            feeds = {name: array for name, array in feeds.items() if name in taken}
-            self._compare(what, expected, _found(session, outputs, feeds))
-        feeds = feeds_of(call, self._example, inputs)
+        if self._narrowed:
+            compute_in_float32(path, self._narrowed, MAX_EMBEDDED_BYTES)
+        floats = floats_of(self._model, self._example.batch(EXAMPLE_ROWS))
+        taken = check_sizes(self._model, self._example, path, call, outputs, floats, program)
+        feeds = feeds_of(call, self._example, graph_inputs(call.names, outputs))
         return Export(
             feeds=tuple(feed for feed in feeds if feed.name in taken),
             outputs=outputs,
             prediction=outputs,
         )
 
-    def _compare(
-        self, what: str, expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]
-    ) -> None:
-        for name, array in expected.items():
-            if name not in found or not alike(array, found[name]):
-                if not what:
-                    raise NotExportableError(
-                        f"{name!r} of the exported graph is not what the module answers for the"
-                        " example itself: the exporter mistakes one of its operators; compute it"
-                        " in another way"
-                    )
-                size = "the size of the batch" if what.startswith("a batch") else "that size"
-                raise NotExportableError(
-                    f"for {what}, {name!r} is not what the module answers: what the module does"
-                    f" depends on {size}, which the exporter settled by its example; take"
-                    f" {size} out of its branches"
-                )
 
-    def _opened(self, path: Path) -> Any:
-        """An onnxruntime session of what was exported."""
-        import torch
+def _compiled(model: Any) -> Any:
+    """``model`` as a ScriptModule."""
+    import torch
 
-        from mlflow_onnx_flavor.scoring import load_session
-
-        try:
-            return load_session(str(path)).session
-        except Exception as error:  # onnxruntime's errors have no base of their own
-            dtypes = {each.dtype for each in tensors_within(self._model)}
-            if torch.bfloat16 not in dtypes:
-                raise
-            raise NotExportableError(
-                "the model computes in bfloat16, for which onnxruntime's CPU provider lacks"
-                " operators; log it in float32, as model.float() is"
-            ) from error
+    try:
+        return torch.jit.script(model)
+    except Exception as error:  # compilers let through whatever a module's code raises
+        reason = plain(str(error)).partition("\n")[0].partition(". ")[0].rstrip(" .:")
+        raise NotExportableError(
+            f"torch.jit.script does not compile the module: {reason}"
+        ) from error
 
 
 def _taking_only(call: Call, script: Any) -> Any:
@@ -266,33 +219,12 @@ def _taking_only(call: Call, script: Any) -> Any:
     return only.eval()
 
 
-def _refuse_without_rows(answers: Mapping[str, np.ndarray], what: str) -> None:
-    for name, array in answers.items():
-        if array.ndim == 0:
-            raise NotExportableError(
-                f"for {what}, {name!r} is one number without an axis of rows; keep the rows, as"
-                " squeeze(-1) does where squeeze() does not and a mean over axis 1 does, or leave"
-                " it out of what the module returns"
-            )
-
-
 def _how_to_be_the_same(model: Any) -> str:
     import torch
 
     if isinstance(model, torch.fx.GraphModule):
         return "a pt2 program keeps the mode it was made in, so call module.eval() and log it again"
     return "take what is random, or remembered from earlier calls, out of its eval mode"
-
-
-def _found(
-    session: Any, outputs: tuple[str, ...], feeds: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """What the file answers; nothing where it fails, as where a shape within it is fixed."""
-    try:
-        return dict(zip(outputs, session.run(list(outputs), dict(feeds)), strict=True))
-    except Exception:  # onnxruntime's errors have no base of their own
-        log.info("the exported file fails", exc_info=True)
-        return {}
 
 
 def _drop_traces(model: Any) -> None:
@@ -332,14 +264,3 @@ def _gather_weights(path: Path) -> None:
         all_tensors_to_one_file=True,
         location=f"{path.name}.data",
     )
-
-
-def alike(expected: np.ndarray, found: np.ndarray) -> bool:
-    """Whether the two are the same but for rounding."""
-    if expected.shape != found.shape:
-        return False
-    if expected.dtype.kind not in "fc":
-        return bool(np.array_equal(expected, found))
-    finite = np.abs(expected[np.isfinite(expected)])
-    slack = PROBE_TOLERANCE * float(finite.max(initial=0.0)) + np.finfo(np.float32).tiny
-    return bool(np.allclose(found, expected, rtol=0.0, atol=slack, equal_nan=True))

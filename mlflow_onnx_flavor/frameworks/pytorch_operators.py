@@ -8,14 +8,35 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-_FLOAT = 1  # onnx.TensorProto.DataType
+from mlflow_onnx_flavor.frameworks.pytorch_operators_distance import distance_translations
+from mlflow_onnx_flavor.frameworks.pytorch_operators_division import division_translations
+from mlflow_onnx_flavor.frameworks.pytorch_operators_linalg import linalg_translations
+from mlflow_onnx_flavor.frameworks.pytorch_operators_order import order_translations
+from mlflow_onnx_flavor.frameworks.pytorch_operators_parts import FLOAT, like
+from mlflow_onnx_flavor.frameworks.pytorch_operators_pooling import pooling_translations
+from mlflow_onnx_flavor.frameworks.pytorch_operators_recurrent import recurrent_translations
+from mlflow_onnx_flavor.frameworks.pytorch_operators_scan import scan_translations
+from mlflow_onnx_flavor.frameworks.pytorch_operators_scatter import scatter_translations
+from mlflow_onnx_flavor.frameworks.pytorch_operators_special import special_translations
 
 
 def translations() -> dict[Any, Callable[..., Any]]:
     """For `torch.onnx.export(custom_translation_table=...)`."""
     from torch.ops import aten
 
-    return {aten.rsub.Scalar: _reversed_subtraction}
+    own = {aten.rsub.Scalar: _reversed_subtraction}
+    return {
+        **own,
+        **distance_translations(),
+        **division_translations(),
+        **linalg_translations(),
+        **order_translations(),
+        **pooling_translations(),
+        **recurrent_translations(),
+        **scan_translations(),
+        **scatter_translations(),
+        **special_translations(),
+    }
 
 
 def _reversed_subtraction(self, other, alpha=1):
@@ -23,5 +44,5 @@ def _reversed_subtraction(self, other, alpha=1):
     from onnxscript import opset20 as op
 
     floats = isinstance(other, float) or isinstance(alpha, float)
-    x = op.Cast(self, to=_FLOAT) if floats and self.dtype.is_integer() else self
-    return op.Sub(op.CastLike(other, x), x if alpha == 1 else op.Mul(x, op.CastLike(alpha, x)))
+    x = op.Cast(self, to=FLOAT) if floats and self.dtype.is_integer() else self
+    return op.Sub(like(other, x), x if alpha == 1 else op.Mul(x, like(alpha, x)))

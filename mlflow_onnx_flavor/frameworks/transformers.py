@@ -14,13 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mlflow_onnx_flavor.errors import UnsupportedModelError
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.pipeline_tasks import PipelineTask, task_of
-from mlflow_onnx_flavor.frameworks.pytorch_export import Exporter, alike
-from mlflow_onnx_flavor.frameworks.pytorch_float64 import float64_by_default, float64_copy
+from mlflow_onnx_flavor.frameworks.pytorch_checks import alike
+from mlflow_onnx_flavor.frameworks.pytorch_export import Exporter
+from mlflow_onnx_flavor.frameworks.pytorch_float64 import (
+    float64_by_default,
+    float64_copy,
+    widens_on_the_way,
+)
+from mlflow_onnx_flavor.frameworks.pytorch_floats import (
+    LACKING,
+    floats_within,
+    why_in_float32,
+)
 from mlflow_onnx_flavor.frameworks.transformers_tokenizer import serialized_tokenizer, tensors_taken
 from mlflow_onnx_flavor.graph_spec import FeedSpec
 from mlflow_onnx_flavor.inputs import Inputs
@@ -68,22 +79,24 @@ def in_float64(source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]
     cannot be.
     """
     model = float64_copy(source.native.model)
-    if model is None:
+    if model is None and not widens_on_the_way(source.native.model):
         return None
     pipeline = copy.copy(source.native)
-    pipeline.model = model
+    pipeline.model = model or pipeline.model
     exact = replace(source, native=pipeline)
 
     def answers(inputs: Inputs) -> dict[str, np.ndarray]:
-        with float64_by_default():
+        with float64_by_default(every_tensor=model is None):
             return reference_outputs(exact, inputs)
 
     return answers
 
 
 def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
-    """One: the encoder by PyTorch's exporter, what the task makes of it added to the graph."""
-    return [
+    """The encoder by PyTorch's exporter, what the task makes of it added to the graph; then the
+    same in float32, where the encoder computes in what onnxruntime may lack.
+    """
+    found = [
         Strategy(
             "dynamo_with_tokenizer",
             "PyTorch's exporter for the encoder; the tokenizer runs in front of the graph",
@@ -91,6 +104,16 @@ def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
             "torch",
         )
     ]
+    if dtypes := floats_within(source.native.model) & LACKING:
+        found.append(
+            Strategy(
+                "dynamo_with_tokenizer_float32",
+                why_in_float32(dtypes),
+                lambda path: _export(source, example, path, dtypes),
+                "torch",
+            )
+        )
+    return found
 
 
 def classes(source: LoadedSource) -> list[str]:
@@ -116,7 +139,10 @@ def _answers(source: LoadedSource, texts: Sequence[str]) -> dict[str, np.ndarray
     return task_of(source.flavor).answers(source.native, texts, source.pyfunc.model_config)
 
 
-def _export(source: LoadedSource, example: Inputs, path: Path) -> Export:
+def _export(
+    source: LoadedSource, example: Inputs, path: Path, in_float32: frozenset[str] = frozenset()
+) -> Export:
+    """``in_float32``: the dtypes that the graph computes in float32."""
     import onnx
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
@@ -131,7 +157,8 @@ def _export(source: LoadedSource, example: Inputs, path: Path) -> Export:
     signature = ModelSignature(
         Schema([TensorSpec(np.dtype(np.int64), (-1, -1), name) for name in taken])
     )
-    exported = Exporter(task.module(pipeline, config), Inputs(tensors), signature).dynamo(path)
+    exporter = Exporter(task.module(pipeline, config), Inputs(tensors), signature)
+    exported = exporter.in_float32(in_float32).dynamo(path)
     model = onnx.load(str(path), load_external_data=False)
     outputs = task.complete(model, pipeline, config)
     model.metadata_props.add(key=TOKENIZER_KEY, value=tokenizer)
@@ -163,15 +190,22 @@ def _check_padding(source: LoadedSource, path: Path, export: Export, texts: Sequ
     expected = _answers(source, texts)
     feeds = [each.model_dump(mode="json") for each in export.feeds]
     found = open_graph(str(path), {"feeds": feeds}).run(texts)
-    for name, array in expected.items():
-        if array.dtype.kind == "f" and not alike(array, found[name]):
-            right = task_of(source.flavor).pads_right
-            other = "" if right else "log the pipeline with another tokenizer.padding_side, or "
-            raise NotExportableError(
-                f"{name!r} of a text changes when the text is padded to the length of another,"
-                f" which the pipeline never does: {type(source.native.model).__name__} does not"
-                f" leave padding out of what it computes; {other}serve the model as it is"
-            )
+    wrong = _unlike(expected, found)
+    if wrong and widens_on_the_way(source.native.model):  # the pipeline's own rounding is coarse
+        wrong = _unlike(in_float64(source)(Inputs(pd.DataFrame({"text": texts}))), found)
+    if wrong:
+        right = task_of(source.flavor).pads_right
+        other = "" if right else "log the pipeline with another tokenizer.padding_side, or "
+        raise NotExportableError(
+            f"{wrong[0]!r} of a text changes when the text is padded to the length of another,"
+            f" which the pipeline never does: {type(source.native.model).__name__} does not"
+            f" leave padding out of what it computes; {other}serve the model as it is"
+        )
+
+
+def _unlike(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> list[str]:
+    floats = (name for name, array in expected.items() if array.dtype.kind == "f")
+    return [name for name in floats if not alike(expected[name], found[name])]
 
 
 def _of_several_lengths(source: LoadedSource, text: str) -> list[str]:

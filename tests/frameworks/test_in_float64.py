@@ -143,3 +143,38 @@ def test_a_source_in_float64_is_the_truth_itself(tmp_path):
     )
     (found,) = rounding(tmp_path / "m", "sklearn", ROWS.astype(np.float64), tmp_path).values()
     assert found["basis"] == "perturbation" and 1e-9 < found["error"] < 2e-6
+
+
+def test_half_precision_is_measured_where_no_copy_is_worth_its_memory(tmp_path, monkeypatch):
+    """Weights are widened one by one then, to the same answers."""
+    from mlflow_onnx_flavor.frameworks import pytorch_float64
+
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Embedding(7, 6), torch.nn.Linear(6, 32), torch.nn.LayerNorm(32), torch.nn.ReLU()
+    )
+    save(net.half(), tmp_path)
+    tokens = np.arange(40).reshape(8, 5) % 7
+    copied = rounding(tmp_path / "m", "pytorch", tokens, tmp_path)
+    monkeypatch.setattr(pytorch_float64, "_MOST_BYTES", 0)
+    assert rounding(tmp_path / "m", "pytorch", tokens, tmp_path) == copied
+    assert copied["output"]["basis"] == "float64" and copied["output"]["error"] > 5e-5
+
+
+def test_half_precision_that_cannot_be_measured_is_refused_with_what_to_do(tmp_path, monkeypatch):
+    from mlflow_onnx_flavor.errors import ConversionError
+    from mlflow_onnx_flavor.frameworks import pytorch
+
+    torch.manual_seed(0)
+    layers = (torch.nn.Linear(6, 6), torch.nn.LayerNorm(6))
+    save(torch.nn.Sequential(*layers * 3).half(), tmp_path)
+    answers = pytorch.reference_outputs
+    monkeypatch.setattr(pytorch, "in_float64", lambda source: None)
+    monkeypatch.setattr(
+        pytorch,
+        "reference_outputs",
+        lambda *asked: {name: 1.1 * array for name, array in answers(*asked).items()},
+    )
+    rows = Inputs(ROWS.astype(np.float16))
+    with pytest.raises(ConversionError, match="rounds is not known.*: log it in float32"):
+        converted(tmp_path / "m", "pytorch", rows, None, tmp_path / "out")

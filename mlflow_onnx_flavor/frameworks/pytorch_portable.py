@@ -1,0 +1,81 @@
+"""Functions of PyTorch that no trace holds as they are, and others that answer the same.
+
+`torch.export` meets them before they are operators: what settles sizes in C++ or in Python freezes
+the batch, and a check for errors is an effect that no graph has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def portable() -> Iterator[None]:
+    """While a module is traced."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    instead = _instead()
+
+    class Portable(TorchFunctionMode):
+        def __torch_function__(self, function, _types, args=(), kwargs=None):
+            return instead.get(function, function)(*args, **(kwargs or {}))
+
+    distribution = torch.distributions.Distribution
+    checked = distribution._validate_args
+    distribution.set_default_validate_args(False)  # such checks ask for values
+    try:
+        # The path of an einsum of several operands is planned by the sizes of the example.
+        with Portable(), torch.backends.opt_einsum.flags(enabled=False):
+            yield
+    finally:
+        distribution.set_default_validate_args(checked)
+
+
+def _instead() -> dict[Any, Callable[..., Any]]:
+    import torch
+
+    linalg = torch.linalg
+    return {
+        torch.take_along_dim: _take_along_dim,
+        torch.Tensor.take_along_dim: _take_along_dim,
+        torch.inverse: _inverse,
+        torch.Tensor.inverse: _inverse,
+        linalg.inv: _inverse,
+        linalg.solve: _solve,
+        linalg.cholesky: _cholesky,
+    }
+
+
+def _take_along_dim(input, indices, dim=None):
+    import torch
+
+    if dim is None:
+        return torch.gather(input.reshape(-1), 0, indices.reshape(-1))
+    axis = dim % input.dim()
+    of_input, of_indices = list(input.shape), list(indices.shape)
+    for other in range(input.dim()):
+        if other != axis:
+            size = of_input[other] if of_indices[other] == 1 else of_indices[other]
+            of_input[other] = of_indices[other] = size
+    return torch.gather(input.expand(of_input), axis, indices.expand(of_indices))
+
+
+def _inverse(A):
+    import torch
+
+    return torch.linalg.inv_ex(A).inverse
+
+
+def _solve(A, B, *, left=True):
+    import torch
+
+    return torch.linalg.solve_ex(A, B, left=left).result
+
+
+def _cholesky(input, *, upper=False):
+    import torch
+
+    return torch.linalg.cholesky_ex(input, upper=upper).L
