@@ -52,7 +52,7 @@ def peaks():
         while not ended.is_set():
             for pid in workers():
                 try:
-                    found[pid] = peak_bytes(pid)
+                    found[pid] = max(found.get(pid, 0), peak_bytes(pid))  # 0 once it ended
                 except OSError:  # it ended meanwhile
                     continue
             time.sleep(0.2)
