@@ -7,12 +7,13 @@ import pytest
 from sklearn.base import BaseEstimator
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_iris, make_regression
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier, VotingClassifier
 from sklearn.gaussian_process import GaussianProcessClassifier, kernels
 from sklearn.isotonic import IsotonicRegression
 from sklearn.kernel_ridge import KernelRidge
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 from sklearn.model_selection._search_successive_halving import HalvingGridSearchCV
 from sklearn.multioutput import ClassifierChain, RegressorChain
@@ -187,6 +188,23 @@ def test_the_nearest_centroid_by_each_metric(metric, tmp_path):
     model = NearestCentroid(metric=metric, shrink_threshold=0.2).fit(FLOWERS, NAMES)
     expected, found = answers(model, FLOWERS, tmp_path)
     assert found["prediction"].tolist() == expected["prediction"].tolist()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize(
+    "model",
+    [
+        LinearDiscriminantAnalysis(),
+        SGDClassifier("modified_huber", random_state=0),
+        SGDClassifier("log_loss", random_state=0),
+        SGDClassifier(random_state=0),
+    ],
+    ids=["discriminant", "modified huber", "log loss", "hinge"],
+)
+def test_linear_scores_become_probabilities(model, classes, tmp_path):
+    some = classes > SPECIES
+    model.fit(FLOWERS[some], NAMES[some])
+    equal(*answers(model, FLOWERS[some], tmp_path, FLOWERS), tolerance=1e-5)
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "knn"])

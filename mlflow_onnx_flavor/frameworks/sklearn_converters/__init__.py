@@ -25,6 +25,7 @@ _FAMILIES: tuple[str, ...] = (
     "transformers_ensembles",
     "text_vectorizers",
     "text_hashing",
+    "estimators_scores",
     "estimators_linear",
     "estimators_nearest",
     "estimators_kernels",
