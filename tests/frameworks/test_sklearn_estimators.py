@@ -19,7 +19,13 @@ from sklearn.model_selection._search_successive_halving import HalvingGridSearch
 from sklearn.multioutput import ClassifierChain, RegressorChain
 from sklearn.neighbors import NearestCentroid, RadiusNeighborsClassifier, RadiusNeighborsRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MinMaxScaler,
+    PowerTransformer,
+    QuantileTransformer,
+    StandardScaler,
+)
 from sklearn.semi_supervised import LabelPropagation
 
 from benchmarks.sklearn_catalogue import DTYPES, estimators, ours
@@ -119,10 +125,23 @@ def test_targets_are_transformed_back(transform, tmp_path):
     equal(*answers(model.fit(FLOWERS, AMOUNTS), FLOWERS, tmp_path), tolerance=1e-5)
 
 
-def test_targets_are_scaled_back_also_of_several_outputs(tmp_path):
-    model = TransformedTargetRegressor(Ridge(), transformer=MinMaxScaler())
+@pytest.mark.parametrize(
+    "transformer",
+    [
+        MinMaxScaler(),
+        PowerTransformer(),
+        PowerTransformer("box-cox", standardize=False),
+        QuantileTransformer(n_quantiles=20),
+        QuantileTransformer(n_quantiles=20, output_distribution="normal"),
+        make_pipeline(FunctionTransformer(np.log1p, np.expm1), StandardScaler()),
+    ],
+    ids=["range", "Yeo-Johnson", "Box-Cox", "quantiles", "normal quantiles", "pipeline"],
+)
+def test_targets_are_put_back_also_of_several_outputs(transformer, tmp_path):
+    model = TransformedTargetRegressor(Ridge(), transformer=transformer)
     model.fit(FLOWERS, np.c_[AMOUNTS, AMOUNTS**2])
-    equal(*answers(model, FLOWERS, tmp_path), tolerance=1e-5)
+    unseen = FLOWERS + np.random.default_rng(0).normal(size=FLOWERS.shape)  # beyond the targets
+    equal(*answers(model, FLOWERS, tmp_path, unseen), tolerance=1e-4)
 
 
 def test_a_function_that_onnx_lacks_is_refused_by_its_name(tmp_path):
