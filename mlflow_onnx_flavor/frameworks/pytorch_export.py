@@ -1,4 +1,4 @@
-"""Export a PyTorch module to ONNX, with every size right or a refusal (see `pytorch_sizes`)."""
+"""Export a PyTorch module to ONNX, with every size right or a refusal (see `other_sizes`)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from mlflow_onnx_flavor.frameworks.base import Export
 from mlflow_onnx_flavor.frameworks.narrowing import compute_in_float32
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
+from mlflow_onnx_flavor.frameworks.other_sizes import EXAMPLE_ROWS, alike, of_other_sizes
 from mlflow_onnx_flavor.frameworks.pytorch_calls import (
     Call,
     call_of,
@@ -25,7 +26,7 @@ from mlflow_onnx_flavor.frameworks.pytorch_causes import cause_of
 from mlflow_onnx_flavor.frameworks.pytorch_fast_paths import decompositions
 from mlflow_onnx_flavor.frameworks.pytorch_masks import mask_with_infinity
 from mlflow_onnx_flavor.frameworks.pytorch_operators import translations
-from mlflow_onnx_flavor.frameworks.pytorch_sizes import EXAMPLE_ROWS, of_other_sizes
+from mlflow_onnx_flavor.frameworks.pytorch_sizes import edges
 from mlflow_onnx_flavor.frameworks.signature_shapes import shape_in
 from mlflow_onnx_flavor.frameworks.tensor_names import graph_inputs
 from mlflow_onnx_flavor.inputs import Inputs
@@ -38,9 +39,6 @@ BATCH_AXIS = "batch"
 
 # protobuf stops at 2 GiB; below this the weights stay in the one file.
 MAX_EMBEDDED_BYTES = 1_500_000_000
-
-# Of the largest value: another arm is off by far more, another order of summation by far less.
-PROBE_TOLERANCE = 1e-2
 
 
 class Exporter:
@@ -193,7 +191,7 @@ class Exporter:
         session = self._opened(path)
         taken = {each.name for each in session.get_inputs()}
         keys = dict(zip(inputs, call.names, strict=True))
-        for what, rows in of_other_sizes(self._example, session, keys, program):
+        for what, rows in of_other_sizes(self._example, session, keys, *edges(program)):
             try:
                 expected = named_outputs(self._model, rows)
             except (RuntimeError, AssertionError, IndexError, ValueError):
@@ -332,14 +330,3 @@ def _gather_weights(path: Path) -> None:
         all_tensors_to_one_file=True,
         location=f"{path.name}.data",
     )
-
-
-def alike(expected: np.ndarray, found: np.ndarray) -> bool:
-    """Whether the two are the same but for rounding."""
-    if expected.shape != found.shape:
-        return False
-    if expected.dtype.kind not in "fc":
-        return bool(np.array_equal(expected, found))
-    finite = np.abs(expected[np.isfinite(expected)])
-    slack = PROBE_TOLERANCE * float(finite.max(initial=0.0)) + np.finfo(np.float32).tiny
-    return bool(np.allclose(found, expected, rtol=0.0, atol=slack, equal_nan=True))
