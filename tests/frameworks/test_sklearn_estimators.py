@@ -5,19 +5,31 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
+from sklearn.cluster import KMeans
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.covariance import EllipticEnvelope
 from sklearn.datasets import load_iris, make_regression
+from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier, VotingClassifier
+from sklearn.feature_selection import RFE
 from sklearn.gaussian_process import GaussianProcessClassifier, kernels
 from sklearn.isotonic import IsotonicRegression
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
+from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 from sklearn.model_selection._search_successive_halving import HalvingGridSearchCV
 from sklearn.multioutput import ClassifierChain, RegressorChain
-from sklearn.neighbors import NearestCentroid, RadiusNeighborsClassifier, RadiusNeighborsRegressor
+from sklearn.neighbors import (
+    KNeighborsClassifier,
+    KNeighborsRegressor,
+    NearestCentroid,
+    RadiusNeighborsClassifier,
+    RadiusNeighborsRegressor,
+)
+from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -232,6 +244,52 @@ def test_labels_are_propagated(kernel, tmp_path):
     model = LabelPropagation(kernel=kernel, n_neighbors=6).fit(FLOWERS, labels)
     rows = FLOWERS + np.random.default_rng(0).normal(size=FLOWERS.shape) * 1e-3
     equal(*answers(model, rows, tmp_path), tolerance=1e-5)
+
+
+SPREAD = FLOWERS + np.random.default_rng(7).normal(size=FLOWERS.shape) * 1e-3  # without ties
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+def test_neighbours_vote_and_a_training_row_is_its_own(weights, tmp_path):
+    model = make_pipeline(PCA(3), KNeighborsClassifier(weights=weights)).fit(SPREAD, NAMES)
+    unseen = np.concatenate([SPREAD, SPREAD[:-1] * 0.7 + SPREAD[1:] * 0.3])
+    equal(*answers(model, SPREAD, tmp_path, unseen), tolerance=1e-4)
+
+
+def test_neighbours_answer_with_means_of_several_targets(tmp_path):
+    model = KNeighborsRegressor(weights="distance").fit(SPREAD, np.c_[AMOUNTS, AMOUNTS**2])
+    unseen = SPREAD[:-1] * 0.7 + SPREAD[1:] * 0.3
+    equal(*answers(model, SPREAD, tmp_path, unseen), tolerance=1e-5)
+
+
+def test_neighbours_that_ties_leave_undecided_are_refused(tmp_path):
+    counts = np.random.default_rng(0).integers(0, 5, (200, 2)).astype(float)
+    model = KNeighborsRegressor().fit(counts, np.arange(200))
+    with pytest.raises(ConversionError, match="equally far at the edge .* whose values rarely rep"):
+        answers(model, counts, tmp_path)
+
+
+FAR = np.array([[1e9, 1.0, 2.0, 3.0], [-3e7, 1.0, 1.0, 1.0], [1e20, 1.0, 1.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        KMeans(3, n_init=1, random_state=0),
+        GaussianMixture(3, random_state=0),
+        GaussianMixture(3, covariance_type="tied", random_state=0),
+        BayesianGaussianMixture(n_components=3, covariance_type="diag", random_state=0),
+        EllipticEnvelope(random_state=0),
+        RFE(LogisticRegression(max_iter=500), n_features_to_select=2),
+        MLPRegressor(hidden_layer_sizes=5, activation="tanh", solver="lbfgs", random_state=0),
+    ],
+    ids=["k-means", "mixture", "tied", "Bayesian", "envelope", "selection", "network"],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_rows_far_beyond_those_of_training(model, tmp_path):
+    targets = np.c_[AMOUNTS, SPECIES] if isinstance(model, MLPRegressor) else NAMES
+    unseen = np.concatenate([FLOWERS * 1.1, FAR])
+    equal(*answers(model.fit(FLOWERS, targets), FLOWERS, tmp_path, unseen), tolerance=1e-4)
 
 
 def test_random_labels_are_refused_with_the_remedy(tmp_path):

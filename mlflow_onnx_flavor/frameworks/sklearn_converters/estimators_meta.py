@@ -24,13 +24,16 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_scores import (
     take_scores,
 )
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
+from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import (
+    parse as transform,
+)
 
 Parsed = tuple[list[Any], Combination]
 
 
 def register() -> None:
     """Tell skl2onnx the parsers of this file."""
-    from sklearn import ensemble, model_selection, multiclass, semi_supervised
+    from sklearn import ensemble, feature_selection, model_selection, multiclass, semi_supervised
 
     take_combined(
         CLASSIFIER,
@@ -41,6 +44,10 @@ def register() -> None:
             semi_supervised.SelfTrainingClassifier: _delegate("estimator_"),
         },
     )
+    # On the columns that they select their estimator answers, of whatever kind it is.
+    selecting = (feature_selection.RFE, feature_selection.RFECV)
+    take_combined(CLASSIFIER, dict.fromkeys(selecting, _parse_selected))
+    take_scores(dict.fromkeys(selecting, _selected_scores))
     take_scores({multiclass.OneVsOneClassifier: _one_vs_one_scores})
     take_combined(REGRESSOR, {ensemble.VotingRegressor: _parse_mean})
     # A search answers as its best estimator does, whatever kind that is.
@@ -83,6 +90,14 @@ def _delegate(attribute: str) -> Any:
         return list(_parse_sklearn(scope, estimator, list(inputs)))
 
     return parse
+
+
+def _parse_selected(scope: Any, model: Any, inputs: Any) -> list[Any]:
+    return _delegate("estimator_")(scope, model, transform(scope, model, inputs))
+
+
+def _selected_scores(scope: Any, model: Any, inputs: Any) -> Any:
+    return scores_of(scope, model.estimator_, transform(scope, model, inputs))
 
 
 def _weights(model: Any) -> np.ndarray:

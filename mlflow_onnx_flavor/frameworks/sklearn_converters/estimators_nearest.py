@@ -48,6 +48,8 @@ def register() -> None:
             cluster.AffinityPropagation: Rule(_exemplars),
             cluster.Birch: Rule(_birch),
             cluster.BisectingKMeans: Rule(_bisected),
+            cluster.KMeans: Rule(_nearest_mean),
+            cluster.MiniBatchKMeans: Rule(_nearest_mean),
             cluster.MeanShift: Rule(_nearest_centre),
         },
     )
@@ -80,6 +82,14 @@ def _centroid_scores(rows: Rows, model: Any, matrix: str) -> str:
 
 def _nearest_centre(rows: Rows, model: Any, matrix: str) -> str:
     return _nearest(rows, matrix, model.cluster_centers_)
+
+
+def _nearest_mean(rows: Rows, model: Any, matrix: str) -> str:
+    """As scikit-learn, without the square of the row, in which large values lose the rest."""
+    centres = np.asarray(model.cluster_centers_, np.float64)
+    product = rows.op("MatMul", matrix, -2.0 * centres.T)
+    far = rows.op("Add", product, (centres**2).sum(axis=1))
+    return rows.add("ArgMin", far, axis=1, keepdims=0)
 
 
 def _exemplars(rows: Rows, model: Any, matrix: str) -> str:
