@@ -21,6 +21,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SG
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 from sklearn.model_selection._search_successive_halving import HalvingGridSearchCV
+from sklearn.multiclass import OneVsOneClassifier
 from sklearn.multioutput import ClassifierChain, RegressorChain
 from sklearn.neighbors import (
     KNeighborsClassifier,
@@ -39,6 +40,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 from sklearn.semi_supervised import LabelPropagation
+from sklearn.svm import LinearSVC
 
 from benchmarks.sklearn_catalogue import DTYPES, estimators, ours
 from mlflow_onnx_flavor.errors import ConversionError
@@ -109,6 +111,19 @@ def test_votes_are_weighed_and_answer_with_the_labels(voting, tmp_path):
         weights=[1, 2.5],
     )
     equal(*answers(model.fit(FLOWERS, NAMES), FLOWERS, tmp_path), tolerance=1e-5)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        VotingClassifier([("a", LinearSVC()), ("b", LinearDiscriminantAnalysis())]),
+        OneVsOneClassifier(LinearSVC()),
+        GridSearchCV(make_pipeline(StandardScaler(), LinearSVC()), {"linearsvc__C": [1, 2]}, cv=2),
+    ],
+    ids=["vote", "pairs", "search"],
+)
+def test_estimators_without_probabilities_inside_of_others(model, tmp_path):
+    equal(*answers(model.fit(FLOWERS, NAMES), FLOWERS, tmp_path))
 
 
 KERNELS = [

@@ -104,14 +104,42 @@ def asked(scope: Any, estimator: Any, inputs: Sequence[Any], method: str = "pred
     variable.
     """
     from skl2onnx._parse import _parse_sklearn
-    from sklearn.base import is_classifier
 
-    if is_classifier(estimator):
-        scope.add_options(id(estimator), {"zipmap": False})
+    without_maps(scope, estimator)
     found = _parse_sklearn(scope, estimator, list(inputs))
     if method == "predict_proba" and len(found) < 2:
         raise NotExportableError(f"{type(estimator).__name__} gives no probabilities in ONNX")
     return found[0] if method == "predict" else found[1]
+
+
+def without_maps(scope: Any, estimator: Any) -> None:
+    """Ask for the probabilities of ``estimator`` as a matrix, where maps could be given."""
+    if _allows_zipmap(last_step(estimator)):
+        scope.add_options(id(estimator), {"zipmap": False})
+
+
+def last_step(model: Any) -> Any:
+    """The estimator at the end of a pipeline; any other model itself."""
+    return last_step(model.steps[-1][1]) if hasattr(model, "steps") else model
+
+
+def takes_zipmap(model: Any) -> bool:
+    """Whether skl2onnx would give this model's probabilities as a list of dictionaries."""
+    return hasattr(model, "predict_proba") and _allows_zipmap(model)
+
+
+def _allows_zipmap(model: Any) -> bool:
+    from skl2onnx._supported_operators import _get_sklearn_operator_name
+    from skl2onnx.common._registration import get_converter
+    from sklearn.base import is_classifier
+
+    if not is_classifier(model):
+        return False
+    try:
+        known = get_converter(_get_sklearn_operator_name(type(model))).get_allowed_options()
+    except RuntimeError:  # no converter: the export says so
+        return False
+    return isinstance(known, dict) and "zipmap" in known
 
 
 def positions_of_largest(rows: Rows, scores: str) -> str:

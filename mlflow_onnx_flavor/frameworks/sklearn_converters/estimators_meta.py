@@ -17,6 +17,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
     declared,
     positions_of_largest,
     take_combined,
+    without_maps,
 )
 from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_scores import (
     by_method,
@@ -82,11 +83,9 @@ def _searches() -> list[type]:
 def _delegate(attribute: str) -> Any:
     def parse(scope: Any, model: Any, inputs: Any) -> list[Any]:
         from skl2onnx._parse import _parse_sklearn
-        from sklearn.base import is_classifier
 
         estimator = getattr(model, attribute)
-        if is_classifier(estimator):
-            scope.add_options(id(estimator), {"zipmap": False})
+        without_maps(scope, estimator)
         return list(_parse_sklearn(scope, estimator, list(inputs)))
 
     return parse
