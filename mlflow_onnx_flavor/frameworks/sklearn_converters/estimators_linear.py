@@ -11,7 +11,9 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
     CLASSIFIER,
     REGRESSOR,
     Classified,
+    Combination,
     Rule,
+    declared,
     positions_of_largest,
     take,
 )
@@ -25,6 +27,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import 
 
 def register() -> None:
     """Tell skl2onnx the converters of this file."""
+    from skl2onnx import _parse
     from sklearn import cross_decomposition, discriminant_analysis, dummy, isotonic, linear_model
 
     take(
@@ -33,9 +36,9 @@ def register() -> None:
             dummy.DummyClassifier: Rule(_dummy_classes),
             discriminant_analysis.QuadraticDiscriminantAnalysis: Rule(_quadratic),
             discriminant_analysis.LinearDiscriminantAnalysis: Rule(_discriminated),
-            linear_model.SGDClassifier: Rule(_descended),
         },
     )
+    _parse.update_registered_parser(linear_model.SGDClassifier, _parse_descended)
     take_scores({discriminant_analysis.QuadraticDiscriminantAnalysis: written(_quadratic_scores)})
     take(
         REGRESSOR,
@@ -130,17 +133,23 @@ def _discriminated(rows: Rows, model: Any, matrix: str) -> Classified:
     return _above_zero(rows, scores), _of_second(rows, rows.add("Sigmoid", scores))
 
 
-def _descended(rows: Rows, model: Any, matrix: str) -> Classified:
-    """Of several classes each against the others, with shares of the sum as probabilities."""
-    scores = linear_scores(rows, model, matrix)
-    own = ""
+def _parse_descended(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> list[Any]:
+    """Of several classes skl2onnx takes the likeliest, which large scores make alike."""
+    from skl2onnx import _parse
+
+    if hasattr(model, "predict_proba") and len(model.classes_) > 2:
+        return declared(scope, inputs, Combination(model, CLASSIFIER, _against_others))
+    return _parse._parse_sklearn_classifier(scope, model, inputs)
+
+
+def _against_others(rows: Rows, model: Any, values: list[str]) -> Classified:
+    """Each class against the others, with shares of the sum as probabilities."""
+    scores = linear_scores(rows, model, rows.joined(values))
     if model.loss == "log_loss":
         own = rows.add("Sigmoid", scores)
-    elif model.loss == "modified_huber":
+    else:
         own = rows.op("Mul", rows.op("Add", rows.op("Clip", scores, -1.0, 1.0), 1.0), 0.5)
-    if len(model.classes_) == 2:
-        return _above_zero(rows, scores), _of_second(rows, own) if own else ""
-    return positions_of_largest(rows, scores), _shares(rows, own) if own else ""
+    return positions_of_largest(rows, scores), _shares(rows, own)
 
 
 def _above_zero(rows: Rows, scores: str) -> str:
@@ -156,6 +165,5 @@ def _shares(rows: Rows, own: str) -> str:
     """Of their sum; all alike where it is 0."""
     whole = rows.reduce("ReduceSum", own)
     none = rows.op("Equal", whole, 0.0)
-    share = rows.op("Div", own, rows.op("Where", none, 1.0, whole))
-    count = rows.reduce("ReduceSum", rows.truth(rows.op("GreaterOrEqual", own, 0.0)))
-    return rows.op("Where", none, rows.op("Div", 1.0, count), share)
+    kept = rows.op("Where", none, 1.0, own)
+    return rows.op("Div", kept, rows.reduce("ReduceSum", kept))
