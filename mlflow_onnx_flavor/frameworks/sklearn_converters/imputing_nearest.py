@@ -15,9 +15,11 @@ import numpy as np
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
 
-# Training rows that are looked at for each column, and the share of undecided ones among them that
-# is let pass: what `conversion` lets differ as well.
+# Training rows that are looked at for each column, fewer where so many distances are no more held
+# at once, and the share of undecided ones among them that is let pass: what `conversion` lets
+# differ as well.
 _ASKED_ROWS = 400
+_MOST_DISTANCES = 1_000_000
 _MOST_UNDECIDED = 0.001
 
 
@@ -69,7 +71,8 @@ def _undecided_share(model: Any) -> float:
     known = np.where(unknown, 0.0, np.asarray(model._fit_X, np.float64))
     valid = np.flatnonzero(model._valid_mask)
     columns = [each for each in valid if unknown[:, each].any()] or list(valid)
-    some = np.unique(np.linspace(0, len(known) - 1, min(len(known), _ASKED_ROWS)).astype(int))
+    count = min(len(known), _ASKED_ROWS, max(20, _MOST_DISTANCES // len(known)))
+    some = np.unique(np.linspace(0, len(known) - 1, count).astype(int))
     counts = [_undecided(model.n_neighbors, known, there, some, each) for each in columns]
     return sum(counts) / max(1, len(counts) * len(some))
 
