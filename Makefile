@@ -6,9 +6,13 @@ VENV ?= .venv
 FRAMEWORK ?= sklearn
 SECONDS ?= 300
 BIN := $(VENV)/bin
+# One more than there are cores, up to four: many tests wait for what they started.
+PROCESSES := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cores + 1 : 4)))
 EXTRA := $(if $(filter pytorch,$(FRAMEWORK)),torch,$(FRAMEWORK))
 FRAMEWORKS := sklearn pytorch tensorflow xgboost lightgbm
 PACKAGING := setup.cfg pyproject.toml constraints.txt
+# Not compiled: Python compiles what is imported, a small part of it, at the first import.
+PIP_OPTIONS := --quiet --disable-pip-version-check --no-compile
 
 .PHONY: help demo test sweep fuzz lint bench clean check-framework
 .DEFAULT_GOAL := help
@@ -20,7 +24,7 @@ demo: check-framework $(VENV)/.installed-$(EXTRA)
 	$(BIN)/python -m examples.demo --framework $(FRAMEWORK)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile \
+	$(BIN)/python -m pytest -m "not slow" --numprocesses $(PROCESSES) --dist loadfile \
 	  --no-loadscope-reorder
 
 sweep: $(VENV)/.installed-test
@@ -35,7 +39,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 
 bench: $(VENV)/.installed-test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	$(BIN)/python -m pip install $(PIP_OPTIONS) -c constraints.txt -e ".[bench]"
 	$(BIN)/python -m benchmarks.release_cost
 	$(BIN)/python -m benchmarks.parity_mutations
 	$(BIN)/python -m benchmarks.parity_large
@@ -55,9 +59,9 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed-test: $(VENV)/bin/python $(PACKAGING)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	$(BIN)/python -m pip install $(PIP_OPTIONS) -c constraints.txt -e ".[test]"
 	@touch $@
 
 $(VENV)/.installed-%: $(VENV)/bin/python $(PACKAGING)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$*,demo]"
+	$(BIN)/python -m pip install $(PIP_OPTIONS) -c constraints.txt -e ".[$*,demo]"
 	@touch $@

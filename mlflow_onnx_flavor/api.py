@@ -6,6 +6,7 @@ report = check_parity("models:/fraud/3", conversion.path, "eval.parquet")
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -53,10 +54,9 @@ def convert(
     owns.  ``configuration``: its ``source_env`` and the limits of ``conversion``.  Raises
     ConversionError with the record of attempts.
     """
-    folder = Path(output_dir or tempfile.mkdtemp(prefix="mlflow-onnx-conversion-"))
-    folder.mkdir(parents=True, exist_ok=True)
     configuration = configuration or Configuration()
     with (
+        _destination(output_dir) as folder,
         _resolved(source, inputs, configuration) as model,
         started(model.folder, model.framework, configuration) as worker,
     ):
@@ -70,6 +70,22 @@ def convert(
             worker=worker,
             **conversion_options(configuration, model),
         )
+
+
+@contextmanager
+def _destination(output_dir: str | Path | None) -> Iterator[Path]:
+    """The folder, made where it is not there; a temporary one goes where nothing comes of it."""
+    if output_dir is not None:
+        folder = Path(output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    folder = Path(tempfile.mkdtemp(prefix="mlflow-onnx-conversion-"))
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def check_parity(

@@ -92,10 +92,10 @@ def convert_model(
     """Convert the model in ``model_path`` to ``out_dir/model.onnx``.
 
     ``example``: rows that show the exporter shapes and dtypes.  ``evaluation``: rows on which the
-    result must agree as well.  ``opset``, ``ir_version``: versions to write; the exporter's where
-    None.  ``metadata``: what the file says about itself, besides strategy and versions; a source
-    that is ONNX already is not written to for that.  Raises ConversionError with every attempt
-    where none is right.
+    result must agree as well, and which show an exporter the categories that a model does not keep.
+    ``opset``, ``ir_version``: versions to write; the exporter's where None.  ``metadata``: what the
+    file says about itself, besides strategy and versions; a source that is ONNX already is not
+    written to for that.  Raises ConversionError with every attempt where none is right.
     """
     source = worker or SourceModelWorker(model_path, framework)
     try:
@@ -114,16 +114,21 @@ def _convert(
     timeout_s: float,
     finishing: dict[str, Any],
 ) -> Conversion:
-    example_path = source.path_of(example)
-    planned = source.call("plan", example_path=example_path)["strategies"]
     inputs = [each for each in (example, evaluation) if each is not None]
+    paths = {
+        "example_path": source.path_of(example),
+        "evaluation_path": None
+        if evaluation is None or evaluation is example
+        else source.path_of(evaluation),
+    }
+    planned = source.call("plan", **paths)["strategies"]
     roundings = roundings_by(source, inputs, timeout_s)
     attempts: list[Attempt] = []
     for number, strategy in enumerate(planned):
         path = out_dir / str(number) / MODEL_FILE
         path.parent.mkdir(parents=True, exist_ok=True)
         attempt, exported = _attempt(
-            source, strategy, path, example_path, inputs, roundings, timeout_s, finishing
+            source, strategy, path, paths, inputs, roundings, timeout_s, finishing
         )
         attempts.append(attempt)
         if exported is None:
@@ -148,7 +153,7 @@ def _attempt(
     source: SourceModelWorker,
     strategy: dict[str, str],
     path: Path,
-    example_path: Path,
+    paths: Mapping[str, Path | None],
     inputs: Sequence[Inputs],
     roundings: dict[str, dict[str, Any]],
     timeout_s: float,
@@ -162,8 +167,8 @@ def _attempt(
             timeout_s=timeout_s,
             strategy=strategy["name"],
             out_path=path,
-            example_path=example_path,
             finishing=_told(finishing, source, strategy),
+            **paths,
         )
         cause = _disagreement(source, path, exported["graph"], inputs, roundings, timeout_s)
         outcome = "wrong answers" if cause else "converted"

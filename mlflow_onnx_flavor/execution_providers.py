@@ -105,8 +105,11 @@ def as_entries(execution_providers: Sequence[Any] | None) -> list[dict[str, Any]
     "session_options" where some are given.
 
     Takes names, dictionaries with a name, (name, options) as `mlflow.onnx` does, and
-    `ExecutionProvider`; the CPU where there is none.  Raises ConfigurationError for anything else.
+    `ExecutionProvider`; one name alone; the CPU where there is none.  Raises ConfigurationError for
+    anything else.
     """
+    if isinstance(execution_providers, str):
+        execution_providers = [execution_providers]
     return [_entry(each) for each in execution_providers or ["CPUExecutionProvider"]]
 
 

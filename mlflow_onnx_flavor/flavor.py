@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow_onnx_flavor import artifact
 from mlflow_onnx_flavor import execution_providers as providers_here
-from mlflow_onnx_flavor.errors import CorruptModelError
+from mlflow_onnx_flavor.errors import ConfigurationError, CorruptModelError
 from mlflow_onnx_flavor.graph_inference import infer_graph
 from mlflow_onnx_flavor.graph_spec import GraphSpec
 from mlflow_onnx_flavor.output_schema import output_schema
+from mlflow_onnx_flavor.scoring.operator_libraries import OPERATOR_LIBRARIES
 
 if TYPE_CHECKING:
     import onnx
@@ -81,11 +82,13 @@ def save_model(
     (``["onnxruntime_extensions"]``).  ``graph``: how the graph is fed
     and what its pyfunc answers; where None, inputs are matched with the signature and the answer
     is a dictionary of all outputs.  ``signature``: where None, the input example gives its
-    inputs.  The other parameters are those of every MLflow flavor.  Nothing is inferred by a
-    subprocess, and nothing is left behind where saving fails.
+    inputs, and where it has no outputs, the graph does; without any, MLflow hands no parameters on
+    when it predicts.  The other parameters are those of every MLflow flavor.  Nothing is inferred
+    by a subprocess, and nothing is left behind where saving fails.
 
     Raises CorruptModelError for a file that is no ONNX or lacks its weights, UnsupportedModelError
-    for inputs that cannot be fed, ConfigurationError for a wrong execution provider.
+    for inputs that cannot be fed, ConfigurationError for a wrong execution provider or session
+    option.
     """
     from mlflow.models import Model
     from mlflow.models.model import MLMODEL_FILE_NAME
@@ -100,6 +103,7 @@ def save_model(
 
     _validate_env_arguments(conda_env, pip_requirements, extra_pip_requirements)
     providers = providers_here.as_entries(execution_providers)
+    session_options = _checked(session_options or {})
     path = os.path.abspath(path)
     with _nothing_left_on_error(path):
         _validate_and_prepare_target_save_path(path)
@@ -109,13 +113,12 @@ def save_model(
         example = None
         if input_example is not None:
             example = _save_example(mlflow_model, input_example, path)
-        inferred = signature is None and example is not None
         signature = _signature_of(signature, example)
         if metadata is not None:
             mlflow_model.metadata = metadata
         graph = graph or infer_graph(structure, signature)
         if signature is not None:
-            if inferred:
+            if signature.outputs is None:  # MLServer reads both sides of one
                 signature.outputs = output_schema(graph.prediction, structure)
             mlflow_model.signature = signature
         artifact.add_flavors(
@@ -123,7 +126,7 @@ def save_model(
             loader_module=artifact.ship_scoring(Path(path)),
             graph=graph,
             providers=providers,
-            session_options=dict(session_options or {}),
+            session_options=session_options,
             extra_files=_copy_extra_files(extra_files, path),
         )
         mlflow_model.model_size_bytes = get_total_file_size(path)
@@ -132,7 +135,7 @@ def save_model(
             Path(path),
             conda_env,
             get_default_pip_requirements(providers)
-            + artifact.requirements_of(graph, session_options or {}),
+            + artifact.requirements_of(graph, session_options),
             pip_requirements,
             extra_pip_requirements,
         )
@@ -251,6 +254,18 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None):
     return scoring._load_pyfunc(path, model_config)
 
 
+def _checked(session_options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, if a session takes them; libraries of operators are looked for when it opens."""
+    from mlflow_onnx_flavor.scoring import opening, settings
+
+    try:
+        checked = settings.session_options(session_options)
+        opening.options_of({**checked, OPERATOR_LIBRARIES: ()})
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    return checked
+
+
 @contextmanager
 def _nothing_left_on_error(path: str) -> Iterator[None]:
     was_there = os.path.exists(path)
@@ -266,11 +281,19 @@ def _signature_of(signature: ModelSignature | None, example: Any) -> ModelSignat
     """The signature to save; from the input example where none is given (False: none at all).
 
     The example's answer is not computed, since that would load the weights: see `output_schema`.
+    None where MLflow would refuse the example itself: of a list of lists it expects a column of
+    arrays.
     """
+    from mlflow.exceptions import MlflowException
     from mlflow.models import infer_signature
+    from mlflow.models.utils import _enforce_schema
 
     if signature is None and example is not None:
         signature = infer_signature(example.inference_data, params=example.inference_params)
+        try:
+            _enforce_schema(example.inference_data, signature.inputs)
+        except (MlflowException, ValueError, TypeError):
+            return None
     return _with_params(signature) if signature else None
 
 

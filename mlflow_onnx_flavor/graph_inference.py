@@ -26,6 +26,7 @@ def infer_graph(model: onnx.ModelProto, signature: ModelSignature | None) -> Gra
 
     - one graph input and columns: the columns side by side
     - several graph inputs and columns: each input is the column of its name
+    - a column of arrays, or one for an input that is more than one value a row: a tensor
     - no signature and several graph inputs of shape (rows, 1): the columns of their names
     - else: each input is the tensor of its name; a bare array where it is the only one
 
@@ -35,7 +36,7 @@ def infer_graph(model: onnx.ModelProto, signature: ModelSignature | None) -> Gra
     outputs = tuple(each.name for each in model.graph.output)
     columns = _columns(signature)
     if columns and len(inputs) == 1:
-        feeds = [_whole(inputs[0], columns)]
+        feeds = [_whole(inputs[0], columns, signature)]
     else:
         if signature is None and len(inputs) > 1:
             columns = tuple(each.name for each in inputs if _is_column(each))
@@ -55,7 +56,7 @@ def _fed_inputs(model: onnx.ModelProto) -> list[Any]:
     weights = {each.name for each in model.graph.initializer}
     inputs = [each for each in model.graph.input if each.name not in weights]
     for each in inputs:
-        if each.type.tensor_type.elem_type not in _FED_TYPES:
+        if _tensor_type(each).elem_type not in _FED_TYPES:
             raise UnsupportedModelError(
                 f"the graph's input {each.name!r} is not a tensor of numbers or text that numpy"
                 " has a dtype for; export the model with other inputs"
@@ -67,15 +68,48 @@ def _columns(signature: ModelSignature | None) -> tuple[str, ...]:
     schema = None if signature is None else signature.inputs
     if schema is None or schema.is_tensor_spec() or not schema.has_input_names():
         return ()
-    return tuple(schema.input_names())
+    return tuple(map(str, schema.input_names()))  # of a frame without names they are numbers
 
 
-def _whole(graph_input: Any, columns: tuple[str, ...]) -> FeedSpec:
-    layout = "column" if len(columns) == 1 and _rank(graph_input) == 2 else "matrix"
-    if len(columns) == 1 and _rank(graph_input) == 1:
-        return _tensor(graph_input, columns[0])
+def _holds_arrays(signature: ModelSignature, column: str) -> bool:
+    """Whether the signature's column is one of arrays."""
+    from mlflow.types import DataType
+
+    specs = {str(each.name): each for each in signature.inputs}
+    return not isinstance(specs[column].type, DataType)
+
+
+def _optional(signature: ModelSignature, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the columns that the signature lets be absent."""
+    named = map(str, signature.inputs.optional_input_names())
+    return tuple(each for each in named if each in columns)
+
+
+def _whole(graph_input: Any, columns: tuple[str, ...], signature: ModelSignature) -> FeedSpec:
+    """The only graph input, from all columns."""
+    if len(columns) == 1:
+        return _of_column(graph_input, columns[0], signature)
     return FeedSpec(
-        name=graph_input.name, layout=layout, dtype=_dtype(graph_input), columns=columns
+        name=graph_input.name,
+        layout="matrix",
+        dtype=_dtype(graph_input),
+        columns=columns,
+        optional=_optional(signature, columns),
+    )
+
+
+def _of_column(graph_input: Any, column: str, signature: ModelSignature) -> FeedSpec:
+    """A graph input from one column: of a value a row, or of an array a row."""
+    if _is_optional(graph_input) or _holds_arrays(signature, column):
+        return _tensor(graph_input, column)
+    if _rank(graph_input) not in (None, 1, 2):
+        return _tensor(graph_input, column)
+    return FeedSpec(
+        name=graph_input.name,
+        layout="column",
+        dtype=_dtype(graph_input),
+        columns=(column,),
+        optional=_optional(signature, (column,)),
     )
 
 
@@ -83,9 +117,11 @@ def _named(
     graph_input: Any, columns: tuple[str, ...], signature: ModelSignature | None
 ) -> FeedSpec:
     name = graph_input.name
-    if name in columns and _rank(graph_input) != 1:
-        return FeedSpec(name=name, layout="column", dtype=_dtype(graph_input), columns=(name,))
     schema = None if signature is None else signature.inputs
+    if schema is not None and name in columns:
+        return _of_column(graph_input, name, signature)
+    if name in columns:
+        return FeedSpec(name=name, layout="column", dtype=_dtype(graph_input), columns=(name,))
     if schema is None or columns or len(schema) != 1 or not schema.has_input_names():
         return _tensor(graph_input, name)
     return _tensor(graph_input, schema.input_names()[0])
@@ -96,16 +132,27 @@ def _tensor(graph_input: Any, key: str) -> FeedSpec:
 
 
 def _rank(graph_input: Any) -> int | None:
-    tensor = graph_input.type.tensor_type
+    tensor = _tensor_type(graph_input)
     return len(tensor.shape.dim) if tensor.HasField("shape") else None
 
 
 def _is_column(graph_input: Any) -> bool:
     """Of shape (rows, 1)."""
-    return _rank(graph_input) == 2 and graph_input.type.tensor_type.shape.dim[1].dim_value == 1
+    is_matrix = _rank(graph_input) == 2 and not _is_optional(graph_input)
+    return is_matrix and _tensor_type(graph_input).shape.dim[1].dim_value == 1
+
+
+def _is_optional(graph_input: Any) -> bool:
+    return graph_input.type.HasField("optional_type")
+
+
+def _tensor_type(graph_input: Any) -> Any:
+    """Of an input that may be left out, what it is where it is given."""
+    found = graph_input.type
+    return (found.optional_type.elem_type if _is_optional(graph_input) else found).tensor_type
 
 
 def _dtype(graph_input: Any) -> str:
     import onnx
 
-    return onnx.helper.tensor_dtype_to_np_dtype(graph_input.type.tensor_type.elem_type).name
+    return onnx.helper.tensor_dtype_to_np_dtype(_tensor_type(graph_input).elem_type).name

@@ -6,9 +6,9 @@ Written by a conversion, stored in the MLmodel file under the flavor's ``graph``
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_serializer
 
 
 class Spec(BaseModel):
@@ -21,14 +21,14 @@ class FeedSpec(Spec):
     ``layout`` says where its values come from when the model is given a DataFrame:
 
     - "matrix": ``columns`` side by side, shape (rows, len(columns))
-    - "column": ``columns[0]`` as shape (rows, 1)
+    - "column": ``columns[0]`` as shape (rows, 1), or (rows,) where the graph declares that
     - "tokens": the one column of text through the file's tokenizer, shape (rows, tokens); ``key``
       is "input_ids", "attention_mask", "token_type_ids" or "special_tokens_mask"
     - "tensor": not from columns.  A dictionary gives it under ``key``; a bare array is it.
 
     A bare 2-D array also serves "matrix" (as it is) and "column" (its column at that position).
     ``dtype`` is numpy's name of what the graph wants ("float32", "int64", "bool", "object" for
-    strings).
+    strings).  ``optional``: those of the columns that may be absent, which then are missing values.
     """
 
     name: str
@@ -36,6 +36,15 @@ class FeedSpec(Spec):
     dtype: str
     columns: tuple[str, ...] = ()
     key: str = ""
+    optional: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: Any) -> dict[str, Any]:
+        """``optional`` where there are any: an older version of this package reads the rest."""
+        fields = write(self)
+        if not self.optional:
+            fields.pop("optional", None)
+        return fields
 
 
 class PredictionPart(Spec):

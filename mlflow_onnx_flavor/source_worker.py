@@ -139,9 +139,9 @@ def answer(inputs_path: str) -> dict[str, Any]:
     return answers.describe(_source().pyfunc.predict(Inputs.load(Path(inputs_path)).data))
 
 
-def plan(example_path: str) -> dict[str, Any]:
+def plan(example_path: str, evaluation_path: str | None = None) -> dict[str, Any]:
     """The strategies that the framework would try for this model, in order."""
-    strategies = _strategies(example_path)
+    strategies = _strategies(example_path, evaluation_path)
     return {
         "description": type(_source().native).__name__,
         "strategies": [
@@ -157,13 +157,19 @@ def plan(example_path: str) -> dict[str, Any]:
 
 
 def export(
-    strategy: str, out_path: str, example_path: str, finishing: dict[str, Any]
+    strategy: str,
+    out_path: str,
+    example_path: str,
+    finishing: dict[str, Any],
+    evaluation_path: str | None = None,
 ) -> dict[str, Any]:
     """Run one strategy; returns the graph spec (JSON), the opset and the seconds taken.
 
-    ``finishing``: what `graph_versions.finish` is given.
+    ``finishing``: what `graph_versions.finish` is given.  ``evaluation_path``: rows beyond the
+    example, where there are any.
     """
-    chosen = next(each for each in _strategies(example_path) if each.name == strategy)
+    strategies = _strategies(example_path, evaluation_path)
+    chosen = next(each for each in strategies if each.name == strategy)
     begun_ns = time.perf_counter_ns()
     exported = chosen.export(Path(out_path))
     finish(Path(out_path), **finishing)
@@ -229,8 +235,15 @@ def _asked(inputs: Inputs) -> dict[str, np.ndarray]:
     return _loaded["framework"].reference_outputs(_source(), inputs)
 
 
-def _strategies(example_path: str) -> list[Strategy]:
-    return _loaded["framework"].strategies(_source(), Inputs.load(Path(example_path)))
+def _strategies(example_path: str, evaluation_path: str | None) -> list[Strategy]:
+    module, example = _loaded["framework"], Inputs.load(Path(example_path))
+    if not hasattr(module, "strategies_knowing"):
+        return module.strategies(_source(), example)
+
+    def evaluation() -> Inputs | None:
+        return Inputs.load(Path(evaluation_path)) if evaluation_path else None
+
+    return module.strategies_knowing(_source(), example, evaluation)
 
 
 def _observed_prediction(

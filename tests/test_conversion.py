@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+
 import numpy as np
 import onnx
 import pandas as pd
@@ -120,7 +122,7 @@ def test_versions_are_those_of_the_runtime_that_is_asked_for(opset, ir_version, 
     assert ir_version is None or model.ir_version == ir_version
 
 
-def test_versions_that_do_not_go_together_are_refused_with_the_remedy(tmp_path):
+def test_versions_that_do_not_go_together_are_refused_with_the_remedy(tmp_path, monkeypatch):
     folder = save(LinearRegression().fit(ROWS, [1.0, 2.0, 3.0]), tmp_path / "source")
     configuration = Configuration(conversion=ConversionOptions(ir_version=4))
     with pytest.raises(ConversionError, match="ask for a lower conversion.opset as well"):
@@ -128,6 +130,11 @@ def test_versions_that_do_not_go_together_are_refused_with_the_remedy(tmp_path):
             str(folder), ROWS, output_dir=tmp_path / "out", configuration=configuration
         )
     assert list((tmp_path / "out").iterdir()) == []  # nothing is left of what failed
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    with pytest.raises(ConversionError):
+        onnx_flavor.convert(str(folder), ROWS, configuration=configuration)
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_an_exporter_that_eats_memory_is_stopped_and_told_so(tmp_path):

@@ -220,6 +220,13 @@ def test_an_input_example_gives_the_signature_of_both_sides(tmp_path, saved):
     assert model.predict(FLOATS[["b", "a"]])["y"].tolist() == [[2, 6], [4, 8]]
 
 
+def test_a_signature_of_inputs_alone_gets_its_outputs_from_the_graph(tmp_path, saved):
+    given = ModelSignature(Schema([TensorSpec(np.dtype("float32"), (-1, 2))]))
+    model = saved(doubling(tmp_path / "m.onnx"), signature=given)
+    expected = Schema([TensorSpec(np.dtype("float32"), (-1, 2), "y")])
+    assert model.metadata.signature.outputs == expected and given.outputs is None
+
+
 def test_logging_links_the_model_to_the_run(store, candidate_folder, classifier_onnx, frame):
     with mlflow.start_run() as run:
         logged = flavor.log_model(
@@ -280,6 +287,22 @@ def test_a_wrong_execution_provider_is_named_and_nothing_is_left(tmp_path, provi
     with pytest.raises(ConfigurationError, match="is a name, or a name with options, not"):
         flavor.save_model(
             doubling(tmp_path / "m.onnx"), tmp_path / "saved", execution_providers=[provider]
+        )
+    assert not (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"no_such": 1}, "SessionOptions has no 'no_such'"),
+        ({"intra_op_num_threads": "2"}, "intra_op_num_threads cannot be '2'"),
+        ({"config_entries": "x"}, "must be a dictionary, not 'x'"),
+    ],
+)
+def test_a_session_option_that_no_session_would_take_is_not_saved(tmp_path, options, sentence):
+    with pytest.raises(ConfigurationError, match=sentence):
+        flavor.save_model(
+            doubling(tmp_path / "m.onnx"), tmp_path / "saved", session_options=options
         )
     assert not (tmp_path / "saved").exists()
 

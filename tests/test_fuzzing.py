@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize("reader", ["onnx", "mlmodel", "evidence"])
-def test_no_bytes_end_a_reader(reader):
+def test_no_bytes_end_a_reader(reader, tmp_path):
     pytest.importorskip("atheris", reason="atheris has no wheel for this system")
     done = subprocess.run(
         # No limit of memory: libFuzzer counts what pytest had before it became the fuzzer.
@@ -24,6 +25,7 @@ def test_no_bytes_end_a_reader(reader):
             "-rss_limit_mb=0",
         ],
         cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # a fuzzer does not end so as to clean up
         capture_output=True,
         text=True,
         timeout=300,

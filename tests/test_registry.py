@@ -39,17 +39,20 @@ CONFIGURATION = parse_configuration({**yaml.safe_load(QUICK_RELEASE), "reuse": {
 
 @pytest.fixture(scope="module")
 def two_versions(store, classifier_folder, frame):
-    """Versions 1 and 2, each of a release of its own, and no alias."""
-    for _ in range(2):
-        released = release(
-            str(classifier_folder),
-            NAME,
-            data=frame,
-            configuration=CONFIGURATION,
-            promote_alias=False,
+    """The releases of versions 1 and 2, each of a conversion of its own, and no alias."""
+    released = []
+    for candidates in (("converted", "fused"), ("converted",)):
+        released.append(
+            release(
+                str(classifier_folder),
+                NAME,
+                data=frame,
+                configuration=CONFIGURATION.model_copy(update={"candidates": candidates}),
+                promote_alias=False,
+            )
         )
-        assert released.passed
-    return NAME
+        assert released[-1].passed
+    return released
 
 
 @pytest.fixture
@@ -384,22 +387,15 @@ def test_what_nobody_refers_to_is_found_and_removed(client, tmp_path):
         client.delete_model_version(NAME, version)
 
 
-def test_candidates_that_became_no_version_may_go(client, classifier_folder, frame):
-    name = "not promoted at all"
-    configuration = CONFIGURATION.model_copy(update={"candidates": ("converted", "fused")})
-    released = release(
-        str(classifier_folder), name, data=frame, configuration=configuration, promote_alias=False
-    )
-    used = {each.source.removeprefix("models:/") for each in registry.versions_of(name)}
-    found = registry.superseded(name, older_than_days=0)
+def test_candidates_that_became_no_version_may_go(client, two_versions):
+    used = {each.source.removeprefix("models:/") for each in registry.versions_of(NAME)}
+    found = registry.superseded(NAME, older_than_days=0)
     assert not used & {each.id for each in found}
-    others = {
-        each.uri.removeprefix("models:/") for each in released.summary.parity.candidates
-    } - used
+    (measured, _) = (each.summary.parity.candidates for each in two_versions)
+    others = {each.uri.removeprefix("models:/") for each in measured} - used
     assert others and others <= {each.id for each in found}
-    mine = [each for each in found if each.id in others]
-    registry.remove(mine)
-    assert not others & {each.id for each in registry.superseded(name, older_than_days=0)}
+    registry.remove([each for each in found if each.id in others])
+    assert not others & {each.id for each in registry.superseded(NAME, older_than_days=0)}
 
 
 def test_a_version_is_copied_to_another_store_with_its_evidence(

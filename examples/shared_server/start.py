@@ -154,6 +154,7 @@ def mlflow_server(folder: Path, database: str, s3_url: str, password: str) -> It
         "MLFLOW_S3_ENDPOINT_URL": s3_url,
         "MLFLOW_AUTH_CONFIG_PATH": str(folder / "users.ini"),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(16),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes that judge traces
     }
     command = [
         *(Path(sys.executable).parent / "mlflow", "server", "--app-name", "basic-auth"),

@@ -78,7 +78,9 @@ class Framework(Protocol):
     the same model computed in float64; None where this model cannot be.  And
     ``layer_outputs(source, inputs)``: the answers of the layers inside it, by qualified name.  And
     ``classes(source)``: of a classifier, in the order of the columns of its "probabilities", where
-    these are not its ``classes_``.
+    these are not its ``classes_``.  And ``strategies_knowing(source, example, evaluation)``:
+    `strategies` of what must see more rows than the example; ``evaluation`` reads them, or gives
+    None where there are no others.
     """
 
     flavor: str  # MLflow's flavor name, such as "sklearn"

@@ -5,7 +5,7 @@ Outputs: "label" and "probabilities" of a classifier; "prediction" of everything
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from mlflow_onnx_flavor.frameworks.boosted_answers import (
 )
 from mlflow_onnx_flavor.frameworks.boosted_rows import add_rows, require_known_columns
 from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
+from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.inputs import Inputs
 
 if TYPE_CHECKING:
@@ -55,10 +56,17 @@ def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndar
 
 
 def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
+    """As `strategies_knowing`, with no other rows."""
+    return strategies_knowing(source, example, lambda: None)
+
+
+def strategies_knowing(
+    source: LoadedSource, example: Inputs, evaluation: Callable[[], Inputs | None]
+) -> list[Strategy]:
     """One: CatBoost rounds rows to float32 itself, so float32 rows lose nothing."""
 
     def export(path: Path) -> Export:
-        return _export(source, example, path)
+        return _export(source, example, evaluation, path)
 
     why = "CatBoost itself rounds rows to float32"
     return [Strategy("trees_float32", why, export, "mlflow-onnx-flavor")]
@@ -72,7 +80,16 @@ def add_answers(parts: GraphParts, rows: str, model: Any, classes: Any = None) -
     """
     from mlflow_onnx_flavor.frameworks import catboost_trees
 
-    parsed = catboost_trees.parsed(model)
+    _require_no_categories(model)
+    parsed = catboost_trees.parsed(catboost_trees.written(model))
+    return _answers(parts, rows, model, parsed, classes)
+
+
+def _answers(
+    parts: GraphParts, rows: str, model: Any, parsed: CatBoostModel, classes: Any = None
+) -> dict[str, Value]:
+    from mlflow_onnx_flavor.frameworks import catboost_trees
+
     raw = catboost_trees.add_raw(parts, rows, parsed)
     if not _is_classifier(model):
         predicted = _regression(parts, raw, parsed, model)
@@ -120,13 +137,33 @@ def _exceeds(parts: GraphParts, raw: str, parsed: CatBoostModel) -> str:
     return parts.add("Greater", raw, parts.constant(logit, np.float64))
 
 
-def _export(source: LoadedSource, example: Inputs, path: Path) -> Export:
-    parts = GraphParts()
-    feeds, inputs, rows = add_rows(parts, example, "float32")
-    answers = add_answers(parts, rows, source.native)
-    require_known_columns(example, "CatBoost")
+def _export(
+    source: LoadedSource, example: Inputs, evaluation: Callable[[], Inputs | None], path: Path
+) -> Export:
+    from mlflow_onnx_flavor.frameworks import catboost_rows, catboost_trees
+
+    model, parts = source.native, GraphParts()
+    if not len(model.get_cat_feature_indices()):
+        feeds, inputs, rows = add_rows(parts, example, "float32")
+        answers = add_answers(parts, rows, model)
+        require_known_columns(example, "CatBoost")
+    else:
+        found = catboost_trees.written(model)
+        given = [each for each in (example, evaluation()) if each is not None]
+        feeds, inputs, rows, categories = catboost_rows.add_rows(parts, model, found, given)
+        answers = _answers(parts, rows, model, catboost_trees.parsed(found, categories))
     written = write(parts, path, inputs, answers)
     return Export(feeds=feeds, outputs=written, prediction=(written[0],))
+
+
+def _require_no_categories(model: Any) -> None:
+    names = [str(model.feature_names_[at]) for at in model.get_cat_feature_indices()]
+    if names:
+        raise NotExportableError(
+            f"the categorical features {', '.join(names)} reach CatBoost inside of a scikit-learn"
+            " pipeline, where they are not converted; log the CatBoost model by itself, or encode"
+            " them before it (OrdinalEncoder or TargetEncoder) and train again"
+        )
 
 
 def _is_classifier(model: Any) -> bool:

@@ -1,23 +1,28 @@
 """CatBoost's trees as graph parts, from the JSON of a model.
 
 CatBoost rounds rows to float32 and compares ``value > border``; NaN is beyond every border or below
-all, as each feature says.  Its own ONNX export knows neither NaN modes nor non-symmetric trees.
+all, as each feature says.  Categories are compared by their codes, their statistics (CTRs) as
+columns of numbers behind the others.  CatBoost's own ONNX export knows neither NaN modes nor
+categories nor non-symmetric trees.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
-from mlflow_onnx_flavor.frameworks.tree_ensemble import GT, Tree, add_vector_sum
+from mlflow_onnx_flavor.frameworks.tree_ensemble import EQ, GT, Tree, add_vector_sum
+
+if TYPE_CHECKING:
+    from mlflow_onnx_flavor.frameworks.catboost_categories import Categories
 
 # How the JSON names what a feature's missing values do, and whether they then exceed a border.
 _MISSING_EXCEEDS = {"AsIs": False, "AsFalse": False, "AsTrue": True}
@@ -38,19 +43,25 @@ class CatBoostModel:
         return len(self.bias)
 
 
-def parsed(model: Any) -> CatBoostModel:
-    """The model of a CatBoost estimator.  Raises NotExportableError for features of other kinds."""
-    _require_numbers(model)
+def written(model: Any) -> dict[str, Any]:
+    """The JSON of a CatBoost estimator.  Raises NotExportableError for features of texts and
+    embeddings, which it does not even hold.
+    """
+    _require_plain(model)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.json"
         model.save_model(str(path), format="json")
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def parsed(found: Mapping[str, Any], categories: Categories | None = None) -> CatBoostModel:
+    """The model of its JSON; ``categories`` where it has any."""
     info = found["model_info"]
-    columns, exceeds = _features(found["features_info"]["float_features"])
+    splits = _Splits(found, categories)
     scale, bias = found["scale_and_bias"]
     bias = np.atleast_1d(np.array(bias, np.float64))
-    trees = [_oblivious(each, columns, exceeds) for each in found.get("oblivious_trees", ())]
-    trees += [_grown(each, columns, exceeds) for each in found.get("trees", ())]
+    trees = [_oblivious(each, splits) for each in found.get("oblivious_trees", ())]
+    trees += [_grown(each, splits) for each in found.get("trees", ())]
     return CatBoostModel(
         trees=tuple(trees),
         scale=float(scale),
@@ -71,31 +82,76 @@ def add_raw(parts: GraphParts, rows: str, model: CatBoostModel) -> str:
     return parts.add("Add", total, parts.constant(model.bias, np.float64))
 
 
-def _require_numbers(model: Any) -> None:
-    """Refuse features of other kinds, which a model with texts does not even write as JSON."""
-    ordinal = "OrdinalEncoder or TargetEncoder"
+def _require_plain(model: Any) -> None:
     for kind, positions, encoder in (
-        ("categorical", model.get_cat_feature_indices(), ordinal),
         ("text", model.get_text_feature_indices(), "TfidfVectorizer"),
         ("embedding", model.get_embedding_feature_indices(), "one column for each number"),
     ):
         columns = [str(model.feature_names_[at]) for at in positions]
         if columns:
             raise NotExportableError(
-                f"the {kind} features {', '.join(columns)} are hashed and counted by CatBoost,"
+                f"the {kind} features {', '.join(columns)} are computed with inside CatBoost,"
                 f" which is not converted; encode them before CatBoost ({encoder} in a"
                 " scikit-learn pipeline) and train again"
             )
 
 
-def _features(features: list[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-    """Of each float feature its column among all, and whether NaN exceeds its borders."""
-    columns = np.array([each["flat_feature_index"] for each in features], np.int64)
-    exceeds = np.array([_MISSING_EXCEEDS[each["nan_value_treatment"]] for each in features], bool)
-    return columns, exceeds
+class _Splits:
+    """What each split compares: a column, how, and with what."""
+
+    def __init__(self, found: Mapping[str, Any], categories: Categories | None):
+        info = found["features_info"]
+        numbers = info.get("float_features", [])
+        self._columns = [each["flat_feature_index"] for each in numbers]
+        self._exceeds = [_MISSING_EXCEEDS[each["nan_value_treatment"]] for each in numbers]
+        self._categories = categories
+        # A split says which CTR it looks at by its number alone: the borders of numbers are counted
+        # first, then the categories that are compared with, then the CTRs' borders.
+        kinds = info.get("categorical_features", [])
+        before = sum(len(each["borders"]) for each in numbers)
+        before += sum(len(each.get("values", ())) for each in kinds)
+        behind = categories.width if categories else 0
+        self._of_ctrs = {
+            before + at: (behind + ctr, border)
+            for at, (ctr, border) in enumerate(
+                (ctr, border)
+                for ctr, each in enumerate(info.get("ctrs", ()))
+                for border in each["borders"]
+            )
+        }
+
+    def read(self, splits: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, ...]:
+        """Columns, thresholds, modes, and whether NaN takes the true branch, of each split."""
+        read = [self._read(each) for each in splits]
+        columns, thresholds, modes, exceeds = zip(*read, strict=True) if read else ((),) * 4
+        return (
+            np.array(columns, np.int64),
+            np.array(thresholds, np.float64),
+            np.array(modes, np.int64),
+            np.array(exceeds, bool),
+        )
+
+    def _read(self, split: Mapping[str, Any]) -> tuple[int, float, int, bool]:
+        kind = split["split_type"]
+        if kind == "FloatFeature":
+            feature = split["float_feature_index"]
+            border = float(np.float32(split["border"]))
+            return self._columns[feature], border, GT, self._exceeds[feature]
+        if kind == "OneHotFeature" and self._categories:
+            feature = split["cat_feature_index"]
+            code = self._categories.codes[feature][split["value"]]
+            return self._categories.columns[feature], code, EQ, False
+        if kind == "OnlineCtr" and self._categories:
+            column, border = self._of_ctrs.get(split["split_index"], (-1, None))
+            if border == split["border"]:
+                return column, float(np.float32(border)), GT, False
+        raise NotExportableError(
+            f"the model splits by {kind} (number {split['split_index']}) in a way of which no"
+            " conversion is known"
+        )
 
 
-def _oblivious(fields: Mapping[str, Any], columns: np.ndarray, exceeds: np.ndarray) -> Tree:
+def _oblivious(fields: Mapping[str, Any], known: _Splits) -> Tree:
     """Every node of a level has the same split; the first split is a leaf's lowest bit.
 
     Nodes are numbered as in a heap, so leaf number ``n``, read from the root down, is the node
@@ -105,8 +161,7 @@ def _oblivious(fields: Mapping[str, Any], columns: np.ndarray, exceeds: np.ndarr
     depth = len(splits)
     inner, leaves = 2**depth - 1, 2**depth
     level = np.repeat(np.arange(depth), 2 ** np.arange(depth))
-    features = np.array([each["float_feature_index"] for each in splits], np.int64)[level]
-    borders = np.array([each["border"] for each in splits], np.float32)[level]
+    columns, thresholds, modes, exceeds = (each[level] for each in known.read(splits))
     nodes = np.arange(inner)
     order = np.zeros(leaves, np.int64)
     for bit in range(depth):
@@ -114,17 +169,17 @@ def _oblivious(fields: Mapping[str, Any], columns: np.ndarray, exceeds: np.ndarr
     values = np.array(fields["leaf_values"], np.float64).reshape(leaves, -1)[order]
     none, nothing = np.full(leaves, -1), np.zeros(leaves)
     return Tree(
-        feature=np.r_[columns[features], nothing].astype(np.int64),
-        threshold=np.r_[borders, nothing].astype(np.float64),
-        mode=np.full(inner + leaves, GT),
+        feature=np.r_[columns, nothing].astype(np.int64),
+        threshold=np.r_[thresholds, nothing],
+        mode=np.r_[modes, np.full(leaves, GT)],
         true_child=np.r_[2 * nodes + 2, none],
         false_child=np.r_[2 * nodes + 1, none],
-        missing_true=np.r_[exceeds[features], nothing].astype(bool),
+        missing_true=np.r_[exceeds, nothing].astype(bool),
         value=np.r_[np.zeros((inner, values.shape[1])), values],
     )
 
 
-def _grown(root: Mapping[str, Any], columns: np.ndarray, exceeds: np.ndarray) -> Tree:
+def _grown(root: Mapping[str, Any], known: _Splits) -> Tree:
     """A tree of any shape, given as nested nodes."""
     nodes = [root]
     children: list[tuple[int, int]] = []
@@ -134,19 +189,22 @@ def _grown(root: Mapping[str, Any], columns: np.ndarray, exceeds: np.ndarray) ->
             nodes += [node["left"], node["right"]]
         else:
             children.append((-1, -1))
-    splits = [node.get("split", {}) for node in nodes]
-    features = np.array([each.get("float_feature_index", 0) for each in splits], np.int64)
-    leaf = np.array([not each for each in splits])
+    inner = [at for at, node in enumerate(nodes) if "split" in node]
+    columns, thresholds, modes, exceeds = known.read([nodes[at]["split"] for at in inner])
     sample = next(node["value"] for node in nodes if "value" in node)
     nothing = np.zeros(np.size(sample))
     left, right = np.array(children).T
-    borders = np.array([each.get("border", 0) for each in splits], np.float32)
     return Tree(
-        feature=np.where(leaf, 0, columns[features]),
-        threshold=borders.astype(np.float64),
-        mode=np.full(len(nodes), GT),
+        feature=_placed(columns, inner, np.zeros(len(nodes), np.int64)),
+        threshold=_placed(thresholds, inner, np.zeros(len(nodes))),
+        mode=_placed(modes, inner, np.full(len(nodes), GT)),
         true_child=right,
         false_child=left,
-        missing_true=exceeds[features],
+        missing_true=_placed(exceeds, inner, np.zeros(len(nodes), bool)),
         value=np.array([np.ravel(node.get("value", nothing)) for node in nodes], np.float64),
     )
+
+
+def _placed(values: np.ndarray, places: Sequence[int], into: np.ndarray) -> np.ndarray:
+    into[places] = values
+    return into

@@ -6,7 +6,7 @@ transformer, which MLflow logs without a pyfunc: its transform is what it answer
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mlflow_onnx_flavor.errors import UnsupportedModelError
+from mlflow_onnx_flavor.frameworks import catboost_alone
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
 from mlflow_onnx_flavor.frameworks.columns import (
     all_numeric,
@@ -80,7 +81,16 @@ def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndar
 
 
 def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
+    """As `strategies_knowing`, with no other rows."""
+    return strategies_knowing(source, example, lambda: None)
+
+
+def strategies_knowing(
+    source: LoadedSource, example: Inputs, evaluation: Callable[[], Inputs | None]
+) -> list[Strategy]:
     """float32 before float64; one matrix where every column is a number, else one input each."""
+    if catboost_alone.is_it(source.native):
+        return catboost_alone.strategies(source, example, evaluation, _answer(source))
     found: list[Strategy] = []
     if is_array_of_texts(example):
         found.append(_strategy(source, "text", "one input of texts", text_feed(), example))

@@ -57,7 +57,7 @@ class Participant:
 
     ``failures``: workload -> status and cause, of those at which it failed.  An error of the
     model's own stays with its workload; after a crash or a time-out the process is gone, and
-    ``status`` and ``cause`` say why.  ``spares``: where the process of a candidate comes from.
+    ``status`` and ``cause`` say why.  ``spares``: where the process of an ONNX model comes from.
     """
 
     def __init__(self, entrant: Entrant, spares: SpareWorkers | None = None):
@@ -108,7 +108,7 @@ class Participant:
 
     def _start(self, name: str) -> Worker:
         # A source's own memory is measured: nothing is in its process that it does not need.
-        if self.entrant.baseline:
+        if self.entrant.baseline == "source":
             return Worker(name=name, python=self.entrant.python)
         return (self._spares or SpareWorkers()).take(name)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor.reporting import (
     figures,
@@ -17,6 +19,9 @@ from mlflow_onnx_flavor.reporting import (
 )
 from mlflow_onnx_flavor.reporting.plain_text import printable
 from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PLOT_DESCRIPTIONS = {
     "error_distribution": "Share of rows whose error is above x, per candidate and provider",
@@ -45,8 +50,11 @@ class CandidateGates:
     table: tables.Table
 
 
-def render_html(summary: ReleaseSummary) -> str:
-    """The report of ``summary`` as one HTML document; every text from outside is escaped."""
+def render_html(summary: ReleaseSummary, drawn: Mapping[str, Figure] | None = None) -> str:
+    """The report of ``summary`` as one HTML document; every text from outside is escaped.
+
+    ``drawn``: its `plots.figures`, where they are at hand.
+    """
     import jinja2
 
     environment = jinja2.Environment(
@@ -58,6 +66,7 @@ def render_html(summary: ReleaseSummary) -> str:
         lstrip_blocks=True,
     )
     environment.filters["with_code"] = _with_code
+    drawn = plots.figures(summary) if drawn is None else drawn
     return environment.get_template("report.html").render(
         summary=summary,
         outcome=headline.outcome(summary),
@@ -68,7 +77,7 @@ def render_html(summary: ReleaseSummary) -> str:
         next_steps=headline.next_steps(summary),
         candidates=_candidates(summary),
         problems=tables.problems(summary),
-        plots={name: _data_uri(figure) for name, figure in plots.figures(summary).items()},
+        plots={name: _data_uri(figure) for name, figure in drawn.items()},
         plot_descriptions=PLOT_DESCRIPTIONS,
         command=headline.reproduce_command(summary),
         configuration=_configuration(summary),

@@ -61,6 +61,13 @@ def new_figure(panels: int, height: float) -> tuple[Figure, list[Axes]]:
     return figure, drawn
 
 
+def laid_out(figure: Figure) -> Figure:
+    """``figure`` with everything in its place, which Matplotlib works out anew for each file."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
+
+
 def label_axes(panels: list[Axes], x: str, y: str) -> None:
     panels[0].set_ylabel(y, color=INK, fontsize=9)
     for axes in panels:

@@ -22,6 +22,7 @@ from mlflow_onnx_flavor.reporting.plot_frame import (
     candidate_colors,
     label,
     label_axes,
+    laid_out,
     new_figure,
 )
 from mlflow_onnx_flavor.reporting.provider_names import ProviderNames
@@ -35,7 +36,7 @@ MOST_OUTPUTS = 4  # panels of the error distribution; the tables have all output
 
 
 def figures(summary: ReleaseSummary) -> dict[str, Figure]:
-    """Every plot that this release has data for, by the name of its file."""
+    """Every plot that this release has data for, by the name of its file, and laid out."""
     drawn = {
         "error_distribution": error_distribution(summary),
         "latency": latency_plots.latency(summary),
@@ -43,7 +44,7 @@ def figures(summary: ReleaseSummary) -> dict[str, Figure]:
         "speedup": latency_plots.speedup(summary),
         "throughput": latency_plots.throughput(summary),
     }
-    return {name: figure for name, figure in drawn.items() if figure is not None}
+    return {name: laid_out(figure) for name, figure in drawn.items() if figure is not None}
 
 
 def error_distribution(summary: ReleaseSummary) -> Figure | None:

@@ -18,7 +18,7 @@ import os
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOME = {
-    "CONFIG_KEYS": "model",
+    "CONFIG_KEYS": "settings",
     "ExecutionProviderUnavailable": "providers",
     "ScoringSession": "model",
     "_load_pyfunc": "model",

@@ -1,12 +1,17 @@
 """Values as the dtype that the graph wants, or an error that names the column: never a silent loss.
 
-Floats are narrowed freely (float64 to float32 was decided when the model was converted); everything
-else must keep its value: no fraction into an integer, no integer that is too large, no missing
-value into anything but a float (NaN) or a text ("", as ONNX has no other).
+Floats are narrowed freely: float64 to float32 was decided when the model was converted, and sources
+that narrow them too take what is too large as infinity as well.  Everything else must keep its
+value: no fraction into an integer, no integer that is too large, no missing value into anything but
+a float (NaN) or a text ("", as ONNX has no other), and nothing into text whose text nobody gave:
+dates, lists, a column of floats.
 """
 
 from __future__ import annotations
 
+import numbers
+from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -40,10 +45,15 @@ def as_dtype(values: Any, dtype: np.dtype, name: str) -> np.ndarray:
 def _of_extension(values: Any, dtype: np.dtype, name: str) -> np.ndarray:
     """From pandas' own arrays: masked, Arrow, string, categorical, sparse, dates."""
     if isinstance(values, pd.Categorical):
-        return as_dtype(np.asarray(values), dtype, name)
-    if dtype.kind == "O" and isinstance(values.dtype, pd.StringDtype):
-        return values.to_numpy(dtype=object, na_value="")
+        return _of_categories(values, dtype, name)
     kind = values.dtype.kind
+    if dtype.kind == "O" and (kind == "U" or isinstance(values.dtype, pd.StringDtype)):
+        return values.to_numpy(dtype=object, na_value="")
+    found = _of_masked(values, dtype, name)
+    if found is not None:
+        return found
+    if dtype.kind == "O" and kind in "fMm":
+        return _texts_of_nothing(values.isna(), values.dtype, name)
     if dtype.kind == "O" or kind == "O":
         return as_dtype(values.to_numpy(dtype=object), dtype, name)
     if kind not in _NUMBERS:
@@ -53,6 +63,30 @@ def _of_extension(values: Any, dtype: np.dtype, name: str) -> np.ndarray:
     if values.isna().any():
         raise ValueError(_missing(name, dtype))
     return as_dtype(values.to_numpy(), dtype, name)
+
+
+def _of_categories(values: pd.Categorical, dtype: np.dtype, name: str) -> np.ndarray:
+    """Of each row its category, which pandas itself would make a float where a row has none."""
+    known, codes = np.asarray(values.categories), values.codes
+    missing = codes < 0
+    if not missing.any():
+        return as_dtype(known[codes], dtype, name)
+    if dtype.kind not in "fO":
+        raise ValueError(_missing(name, dtype))
+    found = np.full(len(codes), "" if dtype.kind == "O" else np.nan, dtype)
+    found[~missing] = as_dtype(known[codes[~missing]], dtype, name)
+    return found
+
+
+def _of_masked(values: Any, dtype: np.dtype, name: str) -> np.ndarray | None:
+    """From pandas' nullable numbers where none is missing: ten times as fast as pandas' own way.
+
+    By what pandas keeps inside; None where that is not so, or not enough.
+    """
+    data, mask = getattr(values, "_data", None), getattr(values, "_mask", None)
+    if type(data) is not np.ndarray or type(mask) is not np.ndarray or dtype.kind == "O":
+        return None
+    return None if mask.any() else as_dtype(data, dtype, name)
 
 
 def _exact(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
@@ -77,6 +111,9 @@ def _exact(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
 
 
 def _of_objects(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
+    if dtype.kind == "f":
+        with suppress(TypeError, ValueError, OverflowError):  # some are missing, or no numbers
+            return values.astype(dtype)
     missing = pd.isna(values)
     if missing.any():
         if dtype.kind != "f":
@@ -86,9 +123,25 @@ def _of_objects(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
         return _parsed(values, dtype, name)
     # numpy's own cast from objects would cut 1.5 to 1, so it names the common dtype first.
     common = np.array(values.tolist()).reshape(values.shape)
-    if common.dtype.kind == "O":  # decimals, or integers beyond 64 bits
+    if common.dtype.kind in "fO" and all(map(_is_number, values.flat)):
+        return _whole(values, dtype, name)  # also what floats cannot hold beside an integer
+    if common.dtype.kind == "O":
         raise ValueError(f"{name!r} holds {common.flat[0]!r}, where the model takes {dtype}")
     return as_dtype(common, dtype, name)
+
+
+def _whole(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
+    """Python's numbers, Decimals among them, as integers or truth values."""
+    limits = None if dtype.kind == "b" else np.iinfo(dtype)
+    low, high = (0, 1) if limits is None else (int(limits.min), int(limits.max))
+    for each in values.flat:
+        if not (low <= each <= high) or each != int(each):
+            raise ValueError(f"{name!r} holds {each}, which does not fit {dtype}")
+    return np.array([int(each) for each in values.flat], dtype).reshape(values.shape)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real | Decimal | np.bool_)
 
 
 def _parsed(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
@@ -99,17 +152,51 @@ def _parsed(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
 
 
 def _texts(values: np.ndarray, name: str) -> np.ndarray:
-    """Texts as objects; onnxruntime would read None as "None"."""
+    """Texts as objects; onnxruntime would read None as "None", and bytes as "b'...'"."""
     kind = values.dtype.kind
+    if kind in "fMm":
+        return _texts_of_nothing(pd.isna(values), values.dtype, name)
+    if kind not in "OUTSiub":
+        raise ValueError(f"{name!r} holds {values.dtype}, where the model takes text")
     if kind == "S":
         try:
-            values = np.strings.decode(values, "utf-8")
+            return np.strings.decode(values, "utf-8").astype(object)
         except UnicodeDecodeError as error:
-            raise ValueError(f"{name!r} holds bytes that are no UTF-8 text: {error}") from error
+            raise ValueError(_no_text(name, error)) from error
     if kind != "O":
         values = values.astype(object)
+    if pd.api.types.infer_dtype(values.ravel(), skipna=False) in ("string", "empty"):
+        return values
     missing = pd.isna(values)
-    return np.where(missing, "", values) if missing.any() else values
+    if missing.any():
+        values = np.where(missing, "", values)
+    if pd.api.types.infer_dtype(values.ravel(), skipna=False) == "string":
+        return values
+    texts = np.empty(values.shape, object)
+    texts.flat = [_text(each, name) for each in values.flat]
+    return texts
+
+
+def _text(value: Any, name: str) -> Any:
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(_no_text(name, error)) from error
+    if isinstance(value, str) or _is_number(value):  # as categories of numbers and text have it
+        return value
+    raise ValueError(f"{name!r} holds {value!r}, where the model takes text")
+
+
+def _texts_of_nothing(missing: np.ndarray, held: Any, name: str) -> np.ndarray:
+    """Of a column that holds nothing, which pandas reads as floats, the empty text."""
+    if not missing.all():
+        raise ValueError(f"{name!r} holds {held}, where the model takes text")
+    return np.full(np.shape(missing), "", object)
+
+
+def _no_text(name: str, error: UnicodeDecodeError) -> str:
+    return f"{name!r} holds bytes that are no UTF-8 text: {error}"
 
 
 def _missing(name: str, dtype: np.dtype) -> str:

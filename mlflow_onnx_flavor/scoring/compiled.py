@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import platform
 import shutil
 import tempfile
@@ -22,7 +23,7 @@ from typing import Any
 
 import onnxruntime as ort
 
-from .contents import files_of, remembered_digest
+from .contents import digest_of_files, files_of, remembered_digest
 from .providers import CPU, version_of
 
 _logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ _WEIGHTS_BESIDE = {
     "session.save_external_prepacked_constant_initializers": "1",
 }
 _GRAPH = "model.onnx"
+_SEAL = "digest"  # of the other files
 
 Open = Callable[[str, Mapping[str, Any]], Any]
 
@@ -59,15 +61,18 @@ def open_kept(
             folder,
         )
         return open_session(file, session_options)
-    digest = remembered_digest(files, Path(folder) / "digests.json")
-    kept = Path(folder) / _name(digest, providers, session_options)
-    if (kept / _GRAPH).is_file():
+    memory = Path(folder) / "digests.json"
+    kept = Path(folder) / _name(remembered_digest(files, memory), providers, session_options)
+    if kept.exists() and not _is_whole(kept, memory):
+        _logger.warning("%s is not what was written there; it is made anew", kept)
+        _remove(kept)
+    if kept.exists():
         again = session_options if compiles else {**session_options, **_NOT_OPTIMIZED_AGAIN}
         try:
             return open_session(str(kept / _GRAPH), again)
         except Exception as error:  # onnxruntime's errors have no base of their own
             _logger.warning("%s cannot be used (%s); it is made anew", kept, error)
-            shutil.rmtree(kept, ignore_errors=True)
+            _remove(kept)
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="new-", dir=folder) as scratch:
@@ -75,12 +80,39 @@ def open_kept(
             made.mkdir()  # under the permissions that a new folder has here
             session = open_session(file, _writing(session_options, made / _GRAPH, compiles))
             if (made / _GRAPH).is_file():
+                _seal(made)
                 with suppress(OSError):  # another process was faster
                     made.rename(kept)
             return session
     except Exception as error:  # of the folder, or of the model, which then is raised again
         _logger.warning("nothing is kept in %s: %s", folder, error)
         return open_session(file, session_options)
+
+
+def _seal(made: Path) -> None:
+    """Write down what was made, once it is on the disk."""
+    files = sorted(made.iterdir())
+    for each in files:
+        with each.open("rb") as stream:
+            os.fsync(stream.fileno())
+    (made / _SEAL).write_text(digest_of_files(files), encoding="utf-8")
+
+
+def _is_whole(kept: Path, memory: Path) -> bool:
+    """Whether a folder holds what was sealed in it: weights that were lost on the way to the disk
+    are zeros, which onnxruntime would compute with.
+    """
+    with suppress(OSError):
+        sealed = (kept / _SEAL).read_text(encoding="utf-8")
+        files = sorted(each for each in kept.iterdir() if each.name != _SEAL)
+        return remembered_digest(files, memory) == sealed
+    return False
+
+
+def _remove(kept: Path) -> None:
+    shutil.rmtree(kept, ignore_errors=True)
+    with suppress(OSError):  # no folder
+        kept.unlink()
 
 
 def _writing(options: Mapping[str, Any], made: Path, compiles: bool) -> dict[str, Any]:

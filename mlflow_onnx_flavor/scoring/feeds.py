@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from .casts import as_dtype
+from .cells import stacked
 from .frame_columns import ColumnLocator, block_values, column_values
+from .records import as_plain_array, frame_of_records, is_record
 from .tokens import TextTokenizer
 
 _OF_ONNX = {
@@ -29,13 +31,15 @@ _OF_ONNX = {
     "tensor(string)": "object",
 }
 
+_OPTIONAL = "optional("  # begins the type of an input that a run may leave out
+
 Feeds = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
 class _Input:
-    """One graph input; ``start``: where its columns begin among those of all inputs; ``flat``: it
-    is of shape (rows,).
+    """One graph input; ``start``: where its columns begin among those of all inputs; ``shape``: as
+    the graph declares it, () where that is not known; ``is_flat``: that is (rows,).
     """
 
     name: str
@@ -44,26 +48,45 @@ class _Input:
     columns: tuple[str, ...]
     key: str
     start: int
-    flat: bool = False
+    shape: tuple[Any, ...] = ()
+    is_flat: bool = False
+
+    def shaped(self, array: np.ndarray, is_of_column: bool = False) -> np.ndarray:
+        """One value a row as the input takes it: of shape (rows,) or (rows, 1).
+
+        ``is_of_column``: the values are a column's, and the input may be of any width.
+        """
+        if self.is_flat:
+            return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+        if array.ndim != 1:
+            return array
+        width = self.shape[1] if len(self.shape) == 2 else 0
+        takes_column = width == 1 or (is_of_column and not isinstance(width, int))
+        return array.reshape(-1, 1) if takes_column or self.layout == "column" else array
 
 
 class Feeder:
     """Makes the feeds of one graph.
 
     ``feeds``: the graph specification's entries, each ``{"name", "layout", "dtype", "columns",
-    "key"}``.  ``tokenizer``: what the file's metadata holds of one.  ``flat``: the inputs of shape
-    (rows,).  Thread-safe: nothing changes between calls.
+    "key"}``.  ``tokenizer``: what the file's metadata holds of one.  ``shapes``: of the graph's
+    inputs, as it declares them.  ``optional``: those that may be left out.  ``weights``: entries of
+    what the graph has values for, which a dictionary may give others.  Thread-safe: nothing changes
+    between calls.
     """
 
     def __init__(
         self,
         feeds: list[Mapping[str, Any]],
         tokenizer: str | None = None,
-        flat: Collection[str] = (),
+        shapes: Mapping[str, Sequence[Any]] | None = None,
+        optional: Collection[str] = (),
+        weights: Sequence[Mapping[str, Any]] = (),
     ):
         inputs, columns = [], []
         for feed in feeds:
             names = tuple(feed.get("columns") or ())
+            shape = tuple((shapes or {}).get(feed["name"]) or ())
             inputs.append(
                 _Input(
                     name=feed["name"],
@@ -72,11 +95,15 @@ class Feeder:
                     columns=names,
                     key=feed.get("key") or feed["name"],
                     start=len(columns),
-                    flat=feed["name"] in flat,
+                    shape=shape,
+                    is_flat=len(shape) == 1,
                 )
             )
             columns.extend(names)
         self._inputs = tuple(inputs)
+        self._optional = frozenset(optional)
+        self._weights = {each["name"]: np.dtype(each["dtype"]) for each in weights}
+        needed = [each for each in inputs if each.name not in self._optional]
         self._columns = tuple(columns)
         self._locator = ColumnLocator(self._columns)
         self._of_frame: Callable[[pd.DataFrame], Feeds] = self._from_frame
@@ -84,34 +111,47 @@ class Feeder:
         if any(each.layout == "tokens" for each in inputs):
             self._tokenizer = TextTokenizer(tokenizer)
             self._of_frame = self._of_array = self._from_text
-        elif len(inputs) == 1:
-            (self._only,) = inputs
+        elif len(needed) == 1 or len(inputs) == 1:
+            (self._only,) = needed or inputs
             self._of_array = self._from_whole_array
-            if self._only.layout == "matrix":
+            if self._only.layout == "matrix" and len(inputs) == 1:
                 self._of_frame = self._from_one_matrix
+        self._may_lack = frozenset(name for feed in feeds for name in feed.get("optional") or ())
+        if self._may_lack:
+            self._of_whole_frame = self._of_frame
+            self._of_frame = self._from_frame_that_may_lack
 
     def feeds(self, data: Any) -> Feeds:
         """The arrays to run on.  Raises ValueError naming the column or input that does not fit."""
         if isinstance(data, np.ndarray):
-            return self._of_array(data)
+            return self._of_array(data if type(data) is np.ndarray else as_plain_array(data))
         if isinstance(data, pd.DataFrame):
             return self._of_frame(data)
         if isinstance(data, Mapping):
             return self._from_mapping(data)
         if isinstance(data, pd.Series):
-            return self._of_frame(data.to_frame())
+            return self._from_series(data)
         if hasattr(data, "toarray"):  # scipy sparse
             data = data.toarray()
-        elif isinstance(data, list | tuple) and data and _is_record(data[0]):
-            return self._of_frame(pd.DataFrame([_record(each) for each in data]))
-        return self._of_array(np.asarray(data))
+        elif hasattr(data, "to_pandas"):  # tables of Arrow or Polars, whose columns have names
+            return self.feeds(data.to_pandas())
+        elif isinstance(data, list | tuple) and data and is_record(data[0]):
+            return self._of_frame(frame_of_records(data))
+        return self._of_array(_array(data))
+
+    def _from_series(self, series: pd.Series) -> Feeds:
+        """As the column of its name; where it has none, as the one that it can only be."""
+        if series.name is None and len(self._inputs) == 1 and len(self._columns) < 2:
+            name = self._columns[0] if self._columns else self._inputs[0].key
+            return self._of_frame(series.to_frame(name))
+        return self._of_frame(series.to_frame())
 
     def _from_whole_array(self, array: np.ndarray) -> Feeds:
         only = self._only
         if array.dtype != only.dtype or only.dtype.kind == "O":
             array = as_dtype(array, only.dtype, only.name)
-        if only.layout == "column" and array.ndim == 1:
-            array = array.reshape(-1, 1)
+        if (array.ndim < 2 and only.layout != "matrix") or only.is_flat:
+            array = only.shaped(array)
         return {only.name: array}
 
     def _from_split_array(self, array: np.ndarray) -> Feeds:
@@ -125,7 +165,7 @@ class Feeder:
         feeds = {}
         for each in self._inputs:
             columns = array[:, each.start : each.start + len(each.columns)]
-            feeds[each.name] = as_dtype(columns, each.dtype, each.name)
+            feeds[each.name] = each.shaped(as_dtype(columns, each.dtype, each.name))
         return feeds
 
     def _from_text(self, data: Any) -> Feeds:
@@ -133,33 +173,69 @@ class Feeder:
         tensors = self._tokenizer.tensors(data, tuple(key_of))
         return {key_of[key]: tensor for key, tensor in tensors.items()}
 
+    def _from_frame_that_may_lack(self, frame: pd.DataFrame) -> Feeds:
+        """What may be absent and is, is missing values."""
+        absent = [name for name in self._may_lack if name not in map(str, frame.columns)]
+        return self._of_whole_frame(frame.assign(**dict.fromkeys(absent, np.nan)))
+
     def _from_mapping(self, data: Mapping[str, Any]) -> Feeds:
         """Arrays by column, by the name that the source gave an input, or by the graph's own."""
         if self._of_frame == self._from_text and not any(i.key in data for i in self._inputs):
             return self._from_text(data)
-        feeds = {}
+        feeds, named = {}, []
         for each in self._inputs:
             if each.layout != "tensor" and all(column in data for column in each.columns):
-                columns = [
-                    as_dtype(_array(data[column]), each.dtype, column).reshape(-1, 1)
-                    for column in each.columns
-                ]
-                feeds[each.name] = columns[0] if len(columns) == 1 else np.hstack(columns)
+                named.append(each)
                 continue
             found = data.get(each.key, data.get(each.name))
-            if found is None:
-                wanted = [name for name in each.columns if name not in data] or [each.key]
+            absent = [name for name in each.columns if name not in data]
+            if found is not None:
+                feeds[each.name] = self._given(found, each)
+            elif absent and self._may_lack.issuperset(absent):
+                named.append(each)
+            elif each.name not in self._optional:
+                wanted = absent or [each.key]
                 raise ValueError(f"{_listed('input', wanted)} missing; got {list(map(str, data))}")
-            feeds[each.name] = as_dtype(_array(found), each.dtype, each.key)
+        for name in self._weights.keys() & data.keys():
+            feeds[name] = as_dtype(_array(data[name]), self._weights[name], name)
+        return feeds | self._from_columns(data, named) if named else feeds
+
+    def _given(self, found: Any, each: _Input) -> np.ndarray:
+        """What a dictionary holds for a whole input."""
+        if isinstance(found, pd.DataFrame) and each.layout == "matrix":
+            return _matrix(found, each, ColumnLocator(each.columns).located(found))
+        values = stacked(_array(found), each.dtype, each.key)
+        return each.shaped(as_dtype(values, each.dtype, each.key))
+
+    def _from_columns(self, data: Mapping[str, Any], inputs: Sequence[_Input]) -> Feeds:
+        """Inputs whose columns a dictionary has: a value a row, or one for all."""
+        columns = {
+            name: _one_axis(as_dtype(_array(data.get(name, np.nan)), each.dtype, name), name)
+            for each in inputs
+            for name in each.columns
+        }
+        lengths = {name: len(column) for name, column in columns.items() if column.ndim}
+        rows = max(lengths.values(), default=1)
+        for name, length in lengths.items():
+            if length != rows:
+                longest = max(lengths, key=lambda each: lengths[each])
+                raise ValueError(f"{name!r} has {length} rows, where {longest!r} has {rows}")
+        feeds = {}
+        for each in inputs:
+            values = np.empty((rows, len(each.columns)), each.dtype)
+            for at, name in enumerate(each.columns):
+                values[:, at] = columns[name]
+            feeds[each.name] = each.shaped(values)
         return feeds
 
     def _from_one_matrix(self, frame: pd.DataFrame) -> Feeds:
         only = self._only
         positions = self._locator.positions(frame)
-        if positions is None and only.dtype.kind == "f":
-            block = block_values(frame)
-            if block is not None:
-                return {only.name: np.ascontiguousarray(block, dtype=only.dtype)}
+        block = block_values(frame) if only.dtype.kind == "f" else None
+        if block is not None:
+            if positions is not None:
+                block = block[:, positions]
+            return {only.name: np.ascontiguousarray(block, dtype=only.dtype)}
         return {only.name: _matrix(frame, only, positions or range(len(only.columns)))}
 
     def _from_frame(self, frame: pd.DataFrame) -> Feeds:
@@ -167,32 +243,37 @@ class Feeder:
         feeds = {}
         for each in self._inputs:
             if each.layout == "tensor":
-                tensor = self._tensor(frame, each)
-                is_column = each.flat and tensor.ndim == 2 and tensor.shape[1] == 1
-                feeds[each.name] = tensor[:, 0] if is_column else tensor
+                if each.name in self._optional and each.key not in frame.columns:
+                    continue
+                feeds[each.name] = self._tensor(frame, each)
             elif each.layout == "matrix":
                 located = positions[each.start : each.start + len(each.columns)]
                 feeds[each.name] = _matrix(frame, each, located)
             else:
                 values = column_values(frame, positions[each.start])
                 column = as_dtype(values, each.dtype, each.columns[0])
-                feeds[each.name] = column.reshape(-1, 1)
+                feeds[each.name] = column if each.is_flat else column.reshape(-1, 1)
         return feeds
 
     def _tensor(self, frame: pd.DataFrame, each: _Input) -> np.ndarray:
         """A column of that name, of numbers or of arrays of equal shape; or the whole frame."""
         if each.key in frame.columns:
-            values = column_values(frame, frame.columns.get_loc(each.key))
-            if values.dtype == object and len(values) and np.ndim(values[0]):
-                values = np.stack([np.asarray(value) for value in values])
-            return as_dtype(values, each.dtype, each.key)
-        if len(self._inputs) == 1:
-            block = block_values(frame)
-            if block is not None:
-                return as_dtype(block, each.dtype, each.key)
-            whole = _Input(each.name, "matrix", each.dtype, tuple(map(str, frame.columns)), "", 0)
-            return _matrix(frame, whole, range(len(whole.columns)))
-        raise ValueError(f"input {each.key!r} is missing; got the columns {list(frame.columns)}")
+            position = frame.columns.get_loc(each.key)
+            if not isinstance(position, int):
+                raise ValueError(f"the column {each.key!r} is there more than once")
+            if not len(frame):
+                return np.empty(_no_rows(each.shape), each.dtype)
+            values = stacked(column_values(frame, position), each.dtype, each.key)
+            return each.shaped(as_dtype(values, each.dtype, each.key), is_of_column=True)
+        if len(self._inputs) - len(self._optional) > 1:
+            raise ValueError(
+                f"input {each.key!r} is missing; got the columns {list(frame.columns)}"
+            )
+        block = block_values(frame)
+        if block is not None:
+            return each.shaped(as_dtype(block, each.dtype, each.key))
+        whole = _Input(each.name, "matrix", each.dtype, tuple(map(str, frame.columns)), "", 0)
+        return each.shaped(_matrix(frame, whole, range(len(whole.columns))))
 
 
 def inferred_feeds(inputs: list[Any]) -> list[dict[str, Any]]:
@@ -202,13 +283,19 @@ def inferred_feeds(inputs: list[Any]) -> list[dict[str, Any]]:
     """
     entries = []
     for each in inputs:
-        entry = {"name": each.name, "dtype": _OF_ONNX.get(each.type, "float32")}
+        kind = each.type.removeprefix(_OPTIONAL)[:-1] if is_optional(each) else each.type
+        entry = {"name": each.name, "dtype": _OF_ONNX.get(kind, "float32")}
         is_column = len(inputs) > 1 and len(each.shape) == 2 and each.shape[1] == 1
-        if is_column:
+        if is_column and not is_optional(each):
             entries.append({**entry, "layout": "column", "columns": [each.name]})
         else:
             entries.append({**entry, "layout": "tensor"})
     return entries
+
+
+def is_optional(graph_input: Any) -> bool:
+    """Whether a run may leave the input out, by onnxruntime's description of it."""
+    return graph_input.type.startswith(_OPTIONAL)
 
 
 def _matrix(frame: pd.DataFrame, each: _Input, positions: Any) -> np.ndarray:
@@ -224,17 +311,30 @@ def _matrix(frame: pd.DataFrame, each: _Input, positions: Any) -> np.ndarray:
     return matrix
 
 
+def _one_axis(column: np.ndarray, name: str) -> np.ndarray:
+    if column.ndim < 2:
+        return column
+    if column.size != len(column):
+        raise ValueError(f"{name!r} takes one value a row, not an array of shape {column.shape}")
+    return column.reshape(-1)
+
+
+def _no_rows(shape: tuple[Any, ...]) -> tuple[int, ...]:
+    return (0, *(size if isinstance(size, int) else 1 for size in shape[1:]))
+
+
 def _array(values: Any) -> Any:
-    """A numpy or pandas array of a dictionary's value."""
-    return values.array if isinstance(values, pd.Series | pd.Index) else np.asarray(values)
-
-
-def _is_record(row: Any) -> bool:
-    return isinstance(row, Mapping) or hasattr(row, "asDict")  # Spark's Row is a tuple
-
-
-def _record(row: Any) -> Mapping[str, Any]:
-    return row if isinstance(row, Mapping) else row.asDict()
+    """A numpy or pandas array of what a dictionary holds, or of a list."""
+    if isinstance(values, pd.Series | pd.Index):
+        return values.array
+    if isinstance(values, np.ndarray):
+        return values if type(values) is np.ndarray else as_plain_array(values)
+    if hasattr(values, "toarray"):
+        return values.toarray()
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError("the rows are lists of different lengths, which is no array") from error
 
 
 def _listed(what: str, names: list[str]) -> str:

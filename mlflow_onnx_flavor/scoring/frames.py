@@ -21,20 +21,25 @@ def frame_of(outputs: Mapping[str, Any], data: Any, classes: Sequence[str] = ())
     """
     columns: dict[str, Any] = {}
     for name, values in outputs.items():
-        columns |= _columns(name, values, classes)
+        for column, each in _columns(name, values, classes).items():
+            if column in columns:
+                raise ValueError(
+                    f"two outputs make a column {column!r}; name one of them in params['outputs']"
+                )
+            columns[column] = each
     rows = rows_of(data)
     for name, values in columns.items():
         if rows is not None and len(values) != rows:
-            raise ValueError(
-                f"{name!r} has {len(values)} values for {rows} rows, which is no column; name other"
-                " outputs in params['outputs'], or ask without as_frame"
-            )
-    return pd.DataFrame(columns, index=data.index if hasattr(data, "index") and rows else None)
+            raise ValueError(_no_column(name, f"has {len(values)} values for {rows} rows"))
+    index = data.index if isinstance(data, pd.DataFrame | pd.Series) else None
+    return pd.DataFrame(columns, index=index)
 
 
 def _columns(name: str, values: Any, classes: Sequence[str]) -> dict[str, Any]:
     if isinstance(values, list) and values and isinstance(values[0], Mapping):  # of ZipMap
         return {f"{_of_one(name)}_{key}": [row[key] for row in values] for key in values[0]}
+    if isinstance(values, list) and any(isinstance(each, np.ndarray) for each in values):
+        raise ValueError(_no_column(name, "is a sequence of tensors"))
     array = np.asarray(values)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
@@ -43,6 +48,13 @@ def _columns(name: str, values: Any, classes: Sequence[str]) -> dict[str, Any]:
         keys = known or range(array.shape[1])
         return {f"{_of_one(name)}_{key}": array[:, at] for at, key in enumerate(keys)}
     return {name: list(array) if array.ndim > 2 else np.atleast_1d(array)}
+
+
+def _no_column(name: str, why: str) -> str:
+    return (
+        f"{name!r} {why}, which is no column; name other outputs in params['outputs'], or ask"
+        " without as_frame"
+    )
 
 
 def _of_one(name: str) -> str:
@@ -54,6 +66,13 @@ def rows_of(data: Any) -> int | None:
     if isinstance(data, str | bytes):
         return 1
     if isinstance(data, Mapping):
-        lengths = {len(each) for each in data.values() if np.ndim(each)}
+        lengths = {_length(each) for each in data.values() if np.ndim(each)}
         return lengths.pop() if len(lengths) == 1 else None
-    return len(data) if hasattr(data, "__len__") else None
+    return _length(data)
+
+
+def _length(values: Any) -> int | None:
+    shape = getattr(values, "shape", None)  # scipy's sparse arrays have no length
+    if shape is not None:
+        return shape[0] if len(shape) else None
+    return len(values) if hasattr(values, "__len__") else None

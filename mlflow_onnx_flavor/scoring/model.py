@@ -2,46 +2,33 @@
 
 from __future__ import annotations
 
-import ctypes
 import inspect
 import os
-import threading
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import yaml
 
+from . import settings
 from .compiled import open_kept
-from .feeds import Feeder, inferred_feeds
+from .feeds import Feeder, inferred_feeds, is_optional
 from .frames import PROBABILITIES, frame_of
 from .integrity import check_loaded
-from .opening import ALLOW, PROVIDER_OPTIONS, STRICT, open_session, placement_of
+from .opened import OpenedModel
+from .opening import ALLOW, STRICT, open_session, placement_of
 from .operator_libraries import OPERATOR_LIBRARIES
-from .parameters import Asked, asked_of, run_asked
+from .parameters import asked_of, run_asked
 from .predictions import every_output, prediction_maker
 from .providers import CPU
-from .rejections import REJECTIONS, rejected
+from .rejections import FAILURES, REJECTIONS, failed, rejected
+from .settings import PROVIDER_OPTIONS, checked
 from .sharing import shared
 from .surroundings import given_by_environment
 from .tokens import TOKENIZER_KEY
 
 FLAVOR = "mlflow_onnx_flavor"
-
-# What `load_session` and `mlflow.pyfunc.load_model` take as ``model_config``.
-CONFIG_KEYS = (
-    "execution_providers",
-    "session_options",
-    "fallback",
-    "record_placement",
-    "digest",
-    "cache_folder",
-    "metrics_seconds",
-    "tracing",
-)
 
 # MLflow asks `inspect.signature` on every call (10 of its 14 µs); a signature that is set is found
 # at once.
@@ -68,34 +55,33 @@ class ScoringSession:
         graph: Mapping[str, Any] | None,
         reopen: Callable[[str], Any] | None = None,
     ):
-        self.use(session)
-        self._reopen = reopen
-        self._elsewhere: dict[str, Any] = {}
-        self._opening = threading.Lock()
-        _alive.add(self)
-        self.input_names = [each.name for each in session.get_inputs()]
+        self._opened = OpenedModel(session, reopen)
+        taken = session.get_inputs()
+        self.input_names = [each.name for each in taken]
         self.output_names = [each.name for each in session.get_outputs()]
         graph = graph or {}
         self._feeder = Feeder(
-            graph.get("feeds") or inferred_feeds(session.get_inputs()),
+            graph.get("feeds") or inferred_feeds(taken),
             session.get_modelmeta().custom_metadata_map.get(TOKENIZER_KEY),
-            flat={each.name for each in session.get_inputs() if len(each.shape or ()) == 1},
+            shapes={each.name: each.shape for each in taken},
+            optional={each.name for each in taken if is_optional(each)},
+            weights=inferred_feeds(session.get_overridable_initializers()),
         )
         self._classes = graph.get("classes") or ()
         self.predict = self._make_predict(
             graph.get("prediction") or every_output(self.output_names)
         )
 
-    def use(self, session: Any) -> None:
-        """Answer with ``session`` from now on."""
-        self.session = session
-        self._run = _run_of(session)
+    @property
+    def session(self) -> Any:
+        """The onnxruntime session that answers."""
+        return self._opened.session
 
     def run(self, data: Any, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """The graph's outputs by name, as they are; all of them where ``outputs`` is None."""
         names = self.output_names if outputs is None else list(outputs)
-        self._check_outputs(names)
-        return dict(zip(names, self._run(names, self._feeder.feeds(data), None), strict=True))
+        _check_outputs(names, self.output_names)
+        return dict(zip(names, self._opened.run(names, self.feeds(data), None), strict=True))
 
     def get_raw_model(self) -> Any:
         """The onnxruntime session, for `PyFuncModel.get_raw_model`."""
@@ -105,27 +91,32 @@ class ScoringSession:
         """The graph's inputs by name, as ``data`` gives them."""
         return self._feeder.feeds(data)
 
+    def provider_of(self, params: Mapping[str, Any] | None = None) -> str:
+        """The execution provider that answered under ``params``."""
+        return self._opened.provider_of(params)
+
     def placement(self) -> dict[str, int]:
         """Nodes by the provider that runs them; for a session opened with ``record_placement``."""
         return placement_of(self.session)
 
     def _make_predict(self, spec: Mapping[str, Any]):
         names, make = prediction_maker(spec)
-        feeds = self._feeder.feeds
-        more = {PROBABILITIES} & set(self.output_names) - set(names)
-        in_frame = [*names, *more]
+        feeds, classes, opened = self._feeder.feeds, self._classes, self._opened  # and not self
+        known = self.output_names
+        in_frame = [*names, *({PROBABILITIES} & set(known) - set(names))]
 
         def answer(data, params, given):
             asked = asked_of(params) if params else None
             if asked is None:
-                return make(self._run(names, given, None), data)
+                return make(opened.run(names, given, None), data)
             outputs = list(asked.outputs) or (in_frame if asked.as_frame else names)
-            self._check_outputs(outputs)
-            answers = self._run_asked(outputs, given, asked)
+            _check_outputs(outputs, known)
+            on = asked.execution_provider
+            answers = run_asked(opened.on(on) if on else opened.session, outputs, given, asked)
             if not (asked.as_frame or asked.outputs):
                 return make(answers, data)
             found = dict(zip(outputs, answers, strict=True))
-            return frame_of(found, data, self._classes) if asked.as_frame else found
+            return frame_of(found, data, classes) if asked.as_frame else found
 
         def predict(data, params=None):
             given = None
@@ -136,7 +127,9 @@ class ScoringSession:
                     raise ValueError(str(error)) from error
                 return answer(data, params, given)
             except REJECTIONS as error:
-                raise rejected(error, self.session.get_inputs(), given) from error
+                raise rejected(error, opened.session.get_inputs(), given) from error
+            except FAILURES as error:
+                raise failed(error) from error
 
         predict.__signature__ = _PREDICT_SIGNATURE
         return predict
@@ -153,88 +146,25 @@ class ScoringSession:
         predict.__signature__ = _PREDICT_SIGNATURE
         self.predict = predict
 
-    def _check_outputs(self, names: Sequence[str]) -> None:
-        unknown = [name for name in names if name not in self.output_names]
-        if unknown:
-            raise ValueError(f"no output {unknown[0]!r}; the model has {self.output_names}")
 
-    def _run_asked(self, names: Sequence[str], feeds: Any, asked: Asked) -> list[Any]:
-        session = self.session
-        if asked.execution_provider:
-            session = self._on(asked.execution_provider)
-        return run_asked(session, names, feeds, asked)
-
-    def _on(self, provider: str) -> Any:
-        """The session on that provider, opened when it is first asked for."""
-        with self._opening:
-            if provider not in self._elsewhere:
-                if self._reopen is None:
-                    raise ValueError("this session cannot be opened on another execution provider")
-                self._elsewhere[provider] = self._reopen(provider)
-            return self._elsewhere[provider]
-
-    def _after_fork(self) -> None:
-        """The threads of a session stay with the process that opened it: open it again, if used.
-
-        The one that was inherited is kept for good: to end it is to wait for its threads.
-        """
-        for session in (self.session, *self._elsewhere.values()):
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
-        self._elsewhere = {}
-        self._opening = threading.Lock()
-        if self._reopen is not None:
-            self.use(_Reopening(self))
-
-
-class _Reopening:
-    """In place of a session, in a forked process that has not used it yet."""
-
-    def __init__(self, owner: ScoringSession):
-        self._owner = owner
-
-    def __getattr__(self, name: str) -> Any:
-        owner = self._owner
-        with owner._opening:
-            if owner.session is self:
-                owner.use(owner._reopen(""))
-        return getattr(owner.session, name)
-
-
-def _run_of(session: Any) -> Callable[..., list[Any]]:
-    """`InferenceSession.run` without what it checks of its arguments, which takes as long as a
-    small model: the feeds were made for this graph.  What else it does, to try the CPU after an
-    error, is left to it where it was asked to.
-    """
-    inner = getattr(session, "_sess", None) if isinstance(session, ort.InferenceSession) else None
-    if inner is None or getattr(session, "_enable_fallback", True):
-        return lambda names, feeds, options: session.run(names, feeds, options)
-    return inner.run
-
-
-_alive: weakref.WeakSet[ScoringSession] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for each in list(_alive):
-        each._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+def _check_outputs(names: Sequence[str], known: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"no output {unknown[0]!r}; the model has {known}")
 
 
 def load_session(path: str, model_config: Mapping[str, Any] | None = None) -> ScoringSession:
     """Open a folder with an MLmodel file, or a bare ``.onnx`` file.
 
-    ``model_config`` overrides what the model says: "execution_providers" (names, or dictionaries
-    with name, options, and session options, those of the first over the model's),
+    ``model_config`` overrides what the model says: "execution_providers" (names, or
+    dictionaries with name, options, and session options, those of the first over the model's),
     "session_options", "fallback" ("strict" or "allow"),
     "record_placement".  "digest": what the bytes of the model must be.  "cache_folder": where what
     onnxruntime made of it is kept for the next start (`compiled`).  "metrics_seconds", "tracing":
     see `observing`.  What stands in the environment (see `surroundings`) is between the two.
     """
     path = os.fspath(path)
-    expected = (model_config or {}).get("digest")
+    expected = checked(model_config or {}).get("digest")
     if expected:
         check_loaded(Path(path), expected)
     entry = {} if os.path.isfile(path) else _flavor_entry(path)
@@ -255,28 +185,28 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Sc
 
 
 def _open(file: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> ScoringSession:
-    unknown = [key for key in config if key not in CONFIG_KEYS]
-    if unknown:
-        raise ValueError(f"unknown model_config key {unknown[0]!r}; expected {list(CONFIG_KEYS)}")
-    config = {**given_by_environment(), **{key: each for key, each in config.items() if each}}
-    requested = config.get("execution_providers") or entry.get("execution_providers") or [CPU]
-    providers = [{"name": each} if isinstance(each, str) else dict(each) for each in requested]
+    of_environment = given_by_environment()
+    config = {**of_environment, **checked(config)}
+    logged = settings.providers(entry.get("execution_providers") or [CPU])
+    providers = config.get("execution_providers") or logged
+    if providers is of_environment.get("execution_providers"):
+        providers = [settings.as_logged(each["name"], logged) for each in providers]
+    logged_options = settings.session_options(entry.get("session_options") or {})
     _check_options(providers)
     metrics_seconds, tracing = config.get("metrics_seconds") or 0.0, bool(config.get("tracing"))
     is_observed = metrics_seconds > 0 or tracing
 
     def reopen(provider: str = "") -> Any:
-        chosen = [{"name": provider}] if provider else providers
-        of_provider = _merged(
-            entry.get("session_options") or {}, chosen[0].get("session_options") or {}
-        )
-        settings = (
+        known = [*providers, *logged]
+        chosen = [settings.as_logged(provider, known)] if provider else providers
+        of_provider = _merged(logged_options, chosen[0].get("session_options") or {})
+        under = (
             chosen,
             _merged(of_provider, config.get("session_options") or {}),
             config.get("fallback") or STRICT,
             bool(config.get("record_placement")) or is_observed,
         )
-        return shared(file, settings, lambda: _opened(file, config.get("cache_folder"), *settings))
+        return shared(file, under, lambda: _opened(file, config.get("cache_folder"), *under))
 
     opened = ScoringSession(reopen(), entry.get("graph"), reopen)
     if is_observed:
@@ -321,8 +251,15 @@ def _merged(logged: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
 
 
 def _flavor_entry(folder: str) -> dict[str, Any]:
-    with open(os.path.join(folder, "MLmodel"), encoding="utf-8") as file:
-        flavors = yaml.safe_load(file)["flavors"]
+    try:
+        with open(os.path.join(folder, "MLmodel"), encoding="utf-8") as file:
+            flavors = yaml.safe_load(file)["flavors"]
+    except (yaml.YAMLError, TypeError, KeyError) as error:
+        raise ValueError(f"{folder!r} has an MLmodel file that names no flavors") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(
+            f"{folder!r} is neither an .onnx file nor a folder with an MLmodel file"
+        ) from error
     if FLAVOR in flavors:
         return flavors[FLAVOR]
     if "onnx" in flavors:

@@ -19,13 +19,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from .counters import FAILED, REJECTED, Counters
 from .frames import rows_of
 from .metrics_run import MetricsRun
-from .opening import placement_of
+from .opening import before_cpu, placement_of
 from .rejections import REJECTIONS
 
 _logger = logging.getLogger(__name__)
@@ -50,14 +49,15 @@ class Observer:
     ):
         logged = _logged(folder)
         self._answer = session.predict
-        self._providers = session.session.get_providers()
+        self._provider_of = session._opened.provider_of  # and not the session, which holds this
+        providers = session.session.get_providers()
         self._seconds = metrics_seconds
         self._tracing = tracing
         self._starting = threading.Lock()
         self._run: MetricsRun | None = None
         self.counters = Counters()
         self.input_schema = _input_schema(logged)
-        self.fell_back = bool(wanted) and wanted[0] not in self._providers
+        self.fell_back = any(name not in providers for name in before_cpu(wanted))
         self.tags = {
             f"{TAG}.model": folder,
             f"{TAG}.model_id": str(logged.get("model_id") or logged.get("model_uuid") or ""),
@@ -70,18 +70,19 @@ class Observer:
 
     def predict(self, data: Any, params: Mapping[str, Any] | None = None) -> Any:
         """The session's answer."""
-        provider = (params or {}).get("execution_provider") or self._providers[0]
-        with self._span(data, provider) as span, self._rejections():
+        with self._span(data) as span, self._rejections():
             begun = time.perf_counter_ns()
             found = self._answer(data, params)
-            self.counters.answered(rows_of(data) or 0, provider, time.perf_counter_ns() - begun)
+            taken, provider = time.perf_counter_ns() - begun, self._provider_of(params)
+            self.counters.answered(rows_of(data) or 0, provider, taken)
             if span is not None:
+                span.set_attribute("execution_provider", provider)
                 span.set_outputs(_described(found))
         return found
 
     def refused(self, data: Any, error: Exception) -> None:
         """MLflow found that ``data`` is not what the signature says; the model was not asked."""
-        with contextlib.suppress(type(error)), self._span(data, ""), self._rejections():
+        with contextlib.suppress(type(error)), self._span(data), self._rejections():
             raise error
 
     @contextlib.contextmanager
@@ -95,13 +96,13 @@ class Observer:
             raise
 
     @contextlib.contextmanager
-    def _span(self, data: Any, provider: str) -> Iterator[Any]:
+    def _span(self, data: Any) -> Iterator[Any]:
         if not self._tracing:
             yield None
             return
         import mlflow
 
-        attributes = {**self.tags, "execution_provider": provider, "rows": rows_of(data) or 0}
+        attributes = {**self.tags, "rows": rows_of(data) or 0}
         with mlflow.start_span("predict", attributes=attributes) as span:
             span.set_inputs(_described(data))
             yield span
@@ -143,8 +144,11 @@ def _watch_what_mlflow_refuses() -> None:
     except (ImportError, AttributeError):
         _logger.warning("inputs that MLflow itself refuses are not counted under this MLflow")
         return
-    if getattr(check, "for_module", "") == __name__:  # each model brings this module along
-        return
+    wrapped = check
+    while wrapped is not None:  # each model brings this module along, and may have wrapped it since
+        if getattr(wrapped, "for_module", "") == __name__:
+            return
+        wrapped = getattr(wrapped, "__wrapped__", None)
 
     @functools.wraps(check)
     def watched(data, params, input_schema, *more, **named):
@@ -182,6 +186,6 @@ def _described(values: Any) -> Any:
         types = {str(name): str(each) for name, each in values.dtypes.items()}
         return {"shape": list(values.shape), "columns": types}
     if hasattr(values, "dtype"):
-        return {"shape": list(np.shape(values)), "dtype": str(values.dtype)}
+        return {"shape": list(values.shape), "dtype": str(values.dtype)}
     kind = type(values).__name__
     return {"type": kind, "length": len(values)} if hasattr(values, "__len__") else {"type": kind}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
@@ -13,11 +13,11 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from .operator_libraries import OPERATOR_LIBRARIES, library_path
 from .providers import CPU, ExecutionProviderUnavailable, add_providers
+from .settings import PROVIDER_OPTIONS
 
 _logger = logging.getLogger(__name__)
 
 STRICT, ALLOW = "strict", "allow"
-PROVIDER_OPTIONS = "provider_options"
 
 # The file is at fault, on any provider.
 _BAD_FILE = (
@@ -64,6 +64,11 @@ def open_session(
             wanted = wanted or [{"name": CPU}]
 
 
+def before_cpu(names: Iterable[str]) -> list[str]:
+    """The providers that must start: none after the CPU gets a node."""
+    return list(takewhile(lambda name: name != CPU, names))
+
+
 def with_defaults(
     providers: Sequence[Mapping[str, Any]], of_providers: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
@@ -88,10 +93,10 @@ def _open(
     session_options: Mapping[str, Any],
     record_placement: bool,
 ) -> ort.InferenceSession:
-    options = _options(session_options)
+    options = options_of(session_options)
     if record_placement:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    accelerators = list(takewhile(lambda name: name != CPU, (each["name"] for each in providers)))
+    accelerators = before_cpu(each["name"] for each in providers)
     try:
         as_argument = add_providers(options, providers)
         session = ort.InferenceSession(path, sess_options=options, providers=as_argument or None)
@@ -112,7 +117,8 @@ def _open(
     return session
 
 
-def _options(settings: Mapping[str, Any]) -> ort.SessionOptions:
+def options_of(settings: Mapping[str, Any]) -> ort.SessionOptions:
+    """The settings as onnxruntime takes them; ValueError naming the one that it does not."""
     options = ort.SessionOptions()
     for name, value in settings.items():
         if name == PROVIDER_OPTIONS:

@@ -1,13 +1,15 @@
 """Parameters at prediction time: ``model.predict(data, params={...})``.
 
 ``outputs``: names of graph outputs, which are given as a dictionary in place of the prediction.
-``batch_size``: rows a run; more are split, and the answers put together.  ``timeout_seconds``:
-after which a run is stopped.  ``execution_provider``: to run on, in place of the model's own.
-``as_frame``: a DataFrame with a named column for each value, see `frames`.
+``batch_size``: rows a run; more are split, and the answers put together (`pieces`).
+``timeout_seconds``: after which a run is stopped.  ``execution_provider``: to run on, in place of
+the model's own.  ``as_frame``: a DataFrame with a named column for each value, see `frames`.
 """
 
 from __future__ import annotations
 
+import math
+import numbers
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +18,8 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+
+from .pieces import joined, split
 
 # With the values that stand for nothing: MLflow gives every parameter a default.
 DEFAULTS: dict[str, Any] = {
@@ -40,19 +44,27 @@ class Asked:
 def asked_of(params: Mapping[str, Any]) -> Asked | None:
     """What ``params`` ask for; None where it is nothing.  Raises ValueError naming the parameter
     that makes no sense."""
+    if not isinstance(params, Mapping):
+        raise ValueError(f"params must be a dictionary, not {params!r}")
     outputs = params.get("outputs")
     batch_size = params.get("batch_size") or 0
     timeout_seconds = params.get("timeout_seconds") or 0.0
     provider = params.get("execution_provider") or ""
-    names = () if outputs is None or not len(outputs) else _listed(outputs)
-    as_frame = bool(params.get("as_frame"))
+    names = () if outputs is None else _listed(outputs)
+    as_frame = params.get("as_frame") or False
     if not (names or batch_size or timeout_seconds or provider or as_frame):
         return None
-    if batch_size < 0 or batch_size != int(batch_size):
+    if not _is_number(batch_size) or batch_size < 0 or batch_size != int(batch_size):
         raise ValueError(f"params['batch_size'] must be a number of rows, not {batch_size!r}")
+    if not _is_number(timeout_seconds) or timeout_seconds > threading.TIMEOUT_MAX:
+        raise ValueError(f"params['timeout_seconds'] must be seconds, not {timeout_seconds!r}")
     if timeout_seconds < 0:
         raise ValueError(f"params['timeout_seconds'] must not be negative, not {timeout_seconds!r}")
-    return Asked(names, int(batch_size), float(timeout_seconds), str(provider), as_frame)
+    if not isinstance(provider, str):
+        raise ValueError(f"params['execution_provider'] must be a name, not {provider!r}")
+    if not isinstance(as_frame, bool | np.bool_):
+        raise ValueError(f"params['as_frame'] must be true or false, not {as_frame!r}")
+    return Asked(names, int(batch_size), float(timeout_seconds), provider, bool(as_frame))
 
 
 def run_asked(
@@ -63,8 +75,14 @@ def run_asked(
 ) -> list[Any]:
     """The outputs of the session, in pieces and within the time that were asked for."""
     with _limited(asked.timeout_seconds) as options:
-        pieces = [session.run(names, each, options) for each in _split(feeds, asked.batch_size)]
-    return pieces[0] if len(pieces) == 1 else [_joined(each) for each in zip(*pieces, strict=True)]
+        pieces = split(session, names, feeds, asked.batch_size)
+        if len(pieces) == 1:
+            return session.run(names, pieces[0].feeds, options)
+        runs = [(each.rows, session.run(names, each.feeds, options)) for each in pieces]
+    return [
+        joined(name, [(rows, answers[at]) for rows, answers in runs])
+        for at, name in enumerate(names)
+    ]
 
 
 @contextmanager
@@ -87,23 +105,14 @@ def _limited(seconds: float) -> Iterator[ort.RunOptions | None]:
         timer.cancel()
 
 
-def _split(feeds: Mapping[str, np.ndarray], size: int) -> Iterator[Mapping[str, np.ndarray]]:
-    rows = max((len(array) for array in feeds.values() if np.ndim(array)), default=0)
-    if not size or rows <= size:
-        yield feeds
-        return
-    for start in range(0, rows, size):
-        yield {
-            name: array[start : start + size] if np.ndim(array) and len(array) == rows else array
-            for name, array in feeds.items()
-        }
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    if isinstance(parts[0], np.ndarray):
-        return np.concatenate(parts)
-    return [row for part in parts for row in part]  # maps and sequences
+def _is_number(value: Any) -> bool:
+    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_real and math.isfinite(value)
 
 
 def _listed(outputs: Any) -> tuple[str, ...]:
-    return (outputs,) if isinstance(outputs, str) else tuple(str(each) for each in outputs)
+    if isinstance(outputs, str):
+        return (outputs,)
+    if not isinstance(outputs, list | tuple | np.ndarray) or np.ndim(outputs) != 1:
+        raise ValueError(f"params['outputs'] must be names of outputs, not {outputs!r}")
+    return tuple(map(str, outputs))

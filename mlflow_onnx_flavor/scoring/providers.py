@@ -94,7 +94,10 @@ def add_providers(options: ort.SessionOptions, requested: Sequence[Mapping[str, 
     """
     plugins = {each.name for each in installed_plugins()}
     built_in = set(built_in_providers()) - plugins
-    wanted = [(each["name"], dict(each.get("options") or {})) for each in requested]
+    wanted = [
+        (each["name"], {key: str(value) for key, value in (each.get("options") or {}).items()})
+        for each in requested
+    ]
     for name, _ in wanted:
         if name not in built_in and name not in plugins:
             raise ExecutionProviderUnavailable(not_available(name), name)

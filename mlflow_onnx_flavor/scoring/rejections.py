@@ -7,10 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
+
+from .providers import ExecutionProviderUnavailable
 
 # What input that does not fit ends in, here and in onnxruntime.
 REJECTIONS = (ValueError, InvalidArgument)
+# How a run that began can end, and what was asked for that is not here.
+FAILURES = (Fail, RuntimeException, TimeoutError, ExecutionProviderUnavailable)
+_NO_MEMORY = "llocat"  # "Failed to allocate memory", "bad allocation", "bad_alloc"
 
 
 def rejected(
@@ -30,6 +35,24 @@ def rejected(
 
     kind = type("RejectedInput", (MlflowException, ValueError), {})
     return kind(said, error_code=INVALID_PARAMETER_VALUE)
+
+
+def failed(error: Exception) -> Exception:
+    """``error`` in one sentence, as an MlflowException with a status of its own where MLflow is
+    loaded: of any other MLflow's server answers with a traceback.
+    """
+    if "mlflow.exceptions" not in sys.modules:
+        return error
+    from mlflow import exceptions
+
+    said, code = str(error).partition("\n")[0], exceptions.INVALID_PARAMETER_VALUE
+    if isinstance(error, TimeoutError):
+        code = exceptions.DEADLINE_EXCEEDED
+    elif isinstance(error, Fail | RuntimeException):
+        said = f"the model cannot compute this input: {said}"
+        code = exceptions.INTERNAL_ERROR if _NO_MEMORY in said else code
+    kind = type("FailedPrediction", (exceptions.MlflowException, type(error)), {})
+    return kind(said, error_code=code)
 
 
 def _misfit(inputs: Sequence[Any], feeds: Mapping[str, Any]) -> str:

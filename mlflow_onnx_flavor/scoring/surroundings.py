@@ -1,7 +1,8 @@
 """What whoever runs a server says of every model that it loads, in environment variables.
 
-``MLFLOW_ONNX_EXECUTION_PROVIDERS``: names, with commas between.  ``MLFLOW_ONNX_SESSION_OPTIONS``:
-JSON, as the flavor's session options.  ``MLFLOW_ONNX_FALLBACK``: "strict" or "allow".
+``MLFLOW_ONNX_EXECUTION_PROVIDERS``: names, with commas between, which keep the options that they
+were logged with.  ``MLFLOW_ONNX_SESSION_OPTIONS``: JSON, as the flavor's session options.
+``MLFLOW_ONNX_FALLBACK``: "strict" or "allow".
 ``MLFLOW_ONNX_CACHE``: a folder for what onnxruntime made of a model.
 ``MLFLOW_ONNX_METRICS_SECONDS``: how often counters are written to MLflow.  ``MLFLOW_ONNX_TRACING``:
 "true" for a trace of each prediction.  They stand over what a model was logged with, and under what
@@ -13,6 +14,8 @@ from __future__ import annotations
 import json
 import os
 from typing import Any
+
+from .settings import check_seconds, session_options
 
 PROVIDERS_VARIABLE = "MLFLOW_ONNX_EXECUTION_PROVIDERS"
 OPTIONS_VARIABLE = "MLFLOW_ONNX_SESSION_OPTIONS"
@@ -28,7 +31,7 @@ def given_by_environment() -> dict[str, Any]:
     found: dict[str, Any] = {}
     names = [each.strip() for each in os.environ.get(PROVIDERS_VARIABLE, "").split(",")]
     if any(names):
-        found["execution_providers"] = [name for name in names if name]
+        found["execution_providers"] = [{"name": name} for name in names if name]
     text = os.environ.get(OPTIONS_VARIABLE, "")
     if text:
         try:
@@ -37,7 +40,10 @@ def given_by_environment() -> dict[str, Any]:
             raise ValueError(f"{OPTIONS_VARIABLE} is no JSON: {error}") from error
         if not isinstance(options, dict):
             raise ValueError(f"{OPTIONS_VARIABLE} must be a JSON object, not {text!r}")
-        found["session_options"] = options
+        try:
+            found["session_options"] = session_options(options)
+        except ValueError as error:
+            raise ValueError(f"{OPTIONS_VARIABLE} makes no sense: {error}") from error
     if fallback := os.environ.get(FALLBACK_VARIABLE, ""):
         found["fallback"] = fallback
     if folder := os.environ.get(CACHE_VARIABLE, ""):
@@ -47,6 +53,7 @@ def given_by_environment() -> dict[str, Any]:
             found["metrics_seconds"] = float(seconds)
         except ValueError as error:
             raise ValueError(f"{METRICS_VARIABLE} must be seconds, not {seconds!r}") from error
+        check_seconds(METRICS_VARIABLE, found["metrics_seconds"])
     if tracing := os.environ.get(TRACING_VARIABLE, ""):
         if tracing.lower() not in _TRUTHS:
             raise ValueError(f"{TRACING_VARIABLE} must be true or false, not {tracing!r}")

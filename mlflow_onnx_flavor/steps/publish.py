@@ -7,6 +7,7 @@ from mlflow_onnx_flavor.reporting.html import render_html
 from mlflow_onnx_flavor.reporting.junit import render_junit
 from mlflow_onnx_flavor.reporting.metrics import metrics
 from mlflow_onnx_flavor.reporting.model_card import describe_version
+from mlflow_onnx_flavor.reporting.plots import figures
 from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
 
 REPORT, JUNIT, SUMMARY = "report.html", "junit.xml", "summary.json"
@@ -22,8 +23,10 @@ def publish(summary: ReleaseSummary) -> str:
     mlflow.set_tags(_tags(summary) | {"mlflow.note.content": describe_version(summary)})
     mlflow.log_text(summary.to_json(), SUMMARY)
     mlflow.log_text(render_junit(summary), JUNIT)
-    mlflow.log_text(render_html(summary), REPORT)
-    _log_plots(summary)
+    drawn = figures(summary)
+    mlflow.log_text(render_html(summary, drawn), REPORT)
+    for name, figure in drawn.items():
+        mlflow.log_figure(figure, f"plots/{name}.png")
     _link_chosen(summary)
     return mlflow.get_artifact_uri(REPORT)
 
@@ -94,12 +97,3 @@ def _link_chosen(summary: ReleaseSummary) -> None:
     )
     output = LoggedModelOutput(uri.removeprefix("models:/"), step=0)
     MlflowClient().log_outputs(summary.run_id, [output])
-
-
-def _log_plots(summary: ReleaseSummary) -> None:
-    import mlflow
-
-    from mlflow_onnx_flavor.reporting.plots import figures
-
-    for name, figure in figures(summary).items():
-        mlflow.log_figure(figure, f"plots/{name}.png")

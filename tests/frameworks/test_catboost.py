@@ -190,17 +190,11 @@ def test_names_of_any_kind_and_columns_of_several_types(tmp_path):
     right(model, rows, rows, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("kind", "sentence"),
-    [
-        ("cat", r"categorical features city .* encode them .*OrdinalEncoder"),
-        ("text", r"text features city .* encode them .*TfidfVectorizer"),
-    ],
-)
-def test_features_of_other_kinds_are_refused_by_name(kind, sentence, tmp_path):
+def test_texts_are_refused_by_name(tmp_path):
     rows = pd.DataFrame(table(), columns=list("abcd"))
     rows["city"] = np.where(rows["c"] > 0, "Oslo by night", "Rome")
-    model = catboost.CatBoostClassifier(**{f"{kind}_features": ["city"]}, **SMALL)
+    model = catboost.CatBoostClassifier(text_features=["city"], **SMALL)
     model.fit(rows, score(table()) > 0)
+    sentence = r"text features city .* encode them .*TfidfVectorizer"
     with pytest.raises(ConversionError, match=sentence):
         right(model, rows, rows, tmp_path)

@@ -69,6 +69,14 @@ def test_what_an_integer_cannot_hold_is_named(values, sentence):
 
 
 @pytest.mark.parametrize(
+    "values", [[2**53 + 1, 2.0], [decimal.Decimal(2**53 + 1), 2], [np.float32(2), 2**53 + 1]]
+)
+def test_numbers_of_several_types_keep_their_value(values):
+    cast = as_dtype(np.array(values, object), np.dtype("int64"), "n")
+    assert cast.tolist() == [int(each) for each in values]
+
+
+@pytest.mark.parametrize(
     "values",
     [
         np.array([1.0, np.nan]),
@@ -98,6 +106,8 @@ def test_missing_numbers_are_nan(values):
         np.array(["é", np.nan], object),
         np.array(["é", ""]),
         np.array(["é".encode(), b""]),
+        np.array(["é".encode(), None], object),
+        pd.array(["é".encode(), None], "binary[pyarrow]"),
         np.array(["é", ""], np.dtypes.StringDType()),
         pd.array(["é", None], "str"),
         pd.array(["é", pd.NA], "string"),
@@ -111,9 +121,39 @@ def test_text_is_objects_and_missing_text_is_empty(values):
     assert cast.dtype == object and cast.tolist() == ["é", ""]
 
 
-def test_bytes_that_are_no_text_are_named():
+@pytest.mark.parametrize("dtype", [None, object])
+def test_bytes_that_are_no_text_are_named(dtype):
     with pytest.raises(ValueError, match="'t' holds bytes that are no UTF-8"):
-        as_dtype(np.array([b"\xb7"]), np.dtype(object), "t")
+        as_dtype(np.array([b"\xb7"], dtype), np.dtype(object), "t")
+
+
+@pytest.mark.parametrize(
+    ("values", "held"),
+    [
+        (np.array([1.0, np.nan]), "float64"),  # 12345, read as a float, would be "12345.0"
+        (pd.array([1.0], "Float64"), "Float64"),
+        (pd.array([1.0], "double[pyarrow]"), "double"),
+        (np.array(["2020-01-01"], "M8[ns]"), "datetime64"),
+        (pd.array(["2020-01-01"], "datetime64[ns, UTC]"), "datetime64"),
+        (np.array([pd.Timestamp("2020-01-01")], object), "Timestamp"),
+        (pd.Series([["a", "b"]]).array, r"\['a', 'b'\]"),
+    ],
+)
+def test_what_nobody_gave_as_text_is_no_text(values, held):
+    with pytest.raises(ValueError, match=f"'t' holds {held}.*, where the model takes text"):
+        as_dtype(values, np.dtype(object), "t")
+
+
+@pytest.mark.parametrize(
+    "values", [np.array([np.nan]), pd.array([None], "Float64"), pd.array([None], "null[pyarrow]")]
+)
+def test_a_column_of_nothing_is_empty_text(values):
+    assert as_dtype(values, np.dtype(object), "t").tolist() == [""]
+
+
+def test_categories_of_numbers_and_text_are_the_text_of_each():
+    values = pd.Categorical([1, None, 2])  # numpy makes floats of it
+    assert as_dtype(values, np.dtype(object), "t").tolist() == [1, "", 2]
 
 
 def test_text_is_no_truth_value():

@@ -5,15 +5,16 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import shutil
 
 import numpy as np
 import onnx
 import pytest
 
 from mlflow_onnx_flavor import flavor, scoring
-from mlflow_onnx_flavor.scoring import contents
+from mlflow_onnx_flavor.scoring import compiled, contents
 from mlflow_onnx_flavor.scoring.contents import files_of, remembered_digest
-from tests.onnx_graphs import adding_weights
+from tests.onnx_graphs import adding_weights, doubling
 from tests.scoring.test_opening import openvino_devices
 
 ROWS = np.ones((3, 2), np.float32)
@@ -55,6 +56,8 @@ def test_the_second_start_takes_what_the_first_kept(load, tmp_path):
         onnx.numpy_helper.from_array(np.array([[7, 7]], np.float32), "w")
     )
     onnx.save_model(changed, str(file))
+    (folder / "digest").unlink()
+    compiled._seal(folder)
     np.testing.assert_array_equal(load(), ROWS + 7)
     assert kept(tmp_path) == [folder]
 
@@ -78,6 +81,38 @@ def test_what_cannot_be_read_is_made_anew(load, tmp_path, caplog):
         np.testing.assert_array_equal(load(), PLUS)
     assert "it is made anew" in caplog.text
     assert file.read_bytes() == whole and kept(tmp_path) == [folder]
+
+
+def zeros(folder):
+    """What a disk that lost power leaves of a file that was not yet written."""
+    file = folder / "weights.bin"
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+def another_graph(folder):
+    onnx.save_model(onnx.load(str(doubling(folder.parent / "m.onnx", 512))), folder / "model.onnx")
+
+
+def no_folder(folder):
+    shutil.rmtree(folder)
+    folder.write_text("")
+
+
+@pytest.mark.parametrize("damage", [zeros, another_graph, no_folder])
+def test_what_is_not_what_was_written_is_made_anew(tmp_path, caplog, damage):
+    model, rows = tmp_path / "model", np.ones((3, 512), np.float32)
+    flavor.save_model(str(adding_weights(tmp_path / "m.onnx", columns=512)), str(model))
+    config = {"cache_folder": str(tmp_path / "kept")}
+    for _ in range(2):
+        expected = scoring.load_session(str(model), config).predict(rows)["y"]
+        gc.collect()
+    (folder,) = kept(tmp_path)
+    damage(folder)
+    with caplog.at_level(logging.WARNING):
+        found = scoring.load_session(str(model), config).predict(rows)["y"]
+    np.testing.assert_array_equal(found, expected)
+    assert "is not what was written there" in caplog.text
+    assert kept(tmp_path) == [folder] and (folder / "weights.bin").exists()
 
 
 def test_weights_lie_beside_what_is_kept_and_other_weights_are_kept_apart(tmp_path):
@@ -107,7 +142,7 @@ def test_a_model_is_read_once_for_its_digest(model, tmp_path, monkeypatch):
         os.utime(file, (1, 1))  # long ago: what is written just now is read again
     files, memory = files_of(model / "model.onnx"), tmp_path / "digests.json"
     digest = remembered_digest(files, memory)
-    monkeypatch.setattr(contents, "_digest", lambda files: "read again")
+    monkeypatch.setattr(contents, "digest_of_files", lambda files: "read again")
     assert remembered_digest(files, memory) == digest
     (model / "model.onnx").write_bytes(b"another")
     assert remembered_digest(files, memory) == "read again"
@@ -121,7 +156,7 @@ def test_what_a_provider_compiled_is_kept_beside_a_graph_that_names_it(load, tmp
     (node,) = onnx.load(str(folder / "model.onnx")).graph.node
     assert node.op_type == "EPContext"
     made = {each.name: each.stat().st_mtime_ns for each in folder.iterdir()}
-    assert len(made) == 2
+    assert len(made) == 3  # the graph, what was compiled, and the digest of both
     np.testing.assert_allclose(load(**on_openvino), PLUS)
     assert {each.name: each.stat().st_mtime_ns for each in folder.iterdir()} == made
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy import sparse
 
@@ -32,6 +36,8 @@ class Row(tuple):
         return self.named
 
 
+Named = namedtuple("Named", ["b", "a"])
+
 FORMS = {
     "frame": pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]}),
     "one block": pd.DataFrame(np.array([[1.0, 3.0], [2.0, 4.0]]), columns=["a", "b"]),
@@ -55,6 +61,12 @@ FORMS = {
     "records": [{"a": 1, "b": 3}, {"b": 4, "a": 2.0}],
     "rows of Spark": [Row(a=1, b=3), Row(a=2, b=4)],
     "series": {"a": pd.Series([1.0, 2.0]), "b": pd.Series([3, 4], dtype="Int64")},
+    "with others": {"b": [3, 4], "a": np.arange(1.0, 3.0).reshape(2, 1), "extra": 5},
+    "records of pandas": [pd.Series({"b": 3, "a": 1}), pd.Series({"a": 2, "b": 4})],
+    "named tuples": [Named(b=3, a=1), Named(b=4, a=2)],
+    "a table of Arrow": pa.table({"b": [3, 4], "a": [1.0, 2.0]}),
+    "decimals": pd.DataFrame({"a": [Decimal(1), Decimal(2)], "b": [Decimal(3), Decimal(4)]}),
+    "subclass": np.asmatrix([[1.0, 3.0], [2.0, 4.0]]),
 }
 
 
@@ -132,6 +144,91 @@ def test_a_frame_feeds_tensors_from_a_column_of_arrays(pandas_access):
     np.testing.assert_array_equal(Feeder([TENSOR]).feeds(frame)["g"], [[1, 2], [3, 4]])
 
 
+def arrays_of_arrays(*rows) -> np.ndarray:
+    """As Spark and Parquet give them."""
+    found = np.empty(len(rows), object)
+    for at, row in enumerate(rows):
+        found[at] = arrays_of_arrays(*row) if np.ndim(row) > 1 else np.asarray(row)
+    return found
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series([[[1, 2], [3, 4]]] * 2),
+        pd.Series(arrays_of_arrays(*[[[1, 2], [3, 4]]] * 2)),
+        pd.Series([[[1, 2], [3, 4]]] * 2, dtype=pd.ArrowDtype(pa.list_(pa.list_(pa.int32())))),
+    ],
+    ids=["lists", "arrays", "Arrow"],
+)
+def test_cells_may_be_arrays_of_arrays(column, pandas_access):
+    for data in (pd.DataFrame({"ids": column}), {"ids": column}, column):
+        np.testing.assert_array_equal(Feeder([TENSOR]).feeds(data)["g"], [[[1, 2], [3, 4]]] * 2)
+
+
+def test_bytes_are_the_numbers_of_an_image(pandas_access):
+    feeder = Feeder([TENSOR | {"dtype": "uint8"}])
+    feeds = feeder.feeds(pd.DataFrame({"ids": [b"12", b"\x00\xff"]}))
+    assert feeds["g"].tolist() == [[49, 50], [0, 255]]
+
+
+def test_no_rows_of_arrays_have_the_shape_that_the_graph_declares(pandas_access):
+    feeder = Feeder([TENSOR], shapes={"g": ["rows", 3, "open"]})
+    assert feeder.feeds(pd.DataFrame({"ids": []}))["g"].shape == (0, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"), [(["rows"], (2,)), (["rows", 1], (2, 1)), (["rows", "k"], (2, 1))]
+)
+def test_a_value_a_row_has_the_shape_that_the_graph_declares(shape, expected, pandas_access):
+    feeder = Feeder([TENSOR], shapes={"g": shape})
+    assert feeder.feeds(pd.DataFrame({"ids": [1, 2]}))["g"].shape == expected
+    column = {"name": "g", "layout": "column", "dtype": "int64", "columns": ["ids"]}
+    feeder = Feeder([column], shapes={"g": shape})
+    for data in (
+        pd.DataFrame({"ids": [1, 2]}),
+        {"ids": [1, 2]},
+        np.array([1, 2]),
+        pd.Series([1, 2]),
+    ):
+        assert feeder.feeds(data)["g"].shape == expected
+
+
+def test_what_is_masked_is_missing():
+    masked = np.ma.masked_array([[1.0, 3.0], [2.0, 4.0]], [[False, True], [False, False]])
+    np.testing.assert_array_equal(Feeder([MATRIX]).feeds(masked)["x"], [[1, np.nan], [2, 4]])
+    with pytest.raises(ValueError, match="'g' has missing values"):
+        Feeder([TENSOR]).feeds(masked)
+
+
+def test_what_a_dictionary_gives_for_a_matrix_may_be_sparse_or_a_frame():
+    for data in (sparse.csr_matrix([[1.0, 3.0]]), pd.DataFrame({"b": [3.0], "a": [1.0]})):
+        np.testing.assert_array_equal(Feeder([MATRIX]).feeds({"x": data})["x"], [[1, 3]])
+
+
+def test_an_input_may_be_left_out_where_the_graph_says_so(pandas_access):
+    feeder = Feeder([MATRIX, TENSOR], optional=["g"])
+    rows = pd.DataFrame({"b": [3.0], "a": [1.0]})
+    for data in (rows, rows.to_numpy()[:, ::-1], {"a": [1.0], "b": [3.0]}):
+        assert list(feeder.feeds(data)) == ["x"]
+    assert feeder.feeds(rows.assign(ids=7))["g"].tolist() == [7]
+    assert feeder.feeds({"a": [1.0], "b": [3.0], "ids": [7]})["g"].tolist() == [7]
+
+
+def test_columns_that_may_be_absent_leave_a_whole_matrix_alone(pandas_access):
+    feeder = Feeder([MATRIX | {"optional": ["a", "b"]}])
+    assert feeder.feeds({"x": [[1, 3]]})["x"].tolist() == [[1, 3]]
+    for data in ({"b": [3.0, 4.0]}, pd.DataFrame({"b": [3.0, 4.0], "other": 1})):
+        np.testing.assert_array_equal(feeder.feeds(data)["x"], [[np.nan, 3], [np.nan, 4]])
+
+
+def test_a_dictionary_may_give_other_weights():
+    feeder = Feeder([MATRIX], weights=[{"name": "w", "dtype": "float32"}])
+    feeds = feeder.feeds({"x": [[1, 3]], "w": [5]})
+    assert feeds["w"].dtype == np.float32 and feeds["w"].tolist() == [5]
+    assert list(feeder.feeds({"x": [[1, 3]]})) == ["x"]
+
+
 def test_a_frame_feeds_the_only_tensor_as_a_whole(pandas_access):
     for frame in (pd.DataFrame({"p": [1], "q": [2]}), pd.DataFrame({"p": [1.0], "q": [2]})):
         np.testing.assert_array_equal(Feeder([TENSOR]).feeds(frame)["g"], [[1, 2]])
@@ -149,6 +246,16 @@ def test_a_frame_feeds_the_only_tensor_as_a_whole(pandas_access):
         (COLUMNS, pd.DataFrame({"a": [1.0], "b": [1.5]}), "'b' holds 1.5"),
         (COLUMNS, np.ones((2, 3)), r"the inputs \['g_a', 'g_b'\]; give a data frame"),
         ([TENSOR], {"other": [1]}, "input 'ids' is missing"),
+        ([MATRIX], {"a": np.ones((2, 3)), "b": np.ones((2, 3))}, "'a' takes one value a row"),
+        ([MATRIX], {"a": [1.0], "b": [2.0, 3.0]}, "'a' has 1 rows, where 'b' has 2"),
+        (COLUMNS, {"a": [1.0], "b": [2.0, 3.0]}, "'a' has 1 rows, where 'b' has 2"),
+        ([MATRIX], [{"a": 1, "b": 2}, 5], "row 1 is 5, where the rows before it name"),
+        ([MATRIX], [[1, 2], [3]], "lists of different lengths"),
+        ([TENSOR], pd.DataFrame({"ids": [[1, 2], [3]]}), "'ids' holds arrays of different shapes"),
+        ([TENSOR], pd.DataFrame({"ids": [[1, 2], None]}), "'ids' holds None in row 1"),
+        ([TENSOR], pd.DataFrame({"ids": [None, [1, 2]]}), "'ids' holds None in row 0"),
+        ([TENSOR], pd.DataFrame({"ids": [[[1], [2, 3]]]}), "lists of different lengths in row 0"),
+        ([TENSOR], pd.DataFrame([[1, 2]], columns=["ids", "ids"]), "'ids' is there more than"),
         ([TENSOR, TEXT], pd.DataFrame({"t": ["u"]}), "input 'ids' is missing"),
     ],
 )

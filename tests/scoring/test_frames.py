@@ -6,6 +6,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 from mlflow_onnx_flavor import scoring
 from mlflow_onnx_flavor.scoring.frames import frame_of
@@ -38,6 +39,32 @@ def test_columns_of_other_outputs(tmp_path):
     unknown = frame_of({"probabilities": ROWS}, ROWS, ["only one"])
     assert list(unknown) == ["probability_0", "probability_1"]
     assert len(frame_of({"y": np.zeros(0)}, pd.DataFrame({"a": []}))) == 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        ROWS.tolist(),
+        tuple(map(tuple, ROWS)),
+        sparse.csr_matrix(ROWS),
+        [{"a": a, "b": b} for a, b in ROWS],
+        {"x": sparse.csr_matrix(ROWS)},
+        pd.DataFrame(ROWS),
+        pd.DataFrame(ROWS[:0]).set_axis(pd.Index([], dtype="str")),
+    ],
+    ids=["lists", "tuples", "sparse", "records", "sparse in a dictionary", "frame", "no rows"],
+)
+def test_every_form_of_rows_may_be_answered_with_a_frame(tmp_path, data):
+    session = scoring.load_session(str(doubling(tmp_path / "m.onnx")))
+    answer = session.predict(data, {"as_frame": True})
+    index = data.index if isinstance(data, pd.DataFrame) else pd.RangeIndex(3)
+    expected = pd.DataFrame(2 * ROWS[: len(index)], index, ["y_0", "y_1"]).astype("float32")
+    pd.testing.assert_frame_equal(answer, expected)
+
+
+def test_two_columns_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="two outputs make a column 'y_1'"):
+        frame_of({"y": ROWS, "y_1": ROWS[:, 0]}, ROWS)
 
 
 def test_what_has_no_row_for_each_row_is_no_column():

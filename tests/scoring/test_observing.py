@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from scipy import sparse
 
 from mlflow_onnx_flavor import flavor, scoring
 from tests.onnx_graphs import doubling
@@ -55,6 +56,10 @@ def experiment(store) -> str:
 def _no_writer_stays():
     """What writes for a model ends with it, before the next test begins."""
     yield
+    end_writers()
+
+
+def end_writers() -> None:
     gc.collect()
     for each in threading.enumerate():
         if "_write_until_over" in each.name:
@@ -110,6 +115,42 @@ def test_the_run_says_what_the_model_ran_on(folder, rows, experiment):
     assert tags["execution_providers"] == f"NowhereExecutionProvider,{CPU}"
     assert tags["fallback"] == "true" and run.data.metrics["fallback"] == 1
     assert json.loads(tags["nodes"]) == {CPU: 1} and tags["model"] == folder
+
+
+def test_the_provider_that_answered_is_counted_in_place_of_one_that_fell_back(
+    folder, rows, experiment
+):
+    config = {"metrics_seconds": 0.05, "fallback": "allow"}
+    model = mlflow.pyfunc.load_model(folder, model_config=config)
+    model.predict(rows, params={"execution_provider": "NowhereExecutionProvider"})
+    metrics = written(experiment, 1).data.metrics
+    assert metrics[f"requests/{CPU}"] == 1
+    assert not any("Nowhere" in name for name in metrics)
+
+
+def test_any_form_of_rows_is_counted(folder, rows, experiment):
+    model = scoring.load_session(folder, {"metrics_seconds": 0.05})
+    for data in (sparse.csr_matrix(rows), rows.to_numpy().tolist(), rows.to_dict("records")):
+        assert len(model.predict(data)) == 3
+    assert written(experiment, 3).data.metrics["rows"] == 9
+
+
+def test_what_mlflow_refuses_is_counted_once_however_many_versions_of_the_code_watch(
+    folder, rows, experiment
+):
+    """Each model brings its own; the last to be loaded is not the only one that watches."""
+    quiet = {"metrics_seconds": 3600}
+    loaders = (mlflow.pyfunc.load_model, scoring.load_session)
+    held = [load(folder, model_config=quiet) for load in loaders * 2]
+    observed = mlflow.pyfunc.load_model(folder, model_config={"metrics_seconds": 0.05})
+    with pytest.raises(MlflowException, match="missing inputs"):
+        observed.predict(rows[["a"]])
+    observed.predict(rows)
+    held.clear()
+    del observed
+    end_writers()
+    counted = [run.data.metrics["rejected"] for run in MlflowClient().search_runs([experiment])]
+    assert counted and set(counted) == {1}
 
 
 PROCESS = """

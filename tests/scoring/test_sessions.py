@@ -6,15 +6,17 @@ import inspect
 import shutil
 import sys
 import threading
+import weakref
 
 import numpy as np
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
+from onnx import helper
 
 from mlflow_onnx_flavor import artifact, flavor, scoring
 from mlflow_onnx_flavor.graph_spec import FeedSpec, GraphSpec, PredictionPart, PredictionSpec
-from tests.onnx_graphs import doubling, repeated_text, side_by_side
+from tests.onnx_graphs import doubling, repeated_text, save, side_by_side, tensor
 
 SPEC = GraphSpec(
     feeds=(FeedSpec(name="x", layout="matrix", dtype="float32", columns=("a", "b")),),
@@ -96,6 +98,18 @@ def test_one_session_serves_many_threads(candidate_folder, frame):
     assert wrong == []
 
 
+@pytest.mark.parametrize("config", [{}, {"tracing": True}])
+def test_a_model_that_nobody_holds_is_gone_at_once(tmp_path, config):
+    """Its weights must not wait for a garbage collector that counts only objects of Python."""
+    session = scoring.load_session(str(doubling(tmp_path / "m.onnx")), config)
+    session.predict(np.ones((1, 2), np.float32), {"execution_provider": "CPUExecutionProvider"})
+    opened, predict = weakref.ref(session.session), session.predict
+    del session
+    assert predict(np.ones((1, 2), np.float32))["y"].tolist() == [[2, 2]]
+    del predict
+    assert opened() is None
+
+
 def test_models_with_different_code_live_in_one_process(tmp_path, monkeypatch):
     import mlflow
 
@@ -153,3 +167,22 @@ def test_what_does_not_fit_is_a_sentence_that_mlflows_server_answers_with_400(
         session.predict(data)
     assert isinstance(refused.value, MlflowException)
     assert refused.value.get_http_status_code() == 400
+
+
+@pytest.mark.parametrize("operator", ["MatMul", "Add"])
+def test_what_a_node_cannot_compute_is_a_sentence_too(tmp_path, operator):
+    """Where the graph leaves the width open, onnxruntime finds out in the middle of a run."""
+    path = save(
+        [helper.make_node(operator, ["x", "w"], ["y"])],
+        [tensor("x", ["rows", "k"])],
+        [tensor("y", None)],
+        tmp_path / "m.onnx",
+        [helper.make_tensor("w", 1, [4, 3], np.ones(12))],
+    )
+    session = scoring.load_session(str(path))
+    with pytest.raises(
+        MlflowException, match="^the model cannot compute this input: .*"
+    ) as refused:
+        session.predict(np.ones((2, 2), np.float32))
+    assert refused.value.get_http_status_code() == 400 and "\n" not in str(refused.value)
+    assert isinstance(refused.value, type(refused.value.__cause__))
