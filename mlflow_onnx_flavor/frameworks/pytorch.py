@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
+from mlflow_onnx_flavor.frameworks.other_sizes import EXAMPLE_ROWS
 from mlflow_onnx_flavor.frameworks.pytorch_calls import (
     answers_within,
     named_outputs,
@@ -25,7 +26,6 @@ from mlflow_onnx_flavor.frameworks.pytorch_calls import (
 from mlflow_onnx_flavor.frameworks.pytorch_export import Exporter
 from mlflow_onnx_flavor.frameworks.pytorch_float64 import float64_answers
 from mlflow_onnx_flavor.frameworks.pytorch_floats import narrowed, why_in_float32
-from mlflow_onnx_flavor.frameworks.pytorch_sizes import EXAMPLE_ROWS
 from mlflow_onnx_flavor.inputs import Inputs
 
 flavor = "pytorch"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
+from mlflow_onnx_flavor.frameworks.other_sizes import alike, of_other_sizes
 from mlflow_onnx_flavor.frameworks.pytorch_calls import (
     Call,
     call_of,
@@ -19,14 +20,11 @@ from mlflow_onnx_flavor.frameworks.pytorch_calls import (
 )
 from mlflow_onnx_flavor.frameworks.pytorch_float64 import exact_answers
 from mlflow_onnx_flavor.frameworks.pytorch_floats import HALF
-from mlflow_onnx_flavor.frameworks.pytorch_sizes import of_other_sizes
+from mlflow_onnx_flavor.frameworks.pytorch_sizes import edges
 from mlflow_onnx_flavor.frameworks.tensor_names import graph_inputs
 from mlflow_onnx_flavor.inputs import Inputs
 
 log = logging.getLogger(__name__)
-
-# Of the largest value: another arm is off by far more, another order of summation by far less.
-PROBE_TOLERANCE = 1e-2
 
 _NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)\(\d+\)")
 
@@ -50,7 +48,7 @@ def check_sizes(
     taken = {each.name for each in session.get_inputs()}
     keys = dict(zip(inputs, call.names, strict=True))
     coarse = bool(HALF.intersection(floats))
-    for what, rows in of_other_sizes(example, session, keys, program):
+    for what, rows in of_other_sizes(example, session, keys, *edges(program)):
         try:
             expected = named_outputs(model, rows)
         except (RuntimeError, AssertionError, IndexError, ValueError):
@@ -76,17 +74,6 @@ def refuse_without_rows(answers: Mapping[str, np.ndarray], what: str) -> None:
                 " squeeze(-1) does where squeeze() does not and a mean over axis 1 does, or leave"
                 " it out of what the module returns"
             )
-
-
-def alike(expected: np.ndarray, found: np.ndarray) -> bool:
-    """Whether the two are the same but for rounding."""
-    if expected.shape != found.shape:
-        return False
-    if expected.dtype.kind not in "fc":
-        return bool(np.array_equal(expected, found))
-    finite = np.abs(expected[np.isfinite(expected)])
-    slack = PROBE_TOLERANCE * float(finite.max(initial=0.0)) + np.finfo(np.float32).tiny
-    return bool(np.allclose(found, expected, rtol=0.0, atol=slack, equal_nan=True))
 
 
 def _unlike(

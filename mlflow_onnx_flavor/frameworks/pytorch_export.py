@@ -1,4 +1,4 @@
-"""Export a PyTorch module to ONNX, with every size right or a refusal (see `pytorch_sizes`)."""
+"""Export a PyTorch module to ONNX, with every size right or a refusal (see `other_sizes`)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from mlflow_onnx_flavor.frameworks.base import Export
 from mlflow_onnx_flavor.frameworks.narrowing import compute_in_float32
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError, plain
+from mlflow_onnx_flavor.frameworks.other_sizes import EXAMPLE_ROWS, alike
 from mlflow_onnx_flavor.frameworks.pytorch_calls import (
     Call,
     call_of,
@@ -18,13 +19,12 @@ from mlflow_onnx_flavor.frameworks.pytorch_calls import (
     named_outputs,
 )
 from mlflow_onnx_flavor.frameworks.pytorch_causes import cause_of
-from mlflow_onnx_flavor.frameworks.pytorch_checks import alike, check_sizes, refuse_without_rows
+from mlflow_onnx_flavor.frameworks.pytorch_checks import check_sizes, refuse_without_rows
 from mlflow_onnx_flavor.frameworks.pytorch_fast_paths import decompositions
 from mlflow_onnx_flavor.frameworks.pytorch_floats import floats_of
 from mlflow_onnx_flavor.frameworks.pytorch_masks import mask_with_infinity
 from mlflow_onnx_flavor.frameworks.pytorch_operators import translations
 from mlflow_onnx_flavor.frameworks.pytorch_portable import portable
-from mlflow_onnx_flavor.frameworks.pytorch_sizes import EXAMPLE_ROWS
 from mlflow_onnx_flavor.frameworks.signature_shapes import shape_in
 from mlflow_onnx_flavor.frameworks.tensor_names import graph_inputs
 from mlflow_onnx_flavor.inputs import Inputs

@@ -134,6 +134,10 @@ def _export(
     import skl2onnx
 
     from mlflow_onnx_flavor.frameworks.boosted_steps import register_boosted_steps
+    from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
+        last_step,
+        takes_zipmap,
+    )
     from mlflow_onnx_flavor.frameworks.sklearn_converters.rounded_rows import mark_rounded
 
     model = source.native
@@ -141,9 +145,9 @@ def _export(
     transforms = _asked_method(source.pyfunc) == TRANSFORM
     # A dictionary in any case, and none of a pipeline, which skl2onnx would copy: only so do
     # converters see the options that parsers add.
-    last = _last_step(model)
+    last = last_step(model)
     classifies = _is_classifier(model) and not transforms
-    options = {id(last): {"zipmap": False}} if classifies and _takes_zipmap(last) else {}
+    options = {id(last): {"zipmap": False}} if classifies and takes_zipmap(last) else {}
     columns = width(example) if feeds[0].layout != "column" else None
     initial_types = skl2onnx_types(feeds, columns)
     mark_rounded(initial_types, example.data)
@@ -183,24 +187,6 @@ def _asked_method(pyfunc: Any) -> str:
 def _dense(answer: Any) -> np.ndarray:
     """A matrix; a sparse one as dense, a frame as its values."""
     return answer.toarray() if hasattr(answer, "toarray") else np.asarray(answer)
-
-
-def _last_step(model: Any) -> Any:
-    return _last_step(model.steps[-1][1]) if hasattr(model, "steps") else model
-
-
-def _takes_zipmap(model: Any) -> bool:
-    """Whether skl2onnx would give this model's probabilities as a list of dictionaries."""
-    if not _is_classifier(model) or not hasattr(model, "predict_proba"):
-        return False
-    from skl2onnx._supported_operators import _get_sklearn_operator_name
-    from skl2onnx.common._registration import get_converter
-
-    try:
-        known = get_converter(_get_sklearn_operator_name(type(model))).get_allowed_options()
-    except RuntimeError:  # no converter: the export says so
-        return False
-    return isinstance(known, dict) and "zipmap" in known
 
 
 def _answer(source: LoadedSource) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.base import LoadedSource, Strategy, pyfunc_of
+from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
 from mlflow_onnx_flavor.frameworks.tensorflow_calls import call_of, is_keras
 from mlflow_onnx_flavor.frameworks.tensorflow_export import export_function, export_keras
 from mlflow_onnx_flavor.frameworks.tensorflow_float64 import float64_answers
@@ -21,7 +21,9 @@ from mlflow_onnx_flavor.frameworks.tensorflow_keras2 import (
     as_pyfunc,
     saved_by_keras_2,
 )
+from mlflow_onnx_flavor.frameworks.tensorflow_lambdas import lambdas_explained
 from mlflow_onnx_flavor.frameworks.tensorflow_layers import answers_within
+from mlflow_onnx_flavor.frameworks.tensorflow_sizes import refuse_other_answers
 from mlflow_onnx_flavor.inputs import Inputs
 
 flavor = "tensorflow"
@@ -42,7 +44,8 @@ def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
     if folder := saved_by_keras_2(path, flavor):
         model = Keras2Model(folder)
         return LoadedSource(model, as_pyfunc(model, path), path, flavor)
-    pyfunc = pyfunc_of(path)
+    with lambdas_explained(path):
+        pyfunc = pyfunc_of(path)
     return LoadedSource(pyfunc.get_raw_model(), pyfunc, path, flavor)
 
 
@@ -72,25 +75,20 @@ def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
     tf2onnx's `from_keras` fails on Sequential and on reloaded Keras 3 models
     (onnx/tensorflow-onnx#2448); a function with a signature serves every kind of model alike.
     """
-    found = [
-        Strategy(
-            "from_function",
-            "tf2onnx on a function with a signature, which works for reloaded models too",
-            lambda path: export_function(
-                source.native, call_of(source, example), path, _signature(source)
-            ),
-            "tf2onnx",
-        )
-    ]
+
+    def with_signature(path: Path) -> Export:
+        call = call_of(source, example)
+        made = export_function(source.native, call, path, _signature(source))
+        return refuse_other_answers(source, example, path, made)
+
+    def by_keras(path: Path) -> Export:
+        made = export_keras(source.native, call_of(source, example), path)
+        return refuse_other_answers(source, example, path, made)
+
+    why = "tf2onnx on a function with a signature, which works for reloaded models too"
+    found = [Strategy("from_function", why, with_signature, "tf2onnx")]
     if is_keras(source.native):
-        found.append(
-            Strategy(
-                "keras_export",
-                "Keras's own exporter",
-                lambda path: export_keras(source.native, call_of(source, example), path),
-                "keras",
-            )
-        )
+        found.append(Strategy("keras_export", "Keras's own exporter", by_keras, "keras"))
     return found
 
 

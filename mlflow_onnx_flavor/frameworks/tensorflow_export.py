@@ -21,6 +21,7 @@ from mlflow_onnx_flavor.frameworks.tensorflow_causes import (
 )
 from mlflow_onnx_flavor.frameworks.tensorflow_layers import scopes_within, write_layers
 from mlflow_onnx_flavor.frameworks.tensorflow_operators import handlers
+from mlflow_onnx_flavor.frameworks.tensorflow_steps import steps_as_rows
 
 OPSET = 18
 ML_OPSET = 3
@@ -56,7 +57,7 @@ def export_function(native: Any, call: Call, path: Path, signature: Any = None) 
         return [tf.identity(answered[name]) for name in answers]
 
     open_axes = any(None in spec.shape[1:] for spec in specs)
-    with _explained(open_axes), scopes_within(native) as scopes:
+    with _explained(open_axes), steps_as_rows(), scopes_within(native) as scopes:
         graph = function.get_concrete_function().graph
         captured = {inner.name: outer for outer, inner in graph.captures}
         large = _weight_bytes(graph) > MAX_EMBEDDED_BYTES
@@ -85,7 +86,7 @@ def export_keras(model: Any, call: Call, path: Path) -> Export:
     raw = path.with_name("keras.onnx")
     with _explained():
         answers = call.answers()
-    with _explained(), scopes_within(model) as scopes:
+    with _explained(), steps_as_rows(), scopes_within(model) as scopes:
         model.export(str(raw), format="onnx", verbose=False)
     exported = onnx.load(str(raw))
     raw.unlink()

@@ -19,8 +19,8 @@ import pandas as pd
 from mlflow_onnx_flavor.errors import UnsupportedModelError
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
+from mlflow_onnx_flavor.frameworks.other_sizes import alike
 from mlflow_onnx_flavor.frameworks.pipeline_tasks import PipelineTask, task_of
-from mlflow_onnx_flavor.frameworks.pytorch_checks import alike
 from mlflow_onnx_flavor.frameworks.pytorch_export import Exporter
 from mlflow_onnx_flavor.frameworks.pytorch_float64 import (
     float64_by_default,

@@ -5,21 +5,42 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
+from sklearn.cluster import KMeans
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.covariance import EllipticEnvelope
 from sklearn.datasets import load_iris, make_regression
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier, VotingClassifier
+from sklearn.feature_selection import RFE
 from sklearn.gaussian_process import GaussianProcessClassifier, kernels
 from sklearn.isotonic import IsotonicRegression
 from sklearn.kernel_ridge import KernelRidge
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
+from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 from sklearn.model_selection._search_successive_halving import HalvingGridSearchCV
+from sklearn.multiclass import OneVsOneClassifier
 from sklearn.multioutput import ClassifierChain, RegressorChain
-from sklearn.neighbors import NearestCentroid, RadiusNeighborsClassifier, RadiusNeighborsRegressor
+from sklearn.neighbors import (
+    KNeighborsClassifier,
+    KNeighborsRegressor,
+    NearestCentroid,
+    RadiusNeighborsClassifier,
+    RadiusNeighborsRegressor,
+)
+from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MinMaxScaler,
+    PowerTransformer,
+    QuantileTransformer,
+    StandardScaler,
+)
 from sklearn.semi_supervised import LabelPropagation
+from sklearn.svm import LinearSVC
 
 from benchmarks.sklearn_catalogue import DTYPES, estimators, ours
 from mlflow_onnx_flavor.errors import ConversionError
@@ -92,6 +113,19 @@ def test_votes_are_weighed_and_answer_with_the_labels(voting, tmp_path):
     equal(*answers(model.fit(FLOWERS, NAMES), FLOWERS, tmp_path), tolerance=1e-5)
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        VotingClassifier([("a", LinearSVC()), ("b", LinearDiscriminantAnalysis())]),
+        OneVsOneClassifier(LinearSVC()),
+        GridSearchCV(make_pipeline(StandardScaler(), LinearSVC()), {"linearsvc__C": [1, 2]}, cv=2),
+    ],
+    ids=["vote", "pairs", "search"],
+)
+def test_estimators_without_probabilities_inside_of_others(model, tmp_path):
+    equal(*answers(model.fit(FLOWERS, NAMES), FLOWERS, tmp_path))
+
+
 KERNELS = [
     kernels.RBF([0.5, 1.0, 2.0, 1.5]) * 2.0 + kernels.WhiteKernel(0.1),
     kernels.Matern(1.3, nu=1.5),
@@ -118,10 +152,23 @@ def test_targets_are_transformed_back(transform, tmp_path):
     equal(*answers(model.fit(FLOWERS, AMOUNTS), FLOWERS, tmp_path), tolerance=1e-5)
 
 
-def test_targets_are_scaled_back_also_of_several_outputs(tmp_path):
-    model = TransformedTargetRegressor(Ridge(), transformer=MinMaxScaler())
+@pytest.mark.parametrize(
+    "transformer",
+    [
+        MinMaxScaler(),
+        PowerTransformer(),
+        PowerTransformer("box-cox", standardize=False),
+        QuantileTransformer(n_quantiles=20),
+        QuantileTransformer(n_quantiles=20, output_distribution="normal"),
+        make_pipeline(FunctionTransformer(np.log1p, np.expm1), StandardScaler()),
+    ],
+    ids=["range", "Yeo-Johnson", "Box-Cox", "quantiles", "normal quantiles", "pipeline"],
+)
+def test_targets_are_put_back_also_of_several_outputs(transformer, tmp_path):
+    model = TransformedTargetRegressor(Ridge(), transformer=transformer)
     model.fit(FLOWERS, np.c_[AMOUNTS, AMOUNTS**2])
-    equal(*answers(model, FLOWERS, tmp_path), tolerance=1e-5)
+    unseen = FLOWERS + np.random.default_rng(0).normal(size=FLOWERS.shape)  # beyond the targets
+    equal(*answers(model, FLOWERS, tmp_path, unseen), tolerance=1e-4)
 
 
 def test_a_function_that_onnx_lacks_is_refused_by_its_name(tmp_path):
@@ -189,12 +236,75 @@ def test_the_nearest_centroid_by_each_metric(metric, tmp_path):
     assert found["prediction"].tolist() == expected["prediction"].tolist()
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize(
+    "model",
+    [
+        LinearDiscriminantAnalysis(),
+        SGDClassifier("modified_huber", random_state=0),
+        SGDClassifier("log_loss", random_state=0),
+        SGDClassifier(random_state=0),
+    ],
+    ids=["discriminant", "modified huber", "log loss", "hinge"],
+)
+def test_linear_scores_become_probabilities(model, classes, tmp_path):
+    some = classes > SPECIES
+    model.fit(FLOWERS[some], NAMES[some])
+    equal(*answers(model, FLOWERS[some], tmp_path, FLOWERS), tolerance=1e-5)
+
+
 @pytest.mark.parametrize("kernel", ["rbf", "knn"])
 def test_labels_are_propagated(kernel, tmp_path):
     labels = np.where(np.arange(150) % 3, -1, SPECIES)
     model = LabelPropagation(kernel=kernel, n_neighbors=6).fit(FLOWERS, labels)
     rows = FLOWERS + np.random.default_rng(0).normal(size=FLOWERS.shape) * 1e-3
     equal(*answers(model, rows, tmp_path), tolerance=1e-5)
+
+
+SPREAD = FLOWERS + np.random.default_rng(7).normal(size=FLOWERS.shape) * 1e-3  # without ties
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+def test_neighbours_vote_and_a_training_row_is_its_own(weights, tmp_path):
+    model = make_pipeline(PCA(3), KNeighborsClassifier(weights=weights)).fit(SPREAD, NAMES)
+    unseen = np.concatenate([SPREAD, SPREAD[:-1] * 0.7 + SPREAD[1:] * 0.3])
+    equal(*answers(model, SPREAD, tmp_path, unseen), tolerance=1e-4)
+
+
+def test_neighbours_answer_with_means_of_several_targets(tmp_path):
+    model = KNeighborsRegressor(weights="distance").fit(SPREAD, np.c_[AMOUNTS, AMOUNTS**2])
+    unseen = SPREAD[:-1] * 0.7 + SPREAD[1:] * 0.3
+    equal(*answers(model, SPREAD, tmp_path, unseen), tolerance=1e-5)
+
+
+def test_neighbours_that_ties_leave_undecided_are_refused(tmp_path):
+    counts = np.random.default_rng(0).integers(0, 5, (200, 2)).astype(float)
+    model = KNeighborsRegressor().fit(counts, np.arange(200))
+    with pytest.raises(ConversionError, match="equally far at the edge .* whose values rarely rep"):
+        answers(model, counts, tmp_path)
+
+
+FAR = np.array([[1e9, 1.0, 2.0, 3.0], [-3e7, 1.0, 1.0, 1.0], [1e20, 1.0, 1.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        KMeans(3, n_init=1, random_state=0),
+        GaussianMixture(3, random_state=0),
+        GaussianMixture(3, covariance_type="tied", random_state=0),
+        BayesianGaussianMixture(n_components=3, covariance_type="diag", random_state=0),
+        EllipticEnvelope(random_state=0),
+        RFE(LogisticRegression(max_iter=500), n_features_to_select=2),
+        MLPRegressor(hidden_layer_sizes=5, activation="tanh", solver="lbfgs", random_state=0),
+    ],
+    ids=["k-means", "mixture", "tied", "Bayesian", "envelope", "selection", "network"],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_rows_far_beyond_those_of_training(model, tmp_path):
+    targets = np.c_[AMOUNTS, SPECIES] if isinstance(model, MLPRegressor) else NAMES
+    unseen = np.concatenate([FLOWERS * 1.1, FAR])
+    equal(*answers(model.fit(FLOWERS, targets), FLOWERS, tmp_path, unseen), tolerance=1e-4)
 
 
 def test_random_labels_are_refused_with_the_remedy(tmp_path):

@@ -8,8 +8,13 @@ import pandas as pd
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.discriminant_analysis import (
+    LinearDiscriminantAnalysis,
+    QuadraticDiscriminantAnalysis,
+)
 from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     StackingClassifier,
@@ -17,8 +22,9 @@ from sklearn.ensemble import (
 )
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
-from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
+from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
@@ -119,6 +125,25 @@ def test_scores_of_more_than_linear_estimators(name, count, rows, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("scored", "count"),
+    [
+        (QuadraticDiscriminantAnalysis(reg_param=0.1), 2),
+        (NearestCentroid(), 3),
+        (AdaBoostClassifier(n_estimators=3), 2),
+        (AdaBoostClassifier(n_estimators=3), 3),
+        (BaggingClassifier(LogisticRegression(), n_estimators=2, max_features=0.7), 2),
+        (OneVsOneClassifier(LogisticRegression()), 3),
+        (OneVsRestClassifier(LogisticRegression()), 3),
+        (StackingClassifier([("a", LogisticRegression())], LogisticRegression(), cv=2), 2),
+    ],
+    ids=lambda each: getattr(type(each), "__name__", ""),
+)
+def test_scores_of_what_is_made_of_others(scored, count, rows, tmp_path):
+    model = on_columns(CalibratedClassifierCV(scored, cv=2))
+    right(model.fit(rows, classes(rows, count)), rows, tmp_path)
+
+
+@pytest.mark.parametrize(
     ("make", "count"),
     [
         (lambda: FixedThresholdClassifier(on_columns(SVC()), threshold=0.3), 2),
@@ -126,10 +151,12 @@ def test_scores_of_more_than_linear_estimators(name, count, rows, tmp_path):
         (lambda: on_columns(StackingClassifier([("a", SVC())], cv=2)), 2),
         (lambda: on_columns(OneVsRestClassifier(SVC())), 3),
         (lambda: OneVsRestClassifier(on_columns(SVC())), 3),
+        (lambda: on_columns(OutputCodeClassifier(AdaBoostClassifier(n_estimators=3))), 3),
+        (lambda: on_columns(StackingClassifier([("a", SVC())], cv=2, passthrough=True)), 3),
     ],
-    ids=["threshold", "stack", "stack on a matrix", "rest on a matrix", "rest"],
+    ids=["threshold", "stack", "stack on a matrix", "rest on a matrix", "rest", "code", "passed"],
 )
-def test_scores_of_support_vectors(make, count, rows, tmp_path):
+def test_scores_that_others_decide_by(make, count, rows, tmp_path):
     right(make().fit(rows, classes(rows, count)), rows, tmp_path)
 
 
@@ -186,9 +213,15 @@ def test_one_against_the_rest_of_several_labels(rows, tmp_path):
     right(OneVsRestClassifier(linear()).fit(rows, labels), rows, tmp_path)
 
 
+def test_isotonic_calibrations_of_boosted_trees_on_a_matrix(rows, tmp_path):
+    trees = lightgbm.LGBMClassifier(n_estimators=4, n_jobs=1, verbose=-1)
+    model = on_columns(CalibratedClassifierCV(trees, method="isotonic", cv=2))
+    right(model.fit(rows, classes(rows, 2)), rows, tmp_path)
+
+
 def test_what_has_no_form_is_refused_with_the_remedy(rows, tmp_path):
     labels = np.c_[rows["hours"] > 0, rows["amount"] > 20].astype(int)
     final = DecisionTreeClassifier(max_depth=3)
     model = StackingClassifier([("a", tree())], final, cv=2).fit(rows, labels)
-    with pytest.raises(ConversionError, match="put the ColumnTransformer before it"):
+    with pytest.raises(ConversionError, match="fit one for each output"):
         right(model, rows, tmp_path)

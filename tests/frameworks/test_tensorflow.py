@@ -17,7 +17,7 @@ import tensorflow as tf
 from mlflow.models import Model
 
 from mlflow_onnx_flavor import answers, scoring
-from mlflow_onnx_flavor.errors import ConversionError
+from mlflow_onnx_flavor.errors import ConversionError, UnsupportedModelError
 from mlflow_onnx_flavor.frameworks import tensorflow, tensorflow_export
 from mlflow_onnx_flavor.frameworks.base import LoadedSource
 from mlflow_onnx_flavor.inputs import Inputs
@@ -208,6 +208,16 @@ class BranchInPython(keras.Model):
         if tf.reduce_sum(inputs) > 0:
             return inputs * 2.0
         return inputs - 1.0
+
+
+def test_a_lambda_is_refused_by_its_layer_with_what_replaces_it(tmp_path):
+    taken = keras.Input((4,))
+    twice = keras.layers.Lambda(lambda x: x * 2, name="twice")
+    mlflow.tensorflow.save_model(
+        keras.Model(taken, twice(taken)), str(tmp_path / "s"), pip_requirements=[]
+    )
+    with pytest.raises(UnsupportedModelError, match=r"\('twice'\).* compute it with keras.ops"):
+        converted(tmp_path / "s", "tensorflow", Inputs(np.ones((2, 4), np.float32)), None, tmp_path)
 
 
 def test_a_branch_in_python_that_depends_on_data_is_refused(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
     declared,
     take_combined,
 )
+from mlflow_onnx_flavor.frameworks.sklearn_converters.target_inverses import inverse_of
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
 
 Parsed = tuple[list[Any], Combination]
@@ -82,7 +82,7 @@ def _second(scope: Any, estimator: Any, inputs: Any, method: str) -> Any:
 def _parse_transformed(scope: Any, model: Any, inputs: Any) -> Parsed:
     part = asked(scope, model.regressor_, inputs)
     outputs = 1 if model._training_dim == 1 else _outputs(model)
-    undo = _inverse(model.transformer_)
+    undo = inverse_of(model.transformer_)
 
     def transform(rows: Rows, model: Any, values: list[str]) -> str:
         return undo(rows, rows.reshape(values[0], -1, outputs))
@@ -99,70 +99,3 @@ def _outputs(model: Any) -> int:
             "TransformedTargetRegressor of several targets around pipelines that select columns has"
             " no ONNX form here; fit one for each target"
         ) from error
-
-
-def _inverse(transformer: Any) -> Callable[[Rows, str], str]:
-    """How the answers of a regressor on transformed targets are put back."""
-    from sklearn import preprocessing
-
-    if isinstance(transformer, preprocessing.FunctionTransformer):
-        return _function(transformer.inverse_func)
-    if isinstance(transformer, preprocessing.StandardScaler):
-        return _linear(transformer.scale_, transformer.mean_ if transformer.with_mean else None)
-    if isinstance(transformer, preprocessing.MinMaxScaler):
-        scale, shift = 1 / transformer.scale_, -transformer.min_ / transformer.scale_
-        return _linear(scale, shift)
-    if isinstance(transformer, preprocessing.MaxAbsScaler):
-        return _linear(transformer.scale_, None)
-    if isinstance(transformer, preprocessing.RobustScaler):
-        return _linear(transformer.scale_, transformer.center_)
-    raise NotExportableError(
-        f"TransformedTargetRegressor with {type(transformer).__name__} has no ONNX form here; use"
-        " func and inverse_func of numpy, or a StandardScaler, MinMaxScaler, MaxAbsScaler or"
-        " RobustScaler"
-    )
-
-
-def _linear(scale: Any, shift: Any) -> Callable[[Rows, str], str]:
-    def undo(rows: Rows, value: str) -> str:
-        scaled = value if scale is None else rows.op("Mul", value, scale)
-        return scaled if shift is None else rows.op("Add", scaled, shift)
-
-    return undo
-
-
-def _function(function: Any) -> Callable[[Rows, str], str]:
-    """The ONNX form of a function of numpy."""
-    written: dict[Any, Callable[[Rows, str], str]] = {
-        None: lambda rows, value: value,
-        np.exp: lambda rows, value: rows.add("Exp", value),
-        np.expm1: lambda rows, value: rows.op("Sub", rows.add("Exp", value), 1.0),
-        np.exp2: lambda rows, value: rows.op("Pow", 2.0, value),
-        np.log: lambda rows, value: rows.add("Log", value),
-        np.log1p: lambda rows, value: rows.add("Log", rows.op("Add", value, 1.0)),
-        np.log2: lambda rows, value: rows.op("Div", rows.add("Log", value), float(np.log(2))),
-        np.log10: lambda rows, value: rows.op("Div", rows.add("Log", value), float(np.log(10))),
-        np.sqrt: lambda rows, value: rows.add("Sqrt", value),
-        np.square: lambda rows, value: rows.op("Mul", value, value),
-        np.cbrt: lambda rows, value: rows.op(
-            "Mul", rows.add("Sign", value), rows.op("Pow", rows.add("Abs", value), 1 / 3)
-        ),
-        np.negative: lambda rows, value: rows.add("Neg", value),
-        np.reciprocal: lambda rows, value: rows.op("Div", 1.0, value),
-        np.sin: lambda rows, value: rows.add("Sin", value),
-        np.sinh: lambda rows, value: rows.op(
-            "Mul",
-            rows.op("Sub", rows.add("Exp", value), rows.add("Exp", rows.add("Neg", value))),
-            0.5,
-        ),
-        np.arcsinh: lambda rows, value: rows.add("Asinh", value),
-        np.tanh: lambda rows, value: rows.add("Tanh", value),
-    }
-    if function in written:
-        return written[function]
-    name = getattr(function, "__qualname__", None) or getattr(function, "__name__", repr(function))
-    known = ", ".join(f"numpy.{each.__name__}" for each in written if each is not None)
-    raise NotExportableError(
-        f"the inverse function {name} of a TransformedTargetRegressor has no ONNX form here; use"
-        f" one of {known}"
-    )

@@ -7,7 +7,6 @@ together.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,14 +25,6 @@ Classified = tuple[str, str]
 
 CLASSIFIER, REGRESSOR, CLUSTERER = "Classifier", "Regressor", "Clusterer"
 LABELS = "Labels"  # of several outputs: texts or numbers, of shape (rows, outputs)
-# Estimators whose converters give their decision_function where the option "raw_scores" is set.
-_RAW_SCORES = (
-    "GradientBoostingClassifier",
-    "HistGradientBoostingClassifier",
-    "LGBMClassifier",
-    "NuSVC",
-    "SVC",
-)
 _OPTIONS = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
 
 
@@ -109,96 +100,51 @@ def take_combined(
 
 
 def asked(scope: Any, estimator: Any, inputs: Sequence[Any], method: str = "predict") -> Any:
-    """Declare what ``estimator`` answers by ``method`` ("predict", "predict_proba" or
-    "decision_function"); returns the variable.
+    """Declare what ``estimator`` answers by ``method``, "predict" or "predict_proba"; returns the
+    variable.
     """
     from skl2onnx._parse import _parse_sklearn
-    from sklearn.base import is_classifier
 
-    if method == "decision_function":
-        return _scores(scope, estimator, inputs)
-    if is_classifier(estimator):
-        scope.add_options(id(estimator), {"zipmap": False})
+    without_maps(scope, estimator)
     found = _parse_sklearn(scope, estimator, list(inputs))
     if method == "predict_proba" and len(found) < 2:
         raise NotExportableError(f"{type(estimator).__name__} gives no probabilities in ONNX")
     return found[0] if method == "predict" else found[1]
 
 
+def without_maps(scope: Any, estimator: Any) -> None:
+    """Ask for the probabilities of ``estimator`` as a matrix, where maps could be given."""
+    if _allows_zipmap(last_step(estimator)):
+        scope.add_options(id(estimator), {"zipmap": False})
+
+
+def last_step(model: Any) -> Any:
+    """The estimator at the end of a pipeline; any other model itself."""
+    return last_step(model.steps[-1][1]) if hasattr(model, "steps") else model
+
+
+def takes_zipmap(model: Any) -> bool:
+    """Whether skl2onnx would give this model's probabilities as a list of dictionaries."""
+    return hasattr(model, "predict_proba") and _allows_zipmap(model)
+
+
+def _allows_zipmap(model: Any) -> bool:
+    from skl2onnx._supported_operators import _get_sklearn_operator_name
+    from skl2onnx.common._registration import get_converter
+    from sklearn.base import is_classifier
+
+    if not is_classifier(model):
+        return False
+    try:
+        known = get_converter(_get_sklearn_operator_name(type(model))).get_allowed_options()
+    except RuntimeError:  # no converter: the export says so
+        return False
+    return isinstance(known, dict) and "zipmap" in known
+
+
 def positions_of_largest(rows: Rows, scores: str) -> str:
     """The column of the largest score of each row, the first of equals, as numpy's argmax."""
     return rows.add("ArgMax", scores, axis=1, keepdims=0)
-
-
-def _scores(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
-    """Declare the ``decision_function`` of an estimator, which may be the last step of others."""
-    from skl2onnx._parse import _parse_sklearn
-    from sklearn.pipeline import Pipeline
-
-    if hasattr(estimator, "best_estimator_"):
-        return _scores(scope, estimator.best_estimator_, inputs)
-    if not isinstance(estimator, Pipeline):
-        return _own_scores(scope, estimator, inputs)
-    before = estimator[:-1]
-    given = _parse_sklearn(scope, before, list(inputs)) if before.steps else inputs
-    return _scores(scope, estimator[-1], given)
-
-
-def _own_scores(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
-    kind = type(estimator)
-    if kind.__name__ == "_ConstantPredictor":  # of a code that is the same for every class
-        answer = Combination(estimator, REGRESSOR, _constant_score)
-        return declared(scope, inputs[:1], answer)[0]
-    if _is_linear(kind):
-        return _linear_scores(scope, estimator, inputs)
-    if kind.__name__ in _RAW_SCORES:
-        return _raw_scores(scope, estimator, inputs)
-    raise NotExportableError(
-        f"{kind.__name__} is ranked by its decision_function, which has no ONNX form here; use an"
-        " estimator that is linear, of trees or an SVC, or one that has probabilities alone"
-    )
-
-
-def _is_linear(kind: type) -> bool:
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-    from sklearn.linear_model._base import LinearClassifierMixin
-
-    own = getattr(kind, "decision_function", None)
-    return own is LinearClassifierMixin.decision_function or kind is LinearDiscriminantAnalysis
-
-
-def _raw_scores(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
-    """What a converter gives as scores in place of probabilities: of two classes both columns."""
-    from skl2onnx._parse import _parse_sklearn
-
-    # Options go by identity, and the estimator may be asked for its probabilities as well.
-    twin = copy.copy(estimator)
-    scope.add_options(id(twin), {"raw_scores": True, "zipmap": False})
-    found = _parse_sklearn(scope, twin, list(inputs))
-    count = len(estimator.classes_)
-
-    def scores(rows: Rows, model: Any, values: list[str]) -> str:
-        return rows.columns(values[0], [1]) if count == 2 else values[0]
-
-    width = 1 if count == 2 else count
-    return declared(scope, [found[1]], Combination(estimator, REGRESSOR, scores, width))[0]
-
-
-def _linear_scores(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
-    def scores(rows: Rows, model: Any, values: list[str]) -> str:
-        product = rows.op("MatMul", rows.joined(values), np.atleast_2d(model.coef_).T)
-        return rows.op("Add", product, np.ravel(model.intercept_))
-
-    width = len(np.atleast_2d(estimator.coef_))
-    return declared(scope, inputs, Combination(estimator, REGRESSOR, scores, width))[0]
-
-
-def _constant_score(rows: Rows, model: Any, values: list[str]) -> str:
-    column = rows.columns(values[0], [0])
-    # Its own difference would be NaN for infinite values.
-    zero = rows.truth(rows.add("Not", rows.op("Equal", column, column)))
-    zero = rows.op("Mul", zero, 0.0)
-    return rows.op("Add", zero, float(model.decision_function(np.zeros((1, 1)))[0]))
 
 
 def declared(scope: Any, variables: Sequence[Any], combination: Combination) -> list[Any]:

@@ -94,12 +94,12 @@ def _binary(rows: Rows, model: Any, matrix: str) -> tuple[str, str]:
     left = rows.op("Sub", variance(rows, model.kernel_, matrix), explained)
     alpha = rows.op("Div", 0.5, left)
     root = rows.add("Sqrt", rows.op("Div", alpha, rows.op("Add", alpha, _SCALES**2)))
-    integrals = _erf(rows, rows.op("Mul", rows.op("Mul", mean, _SCALES), root))
+    integrals = erf(rows, rows.op("Mul", rows.op("Mul", mean, _SCALES), root))
     weighted = rows.reduce("ReduceSum", rows.op("Mul", integrals, 0.5 * _WEIGHTS))
     return mean, rows.op("Add", weighted, 0.5 * _WEIGHTS.sum())
 
 
-def _erf(rows: Rows, value: str) -> str:
+def erf(rows: Rows, value: str) -> str:
     """The error function to 4e-16."""
     size = rows.add("Abs", value)
     small = rows.op("Min", size, _NEAR)

@@ -1,4 +1,4 @@
-"""Constant, linear and quadratic answers: dummies, cross decomposition, isotonic, QDA."""
+"""Constant, linear and quadratic answers: dummies, discriminants, isotonic and others."""
 
 from __future__ import annotations
 
@@ -11,24 +11,35 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
     CLASSIFIER,
     REGRESSOR,
     Classified,
+    Combination,
     Rule,
+    declared,
     positions_of_largest,
     take,
+)
+from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_scores import (
+    linear_scores,
+    take_scores,
+    written,
 )
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
 
 
 def register() -> None:
     """Tell skl2onnx the converters of this file."""
-    from sklearn import cross_decomposition, discriminant_analysis, dummy, isotonic
+    from skl2onnx import _parse
+    from sklearn import cross_decomposition, discriminant_analysis, dummy, isotonic, linear_model
 
     take(
         CLASSIFIER,
         {
             dummy.DummyClassifier: Rule(_dummy_classes),
             discriminant_analysis.QuadraticDiscriminantAnalysis: Rule(_quadratic),
+            discriminant_analysis.LinearDiscriminantAnalysis: Rule(_discriminated),
         },
     )
+    _parse.update_registered_parser(linear_model.SGDClassifier, _parse_descended)
+    take_scores({discriminant_analysis.QuadraticDiscriminantAnalysis: written(_quadratic_scores)})
     take(
         REGRESSOR,
         {
@@ -99,6 +110,11 @@ def interpolated(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def _quadratic(rows: Rows, model: Any, matrix: str) -> Classified:
+    scores = _quadratic_scores(rows, model, matrix)
+    return positions_of_largest(rows, scores), rows.add("Softmax", scores, axis=1)
+
+
+def _quadratic_scores(rows: Rows, model: Any, matrix: str) -> str:
     scores = []
     for mean, rotation, scaling, prior in zip(
         model.means_, model.rotations_, model.scalings_, model.priors_, strict=True
@@ -107,5 +123,47 @@ def _quadratic(rows: Rows, model: Any, matrix: str) -> Classified:
         square = rows.reduce("ReduceSum", rows.op("Mul", projected, projected))
         shifted = rows.op("Add", square, float(np.log(scaling).sum()))
         scores.append(rows.op("Add", rows.op("Mul", shifted, -0.5), float(np.log(prior))))
-    joined = rows.joined(scores)
-    return positions_of_largest(rows, joined), rows.add("Softmax", joined, axis=1)
+    return rows.joined(scores)
+
+
+def _discriminated(rows: Rows, model: Any, matrix: str) -> Classified:
+    scores = linear_scores(rows, model, matrix)
+    if len(model.classes_) > 2:
+        return positions_of_largest(rows, scores), rows.add("Softmax", scores, axis=1)
+    return _above_zero(rows, scores), _of_second(rows, rows.add("Sigmoid", scores))
+
+
+def _parse_descended(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> list[Any]:
+    """Of several classes skl2onnx takes the likeliest, which large scores make alike."""
+    from skl2onnx import _parse
+
+    if hasattr(model, "predict_proba") and len(model.classes_) > 2:
+        return declared(scope, inputs, Combination(model, CLASSIFIER, _against_others))
+    return _parse._parse_sklearn_classifier(scope, model, inputs)
+
+
+def _against_others(rows: Rows, model: Any, values: list[str]) -> Classified:
+    """Each class against the others, with shares of the sum as probabilities."""
+    scores = linear_scores(rows, model, rows.joined(values))
+    if model.loss == "log_loss":
+        own = rows.add("Sigmoid", scores)
+    else:
+        own = rows.op("Mul", rows.op("Add", rows.op("Clip", scores, -1.0, 1.0), 1.0), 0.5)
+    return positions_of_largest(rows, scores), _shares(rows, own)
+
+
+def _above_zero(rows: Rows, scores: str) -> str:
+    """The position of one of two classes by the scores of the second, (rows, 1)."""
+    return rows.reshape(rows.cast(rows.op("Greater", scores, 0.0), np.int64), -1)
+
+
+def _of_second(rows: Rows, probability: str) -> str:
+    return rows.joined([rows.op("Sub", 1.0, probability), probability])
+
+
+def _shares(rows: Rows, own: str) -> str:
+    """Of their sum; all alike where it is 0."""
+    whole = rows.reduce("ReduceSum", own)
+    none = rows.op("Equal", whole, 0.0)
+    kept = rows.op("Where", none, 1.0, own)
+    return rows.op("Div", kept, rows.reduce("ReduceSum", kept))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,27 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
     Classified,
     Combination,
     asked,
+    declared,
     positions_of_largest,
     take_combined,
+    without_maps,
+)
+from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_scores import (
+    by_method,
+    scores_of,
+    take_scores,
 )
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
+from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import (
+    parse as transform,
+)
 
 Parsed = tuple[list[Any], Combination]
 
 
 def register() -> None:
     """Tell skl2onnx the parsers of this file."""
-    from sklearn import ensemble, model_selection, multiclass, semi_supervised
+    from sklearn import ensemble, feature_selection, model_selection, multiclass, semi_supervised
 
     take_combined(
         CLASSIFIER,
@@ -34,6 +45,11 @@ def register() -> None:
             semi_supervised.SelfTrainingClassifier: _delegate("estimator_"),
         },
     )
+    # On the columns that they select their estimator answers, of whatever kind it is.
+    selecting = (feature_selection.RFE, feature_selection.RFECV)
+    take_combined(CLASSIFIER, dict.fromkeys(selecting, _parse_selected))
+    take_scores(dict.fromkeys(selecting, _selected_scores))
+    take_scores({multiclass.OneVsOneClassifier: _one_vs_one_scores})
     take_combined(REGRESSOR, {ensemble.VotingRegressor: _parse_mean})
     # A search answers as its best estimator does, whatever kind that is.
     take_combined(CLASSIFIER, dict.fromkeys(_searches(), _delegate("best_estimator_")))
@@ -44,6 +60,12 @@ def register() -> None:
                 model_selection.FixedThresholdClassifier: _parse_threshold,
                 model_selection.TunedThresholdClassifierCV: _parse_threshold,
             },
+        )
+        take_scores(
+            {
+                model_selection.FixedThresholdClassifier: _scores_behind_threshold,
+                model_selection.TunedThresholdClassifierCV: _scores_behind_threshold,
+            }
         )
 
 
@@ -61,14 +83,20 @@ def _searches() -> list[type]:
 def _delegate(attribute: str) -> Any:
     def parse(scope: Any, model: Any, inputs: Any) -> list[Any]:
         from skl2onnx._parse import _parse_sklearn
-        from sklearn.base import is_classifier
 
         estimator = getattr(model, attribute)
-        if is_classifier(estimator):
-            scope.add_options(id(estimator), {"zipmap": False})
+        without_maps(scope, estimator)
         return list(_parse_sklearn(scope, estimator, list(inputs)))
 
     return parse
+
+
+def _parse_selected(scope: Any, model: Any, inputs: Any) -> list[Any]:
+    return _delegate("estimator_")(scope, model, transform(scope, model, inputs))
+
+
+def _selected_scores(scope: Any, model: Any, inputs: Any) -> Any:
+    return scores_of(scope, model.estimator_, transform(scope, model, inputs))
 
 
 def _weights(model: Any) -> np.ndarray:
@@ -124,7 +152,7 @@ def binary_score(scope: Any, estimator: Any, inputs: Any) -> tuple[Any, bool]:
     if is_regressor(estimator):
         return asked(scope, estimator, inputs), False
     if hasattr(estimator, "decision_function"):
-        return asked(scope, estimator, inputs, "decision_function"), False
+        return scores_of(scope, estimator, inputs), False
     return asked(scope, estimator, inputs, "predict_proba"), True
 
 
@@ -134,22 +162,48 @@ def one_column(rows: Rows, value: str, probabilities: bool) -> str:
 
 
 def _parse_one_vs_one(scope: Any, model: Any, inputs: Any) -> Parsed:
-    if model.pairwise_indices_ is not None:
-        raise NotExportableError("OneVsOneClassifier on precomputed kernels has no ONNX form")
-    scores = [binary_score(scope, each, inputs) for each in model.estimators_]
-    labels = [asked(scope, each, inputs) for each in model.estimators_]
-    count = len(labels)
+    parts, confidences_of = _pairs(scope, model, inputs)
+    count = len(model.estimators_)
 
     def decide(rows: Rows, model: Any, values: list[str]) -> Classified:
-        confidences = [
-            one_column(rows, value, probabilities)
-            for value, (_, probabilities) in zip(values[:count], scores, strict=True)
-        ]
+        confidences = confidences_of(rows, values)
         if len(model.classes_) == 2 and count == 1:
             return _second_of_two(rows, model, confidences[0], values[1]), ""
         return _ovo_positions(rows, model, confidences, values[count:]), ""
 
-    return [each for each, _ in scores] + labels, Combination(model, CLASSIFIER, decide)
+    return parts, Combination(model, CLASSIFIER, decide)
+
+
+def _one_vs_one_scores(scope: Any, model: Any, inputs: Any) -> Any:
+    parts, confidences_of = _pairs(scope, model, inputs)
+    count, classes = len(model.estimators_), len(model.classes_)
+
+    def decide(rows: Rows, model: Any, values: list[str]) -> str:
+        found = _ovo_scores(rows, classes, confidences_of(rows, values), values[count:])
+        return rows.columns(found, [1]) if classes == 2 else found
+
+    width = 1 if classes == 2 else classes
+    return declared(scope, parts, Combination(model, REGRESSOR, decide, width))[0]
+
+
+def _pairs(
+    scope: Any, model: Any, inputs: Any
+) -> tuple[list[Any], Callable[[Rows, list[str]], list[str]]]:
+    """What the estimators of the pairs are ranked by, then their labels; and how to read these."""
+    if model.pairwise_indices_ is not None:
+        raise NotExportableError(
+            "OneVsOneClassifier on precomputed kernels has no ONNX form; fit it on the rows"
+        )
+    scores = [binary_score(scope, each, inputs) for each in model.estimators_]
+    labels = [asked(scope, each, inputs) for each in model.estimators_]
+
+    def confidences_of(rows: Rows, values: list[str]) -> list[str]:
+        return [
+            one_column(rows, value, probabilities)
+            for value, (_, probabilities) in zip(values, scores, strict=False)
+        ]
+
+    return [each for each, _ in scores] + labels, confidences_of
 
 
 def _second_of_two(rows: Rows, model: Any, confidence: str, label: str) -> str:
@@ -205,7 +259,7 @@ def _parse_threshold(scope: Any, model: Any, inputs: Any) -> Parsed:
     method = model._get_response_method()
     names = method if isinstance(method, list | tuple) else [method]
     chosen = next(each for each in names if hasattr(estimator, each))
-    parts = [asked(scope, estimator, inputs, chosen)]
+    parts = [by_method(scope, estimator, inputs, chosen)]
     if hasattr(model, "predict_proba") and chosen != "predict_proba":
         parts.append(asked(scope, estimator, inputs, "predict_proba"))
 
@@ -222,6 +276,10 @@ def _parse_threshold(scope: Any, model: Any, inputs: Any) -> Parsed:
         return rows.reshape(number, -1), values[-1] if hasattr(model, "predict_proba") else ""
 
     return parts, Combination(model, CLASSIFIER, decide)
+
+
+def _scores_behind_threshold(scope: Any, model: Any, inputs: Any) -> Any:
+    return scores_of(scope, getattr(model, "estimator_", model.estimator), inputs)
 
 
 def _threshold(model: Any, method: str) -> float:

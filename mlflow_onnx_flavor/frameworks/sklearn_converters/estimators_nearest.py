@@ -16,6 +16,10 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
     positions_of_largest,
     take,
 )
+from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_scores import (
+    take_scores,
+    written,
+)
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_distances import (
     distances,
     neighbour_distances,
@@ -36,6 +40,7 @@ def register() -> None:
             semi_supervised.LabelSpreading: Rule(_propagated),
         },
     )
+    take_scores({neighbors.NearestCentroid: written(_centroid_scores)})
     take(REGRESSOR, {neighbors.RadiusNeighborsRegressor: Rule(_radius_mean, exact=True)})
     take(
         CLUSTERER,
@@ -43,6 +48,8 @@ def register() -> None:
             cluster.AffinityPropagation: Rule(_exemplars),
             cluster.Birch: Rule(_birch),
             cluster.BisectingKMeans: Rule(_bisected),
+            cluster.KMeans: Rule(_nearest_mean),
+            cluster.MiniBatchKMeans: Rule(_nearest_mean),
             cluster.MeanShift: Rule(_nearest_centre),
         },
     )
@@ -56,21 +63,33 @@ def _nearest(rows: Rows, matrix: str, points: Any, metric: str = "euclidean") ->
 
 
 def _nearest_centroid(rows: Rows, model: Any, matrix: str) -> Classified:
-    centroids = np.asarray(model.centroids_, np.float64)
-    priors = getattr(model, "class_prior_", None)
-    if priors is None:  # before scikit-learn 1.6
-        return _nearest(rows, matrix, centroids, model.metric), ""
-    spread = np.where(model.within_class_std_dev_ == 0, 1.0, model.within_class_std_dev_)
-    far = distances(rows, rows.op("Div", matrix, spread), centroids / spread, model.metric)
-    scores = rows.op("Sub", 2.0 * np.log(priors), rows.op("Mul", far, far))
+    if not hasattr(model, "class_prior_"):  # before scikit-learn 1.6
+        return _nearest(rows, matrix, np.asarray(model.centroids_, np.float64), model.metric), ""
+    scores = _centroid_scores(rows, model, matrix)
     probabilities = rows.add("Softmax", scores, axis=1)
+    priors = model.class_prior_
     if np.isclose(priors, 1 / len(priors)).all():
-        return _nearest(rows, matrix, centroids, model.metric), probabilities
+        return _nearest(rows, matrix, model.centroids_, model.metric), probabilities
     return positions_of_largest(rows, scores), probabilities
+
+
+def _centroid_scores(rows: Rows, model: Any, matrix: str) -> str:
+    spread = np.where(model.within_class_std_dev_ == 0, 1.0, model.within_class_std_dev_)
+    centroids = np.asarray(model.centroids_, np.float64) / spread
+    far = distances(rows, rows.op("Div", matrix, spread), centroids, model.metric)
+    return rows.op("Sub", 2.0 * np.log(model.class_prior_), rows.op("Mul", far, far))
 
 
 def _nearest_centre(rows: Rows, model: Any, matrix: str) -> str:
     return _nearest(rows, matrix, model.cluster_centers_)
+
+
+def _nearest_mean(rows: Rows, model: Any, matrix: str) -> str:
+    """As scikit-learn, without the square of the row, in which large values lose the rest."""
+    centres = np.asarray(model.cluster_centers_, np.float64)
+    product = rows.op("MatMul", matrix, -2.0 * centres.T)
+    far = rows.op("Add", product, (centres**2).sum(axis=1))
+    return rows.add("ArgMin", far, axis=1, keepdims=0)
 
 
 def _exemplars(rows: Rows, model: Any, matrix: str) -> str:

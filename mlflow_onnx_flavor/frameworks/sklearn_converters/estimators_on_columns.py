@@ -1,7 +1,7 @@
-"""Estimators made of pipelines that select their columns by name: each column is a graph input.
+"""Calibrations, stacks and others around estimators, which may select their columns by name.
 
-skl2onnx gives such an estimator one matrix.  With one it is left to the converter that there is;
-with several inputs the estimators inside are asked first, and their answers are put together here.
+skl2onnx gives such an estimator one matrix, and gets some of them wrong.  Here the estimators
+inside are asked first, on as many inputs as there are, and their answers are put together.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_meta import (
     binary_score,
     one_column,
 )
-from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
+from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_scores import (
+    by_method,
+    scores_of,
+    take_scores,
+)
+from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows, is_type
 
 Parsed = tuple[list[Any], Combination]
 
@@ -39,56 +44,28 @@ def register() -> None:
     """Tell skl2onnx the parsers of this file."""
     from sklearn import calibration, ensemble, multiclass, multioutput
 
-    _take(calibration.CalibratedClassifierCV, _parse_calibrated, _has_temperature)
-    _take(ensemble.StackingClassifier, _parse_stacked_classifier, _stacks_scores)
+    _take(calibration.CalibratedClassifierCV, _parse_calibrated)
+    _take(ensemble.StackingClassifier, _parse_stacked_classifier)
     _take(ensemble.StackingRegressor, _parse_stacked_regressor)
-    _take(multiclass.OneVsRestClassifier, _parse_one_vs_rest, _has_scores_alone)
+    _take(multiclass.OneVsRestClassifier, _parse_one_vs_rest)
     _take(multioutput.MultiOutputRegressor, _side_by_side(REGRESSOR))
     _take(multioutput.MultiOutputClassifier, _side_by_side(LABELS))
+    take_scores(
+        {
+            ensemble.StackingClassifier: _stacked_scores,
+            multiclass.OneVsRestClassifier: _one_vs_rest_scores,
+        }
+    )
 
 
-def _take(
-    estimator: type,
-    parser: Callable[[Any, Any, Any], Any],
-    needs_ours: Callable[[Any], bool] = lambda model: False,
-) -> None:
-    """Let ``parser`` have estimators on several inputs, on one only those that need it."""
+def _take(estimator: type, parser: Callable[[Any, Any, Any], Any]) -> None:
     from skl2onnx import _parse
 
-    usual = _parse.sklearn_parsers_map.get(estimator, _parse._parse_sklearn_simple_model)
-    usual = getattr(usual, "usual", usual)  # where this was registered before
-
     def parse(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> list[Any]:
-        if len(inputs) == 1 and not needs_ours(model):
-            return usual(scope, model, inputs, custom_parsers=custom_parsers)
         answer = parser(scope, model, inputs)
         return declared(scope, *answer) if isinstance(answer, tuple) else answer
 
-    parse.usual = usual
     _parse.update_registered_parser(estimator, parse)
-
-
-def _has_temperature(model: Any) -> bool:
-    """Whether it calibrates by what skl2onnx does not know."""
-    return model.method == _TEMPERATURE
-
-
-def _stacks_scores(model: Any) -> bool:
-    """Whether skl2onnx would stack both columns of scores of two classes, where there is one."""
-    of_two = not isinstance(model.classes_, list) and len(model.classes_) == 2
-    return of_two and not model.passthrough and "decision_function" in model.stack_method_
-
-
-def _has_scores_alone(model: Any) -> bool:
-    """Whether skl2onnx would rank classes by the labels of what gives no probabilities."""
-    return not model.multilabel_ and not hasattr(model, "predict_proba")
-
-
-def _refuse(scope: Any, model: Any, inputs: Any) -> Parsed:
-    raise NotExportableError(
-        f"{type(model).__name__} around pipelines that select columns has no ONNX form here; put"
-        " the ColumnTransformer before it, in one pipeline"
-    )
 
 
 def _parse_calibrated(scope: Any, model: Any, inputs: Any) -> Parsed:
@@ -153,31 +130,32 @@ _CALIBRATIONS: dict[str, Callable[[Rows, Any, str], str]] = {
 
 
 def _stacked(scope: Any, model: Any, inputs: Any) -> Any:
-    """What the last estimator is given: the answers of the others side by side."""
-    if model.passthrough:
+    """What the last estimator is given: the answers of the others side by side, then the rows."""
+    passed = list(inputs) if model.passthrough else []
+    if any(is_type(each, "StringTensorType") for each in passed):
         raise NotExportableError(
-            f"{type(model).__name__} with passthrough=True around pipelines that select columns has"
-            " no ONNX form here; leave passthrough out"
+            f"{type(model).__name__} with passthrough=True would pass on text; leave passthrough"
+            " out, or put the encoder of the text before it, in one pipeline"
         )
     methods = model.stack_method_
     parts = [
-        asked(scope, each, inputs, method)
+        by_method(scope, each, inputs, method)
         for each, method in zip(model.estimators_, methods, strict=True)
     ]
     of_two = len(getattr(model, "classes_", ())) == 2
 
     def join(rows: Rows, model: Any, values: list[str]) -> str:
         columns = []
-        for value, method in zip(values, methods, strict=True):
+        for value, method in zip(values, methods, strict=False):
             if method == "predict_proba":
                 columns.append(rows.columns(value, [1]) if of_two else value)
             else:
                 is_wide = method == "decision_function" and not of_two
                 columns.append(value if is_wide else rows.reshape(value, -1, 1))
-        return rows.joined(columns)
+        return rows.joined(columns + values[len(methods) :])
 
     width = int(model.final_estimator_.n_features_in_)
-    return declared(scope, parts, Combination(model, REGRESSOR, join, width))[0]
+    return declared(scope, parts + passed, Combination(model, REGRESSOR, join, width))[0]
 
 
 def _parse_stacked_regressor(scope: Any, model: Any, inputs: Any) -> list[Any]:
@@ -186,7 +164,9 @@ def _parse_stacked_regressor(scope: Any, model: Any, inputs: Any) -> list[Any]:
 
 def _parse_stacked_classifier(scope: Any, model: Any, inputs: Any) -> Parsed:
     if isinstance(model.classes_, list):
-        return _refuse(scope, model, inputs)
+        raise NotExportableError(
+            "StackingClassifier of several outputs has no ONNX form here; fit one for each output"
+        )
     final, joined = model.final_estimator_, _stacked(scope, model, inputs)
     parts = [asked(scope, final, [joined])]
     has_probabilities = hasattr(model, "predict_proba")
@@ -199,6 +179,10 @@ def _parse_stacked_classifier(scope: Any, model: Any, inputs: Any) -> Parsed:
         return positions, values[1] if has_probabilities else ""
 
     return parts, Combination(model, CLASSIFIER, decide)
+
+
+def _stacked_scores(scope: Any, model: Any, inputs: Any) -> Any:
+    return scores_of(scope, model.final_estimator_, [_stacked(scope, model, inputs)])
 
 
 def _parse_one_vs_rest(scope: Any, model: Any, inputs: Any) -> Any:
@@ -227,6 +211,15 @@ def _parse_one_vs_rest(scope: Any, model: Any, inputs: Any) -> Any:
         return positions, _shares(rows, values[count:]) if has_probabilities else ""
 
     return parts, Combination(model, CLASSIFIER, decide)
+
+
+def _one_vs_rest_scores(scope: Any, model: Any, inputs: Any) -> Any:
+    parts = [scores_of(scope, each, inputs) for each in model.estimators_]
+
+    def join(rows: Rows, model: Any, values: list[str]) -> str:
+        return rows.joined([rows.reshape(each, -1, 1) for each in values])
+
+    return declared(scope, parts, Combination(model, REGRESSOR, join, len(parts)))[0]
 
 
 def _several_labels(scope: Any, model: Any, inputs: Any) -> list[Any]:

@@ -20,7 +20,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import 
     register as _take,
 )
 
-_BOUNDS_THRESHOLD = 1e-7  # scikit-learn's own: how near to a bound is on it
+BOUNDS_THRESHOLD = 1e-7  # scikit-learn's own: how near to a bound is on it
 
 
 def register() -> None:
@@ -57,25 +57,23 @@ def _bins(rows: Rows, model: Any, matrix: str) -> str:
 
 def _quantiles(rows: Rows, model: Any, matrix: str) -> str:
     quantiles, references = model.quantiles_, model.references_
-    upper = _interpolated(rows, matrix, quantiles, references, right=True)
-    lower = _interpolated(rows, matrix, quantiles, references, right=False)
+    upper = piecewise(rows, matrix, quantiles, references, right=True)
+    lower = piecewise(rows, matrix, quantiles, references, right=False)
     share = rows.op("Mul", rows.op("Add", upper, lower), 0.5)
     first, last = quantiles[0], quantiles[-1]
     if model.output_distribution == "normal":
-        at_first = rows.op("Less", rows.op("Sub", matrix, _BOUNDS_THRESHOLD), first)
-        at_last = rows.op("Greater", rows.op("Add", matrix, _BOUNDS_THRESHOLD), last)
+        at_first = rows.op("Less", rows.op("Sub", matrix, BOUNDS_THRESHOLD), first)
+        at_last = rows.op("Greater", rows.op("Add", matrix, BOUNDS_THRESHOLD), last)
     else:
         at_first, at_last = rows.op("Equal", matrix, first), rows.op("Equal", matrix, last)
     share = rows.op("Where", at_first, 0.0, rows.op("Where", at_last, 1.0, share))
     if model.output_distribution == "normal":
-        edge = _BOUNDS_THRESHOLD - np.spacing(1)
+        edge = BOUNDS_THRESHOLD - np.spacing(1)
         share = normal_quantile(rows, rows.op("Clip", share, edge, 1 - edge))
     return rows.op("Where", rows.add("IsNaN", matrix), matrix, share)
 
 
-def _interpolated(
-    rows: Rows, matrix: str, known: np.ndarray, values: np.ndarray, right: bool
-) -> str:
+def piecewise(rows: Rows, matrix: str, known: np.ndarray, values: np.ndarray, right: bool) -> str:
     """numpy.interp for each column; of equal points the last counts where ``right``,
     else the first.
     """
@@ -108,7 +106,7 @@ def _isotonic(rows: Rows, model: Any, matrix: str) -> str:
     points, values = model.X_thresholds_, model.y_thresholds_
     if len(points) == 1:
         return rows.op("Add", rows.op("Mul", matrix, 0.0), values[0])
-    found = _interpolated(rows, matrix, points.reshape(-1, 1), values, right=True)
+    found = piecewise(rows, matrix, points.reshape(-1, 1), values, right=True)
     found = rows.op("Where", rows.add("IsNaN", matrix), np.nan, found)
     if model.out_of_bounds == "clip":
         return found

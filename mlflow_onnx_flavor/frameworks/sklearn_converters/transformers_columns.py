@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from typing import Any
 
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
-from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_arithmetic import expm1, log1p
+from mlflow_onnx_flavor.frameworks.sklearn_converters.function_tracing import (
+    SAME,
+    WRITTEN,
+    Traced,
+    UntraceableError,
+    trace,
+)
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import (
     Rows,
     Rule,
@@ -15,25 +23,6 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import 
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import (
     register as _take,
 )
-
-# Functions of one number that ONNX has under another name.
-_SAME = {
-    "absolute": "Abs",
-    "fabs": "Abs",
-    "ceil": "Ceil",
-    "cos": "Cos",
-    "exp": "Exp",
-    "floor": "Floor",
-    "log": "Log",
-    "negative": "Neg",
-    "rint": "Round",
-    "sign": "Sign",
-    "sin": "Sin",
-    "sqrt": "Sqrt",
-    "tanh": "Tanh",
-}
-# They jump, so a number that was rounded on its way in may land on the other side.
-_STEPS = ("ceil", "floor", "rint", "sign", "trunc")
 
 
 def register() -> None:
@@ -60,7 +49,7 @@ def register() -> None:
         {
             **{getattr(feature_selection, each): selector for each in selectors},
             FeatureAgglomeration: Rule(_pooled, width=lambda model: model.n_clusters_),
-            FunctionTransformer: Rule(_applied, exact=_jumps, width=lambda m: m.n_features_in_),
+            FunctionTransformer: Rule(_applied, exact=_jumps, width=_function_width),
         }
     )
 
@@ -93,41 +82,36 @@ def _pooled(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def _jumps(model: Any) -> bool:
-    return isinstance(model.func, np.ufunc) and model.func.__name__ in _STEPS
+    return model.func is not None and _tried(model).jumped
+
+
+def _function_width(model: Any) -> int:
+    return model.n_features_in_ if model.func is None else _tried(model).width
 
 
 def _applied(rows: Rows, model: Any, matrix: str) -> str:
-    function = model.func
-    if function is None:
-        return matrix
-    if model.kw_args or not isinstance(function, np.ufunc):
-        raise _unknown(function)
-    name = function.__name__
-    if getattr(np, name, None) is not function:
-        raise _unknown(function)
-    if name in _SAME:
-        return rows.add(_SAME[name], matrix)
-    if name == "log1p":
-        return log1p(rows, matrix)
-    if name == "expm1":
-        return expm1(rows, matrix)
-    if name == "square":
-        return rows.op("Mul", matrix, matrix)
-    if name in ("log2", "log10"):
-        return rows.op("Div", rows.add("Log", matrix), np.log(2.0 if name == "log2" else 10.0))
-    if name == "exp2":
-        return rows.op("Pow", 2.0, matrix)
-    if name == "trunc":
-        return rows.op("Mul", rows.add("Sign", matrix), rows.add("Floor", rows.add("Abs", matrix)))
-    raise _unknown(function)
+    return matrix if model.func is None else _traced(rows, model, matrix).joined()
 
 
-def _unknown(function: Any) -> NotExportableError:
-    known = sorted([*_SAME, "log1p", "expm1", "square", "log2", "log10", "exp2", "trunc"])
-    return NotExportableError(
-        f"FunctionTransformer applies {_name(function)}, which has no ONNX form; use a numpy"
-        f" function ({', '.join(known)}) without kw_args, or compute the column before the model"
-    )
+def _tried(model: Any) -> Traced:
+    """The function's trace in a graph that is thrown away."""
+    number = itertools.count()
+    return _traced(Rows(lambda name: f"{name}{next(number)}", np.float64), model, "rows")
+
+
+def _traced(rows: Rows, model: Any, matrix: str) -> Traced:
+    function = functools.partial(model.func, **(model.kw_args or {}))
+    names = getattr(model, "feature_names_in_", range(model.n_features_in_))
+    try:
+        return trace(rows, function, matrix, list(names))
+    except UntraceableError as error:
+        others = ("clip", "column_stack", "isnan", "maximum", "minimum", "where")
+        known = ", ".join(sorted([*SAME, *WRITTEN, *others]))
+        raise NotExportableError(
+            f"FunctionTransformer applies {_name(model.func)}, which has no ONNX form: {error}; use"
+            f" arithmetic, comparisons and functions of numpy ({known}) on all rows, or compute the"
+            " column before the model"
+        ) from error
 
 
 def _name(function: Any) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters import transformers_graph as graph
+from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import without_maps
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,6 @@ def _methods(model: Any) -> list[str]:
 
 def _asked(scope: Any, estimator: Any, method: str, inputs: Sequence[Any]) -> Any:
     from skl2onnx._parse import _parse_sklearn
-    from sklearn.base import is_classifier
     from sklearn.linear_model._base import LinearClassifierMixin
 
     if method == "decision_function":
@@ -92,8 +92,7 @@ def _asked(scope: Any, estimator: Any, method: str, inputs: Sequence[Any]) -> An
                 " stack_method='predict' or 'predict_proba'"
             )
         return graph.parse(scope, _LinearScores(estimator), inputs)[0]
-    if is_classifier(estimator):
-        scope.add_options(id(estimator), {"zipmap": False})
+    without_maps(scope, estimator)
     found = _parse_sklearn(scope, estimator, list(inputs))
     return found[0] if method == "predict" else found[1]
 

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
+from mlflow_onnx_flavor.frameworks.sklearn_converters.imputing_nearest import (
+    imputed_by_nearest,
+)
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import (
     Column,
     Rows,
@@ -119,72 +122,9 @@ def _with_indicator(rows: Rows, model: Any, filled: str, missing: str) -> str:
 
 
 def _knn(rows: Rows, model: Any, matrix: str) -> str:
-    """The mean of the nearest training rows that have the value, by nan_euclidean_distances.
-
-    Of training rows that are equally far, scikit-learn takes any; here it is the first.
-    """
-    if model.metric != "nan_euclidean" or callable(model.weights):
-        raise NotExportableError(
-            "KNNImputer with a metric or weights of its own has no ONNX form; use"
-            " metric='nan_euclidean' and weights='uniform' or 'distance'"
-        )
     missing = _missing_in(rows, matrix, model.missing_values)
-    known, unknown = model._fit_X, model._mask_fit_X
-    distance = _nan_distance(rows, matrix, missing, known, unknown)
-    columns = []
-    for column, valid in enumerate(model._valid_mask):
-        given = rows.columns(matrix, [column])
-        if not valid:
-            if model.keep_empty_features:
-                columns.append(rows.op("Where", rows.columns(missing, [column]), 0.0, 0.0))
-            continue
-        donors = np.flatnonzero(~unknown[:, column])
-        nearest = min(model.n_neighbors, len(donors))
-        mean = _donated(
-            rows, rows.columns(distance, donors), known[donors, column], nearest, model.weights
-        )
-        columns.append(rows.add("Where", rows.columns(missing, [column]), mean, given))
-    return _with_indicator(rows, model, rows.joined(columns), missing)
-
-
-def _nan_distance(
-    rows: Rows, matrix: str, missing: str, known: np.ndarray, unknown: np.ndarray
-) -> str:
-    """Distances to the rows of ``known``, over the columns that both have; infinite where none."""
-    features = known.shape[1]
-    there = (~unknown).astype(np.float64)
-    values = np.where(unknown, 0.0, known)
-    given = rows.op("Where", missing, 0.0, matrix)
-    has = rows.truth(rows.add("Not", missing))
-    total = rows.op("MatMul", has, np.zeros_like(there.T))
-    for column in range(features):
-        # Differences are squared one column at a time: the expanded square would cancel.
-        gap = rows.op("Sub", rows.columns(given, [column]), values[:, column][None, :])
-        both = rows.op("Mul", rows.columns(has, [column]), there[:, column][None, :])
-        total = rows.op("Add", total, rows.op("Mul", rows.op("Mul", gap, gap), both))
-    common = rows.op("MatMul", has, there.T)
-    none = rows.op("Equal", common, 0.0)
-    share = rows.op("Div", float(features), rows.op("Max", common, 1.0))
-    return rows.op("Where", none, np.inf, rows.add("Sqrt", rows.op("Mul", total, share)))
-
-
-def _donated(rows: Rows, distance: str, values: np.ndarray, nearest: int, weights: str) -> str:
-    """The weighted mean of ``values`` of the nearest donors; of all of them where none is near."""
-    found, which = rows.smallest(distance, nearest)
-    donated = rows.add("Gather", rows.number(values), which, axis=0)
-    far = rows.add("IsInf", found)
-    weight = rows.op("Where", far, 0.0, 1.0)
-    if weights == "distance":
-        same = rows.op("Equal", found, 0.0)
-        inverse = rows.op("Div", 1.0, rows.op("Where", same, 1.0, found))
-        weight = rows.op("Where", far, 0.0, inverse)
-        any_same = rows.cast(rows.reduce("ReduceMax", rows.truth(same)), np.bool_)
-        weight = rows.add("Where", any_same, rows.truth(same), weight)
-    total = rows.reduce("ReduceSum", weight)
-    nothing = rows.op("Equal", total, 0.0)
-    weighed = rows.reduce("ReduceSum", rows.op("Mul", donated, weight))
-    mean = rows.op("Div", weighed, rows.op("Where", nothing, 1.0, total))
-    return rows.op("Where", nothing, float(np.mean(values)), mean)
+    filled = imputed_by_nearest(rows, model, matrix, missing)
+    return _with_indicator(rows, model, filled, missing)
 
 
 def _iterative(rows: Rows, model: Any, matrix: str) -> str:
