@@ -176,6 +176,7 @@ def _attempt(
         )
         cause = _disagreement(source, path, exported["graph"], inputs, roundings, timeout_s)
         outcome = "wrong answers" if cause else "converted"
+        cause = "; ".join(filter(None, [cause, *exported["doubts"]]))
     except WorkerTimeoutError as error:
         outcome, cause, remedy = "timed out", str(error), MORE_TIME
     except WorkerOutOfMemoryError as error:

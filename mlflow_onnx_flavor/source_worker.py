@@ -21,6 +21,7 @@ import numpy as np
 from mlflow_onnx_flavor import answers, frameworks
 from mlflow_onnx_flavor.environment import versions
 from mlflow_onnx_flavor.errors import CorruptModelError, MissingFrameworkError, OnnxFlavorError
+from mlflow_onnx_flavor.frameworks import doubts
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
 from mlflow_onnx_flavor.frameworks.graph_versions import finish, opset_of
 from mlflow_onnx_flavor.graph_spec import GraphSpec, PredictionPart, PredictionSpec
@@ -163,7 +164,8 @@ def export(
     finishing: dict[str, Any],
     evaluation_path: str | None = None,
 ) -> dict[str, Any]:
-    """Run one strategy; returns the graph spec (JSON), the opset and the seconds taken.
+    """Run one strategy; returns the graph spec (JSON), the opset, the seconds taken, and what is to
+    be told of rows for which the model has no answer by rule (``doubts``).
 
     ``finishing``: what `graph_versions.finish` is given.  ``evaluation_path``: rows beyond the
     example, where there are any.
@@ -171,7 +173,8 @@ def export(
     strategies = _strategies(example_path, evaluation_path)
     chosen = next(each for each in strategies if each.name == strategy)
     begun_ns = time.perf_counter_ns()
-    exported = chosen.export(Path(out_path))
+    with doubts.collected() as told:
+        exported = chosen.export(Path(out_path))
     finish(Path(out_path), **finishing)
     seconds = (time.perf_counter_ns() - begun_ns) / 1e9
     example = Inputs.load(Path(example_path))
@@ -185,6 +188,7 @@ def export(
         "graph": spec.model_dump(mode="json"),
         "opset": _opset(Path(out_path)),
         "seconds": seconds,
+        "doubts": told,
     }
 
 

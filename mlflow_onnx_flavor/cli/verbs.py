@@ -60,6 +60,8 @@ def explain(arguments: argparse.Namespace) -> int:
     rows = [(each.strategy, each.exporter, each.outcome, each.why) for each in tried]
     print(plain_table(("strategy", "exporter", "outcome", "why"), rows))
     if explanation.converts:
+        for doubt in (each.cause for each in tried if each.outcome == "converted" and each.cause):
+            print(f"Doubtful: {doubt}")
         return DONE
     print("It cannot be converted:")
     for cause in dict.fromkeys(each.cause for each in tried):

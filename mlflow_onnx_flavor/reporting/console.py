@@ -117,6 +117,8 @@ def _conversion_lines(summary: ReleaseSummary) -> Iterator[Cell]:
         if attempt.outcome == "converted":
             how = ", ".join(filter(None, (made_by, opset, figures.duration(attempt.seconds))))
             yield Cell(f"converted: {attempt.strategy} ({how})", "good")
+            if attempt.cause:
+                yield Cell(f"doubtful: {attempt.cause}", "warn")
         else:
             how = ", ".join(filter(None, (made_by, figures.duration(attempt.seconds))))
             why = ": ".join(filter(None, (attempt.outcome, attempt.cause)))

@@ -277,6 +277,20 @@ def test_neighbours_answer_with_means_of_several_targets(tmp_path):
     equal(*answers(model, SPREAD, tmp_path, unseen), tolerance=1e-5)
 
 
+def test_ties_among_neighbours_now_and_then_are_told(tmp_path):
+    """Of the flowers, which are measured to the millimetre, two have equally far neighbours."""
+    model = KNeighborsClassifier().fit(FLOWERS, NAMES)
+    save_estimator(model, FLOWERS, tmp_path / "source")
+    rows = Inputs(FLOWERS[:5])
+    conversion, _ = converted(tmp_path / "source", "sklearn", rows, rows, tmp_path / "out")
+    told = next(each.cause for each in conversion.attempts if each.outcome == "converted")
+    assert "for 1.3% of its own training rows" in told and "whose values rarely repeat" in told
+    spread = FLOWERS + np.random.default_rng(1).normal(size=FLOWERS.shape) / 10
+    asked = session_of(conversion).run(spread)
+    assert asked["label"].tolist() == model.predict(spread).tolist()
+    np.testing.assert_allclose(asked["probabilities"], model.predict_proba(spread), atol=1e-6)
+
+
 def test_neighbours_that_ties_leave_undecided_are_refused(tmp_path):
     counts = np.random.default_rng(0).integers(0, 5, (200, 2)).astype(float)
     model = KNeighborsRegressor().fit(counts, np.arange(200))

@@ -31,7 +31,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from mlflow_onnx_flavor.frameworks import sklearn_converters
+from mlflow_onnx_flavor.frameworks import doubts, sklearn_converters
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn import target_opset
 
@@ -282,7 +282,7 @@ def test_a_marker_for_missing_values(iris):
     same(impute.KNNImputer(missing_values=-999.0), marked, classes, marked)
 
 
-def test_neighbours_that_ties_leave_undecided_are_refused():
+def test_imputing_neighbours_that_ties_leave_undecided_are_told_or_refused():
     """Which of equals numpy.argpartition puts first depends on the processor."""
     generator = np.random.default_rng(0)
     rows = with_gaps(generator.integers(0, 6, (300, 4)).astype(float))
@@ -290,7 +290,14 @@ def test_neighbours_that_ties_leave_undecided_are_refused():
         session_of(impute.KNNImputer().fit(rows), 4)
     spread = with_gaps(generator.normal(size=(300, 4)))
     spread[40], spread[41] = spread[0], spread[0]  # ties of rows that have the same values
-    same(impute.KNNImputer(), spread, None, with_gaps(generator.normal(size=(60, 4))))
+    with doubts.collected() as told:
+        same(impute.KNNImputer(), spread, None, with_gaps(generator.normal(size=(60, 4))))
+    assert told == []
+    spread[42:46] = spread[1]
+    spread[42:46, 1] = range(4)  # and of some that have others
+    with doubts.collected() as told:
+        session_of(impute.KNNImputer(n_neighbors=1).fit(spread), 4)
+    assert len(told) == 1 and "depends on the processor" in told[0]
 
 
 def test_a_column_without_any_value_is_left_out(iris):

@@ -34,6 +34,18 @@ def test_it_says_what_was_converted_and_how(passing):
     assert any("converted: float32 with cast inputs (skl2onnx 1.20.0, opset 21" in x for x in lines)
 
 
+def test_a_doubt_stands_below_what_was_converted(passing):
+    made = passing.conversion.attempts
+    doubted = [
+        each.model_copy(update={"cause": "it finds ties"}) if each.outcome == "converted" else each
+        for each in made
+    ]
+    conversion = passing.conversion.model_copy(update={"attempts": tuple(doubted)})
+    lines = section(printed(passing.model_copy(update={"conversion": conversion})), "Conversion")
+    at = next(number for number, line in enumerate(lines) if "converted: " in line)
+    assert lines[at + 1].strip() == "doubtful: it finds ties"
+
+
 def test_parity_has_a_row_per_provider_and_batch_size(passing):
     lines = section(printed(passing), "Parity with the source, candidate fused")
     assert [line.split()[0] for line in lines[1:]] == ["CPU", "CPU", "OpenVINO", "OpenVINO"]

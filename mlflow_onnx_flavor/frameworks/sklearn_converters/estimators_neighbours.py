@@ -1,8 +1,8 @@
 """Votes and means of the nearest training rows.
 
 Of training rows that are equally far at the edge of ``n_neighbors``, scikit-learn takes those that
-its trees or heaps meet first, and the graph those that come first; so a model that meets such rows
-often is refused.
+its trees or heaps meet first, and the graph those that come first.  A model that meets such rows
+now and then is converted, and that is told; one that meets them often is refused.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.frameworks.doubts import tell
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
     CLASSIFIER,
@@ -25,10 +26,10 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_distances imp
 )
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
 
-# Training rows that are looked at, and the share of undecided ones among them that is let pass:
-# what `conversion` lets differ as well.
+# Training rows that are looked at, and the shares of undecided ones among them up to which nothing
+# is told (what `conversion` lets differ as well), and beyond which the model is refused.
 _ASKED_ROWS = 1000
-_MOST_UNDECIDED = 0.001
+_FEW_UNDECIDED, _MOST_UNDECIDED = 0.001, 0.05
 
 
 def register() -> None:
@@ -64,7 +65,7 @@ def _weighed(rows: Rows, model: Any, matrix: str, values: np.ndarray) -> tuple[s
             f"{type(model).__name__} with weights of its own has no ONNX form; use 'uniform' or"
             " 'distance'"
         )
-    _refuse_ties(model, values)
+    _tell_ties(model, values)
     far, which = rows.smallest(neighbour_distances(rows, matrix, model), model.n_neighbors)
     found = rows.add("Gather", rows.number(values), which, axis=0)
     same = rows.op("Equal", far, 0.0)
@@ -80,15 +81,19 @@ def _weighed(rows: Rows, model: Any, matrix: str, values: np.ndarray) -> tuple[s
     return total, rows.reduce("ReduceSum", weights)
 
 
-def _refuse_ties(model: Any, values: np.ndarray) -> None:
+def _tell_ties(model: Any, values: np.ndarray) -> None:
     share = _undecided_share(model, values)
+    if share <= _FEW_UNDECIDED:
+        return
+    ties = (
+        f"{type(model).__name__} finds several training rows equally far at the edge of"
+        f" n_neighbors={model.n_neighbors} with different targets, for {share:.1%} of its own"
+        " training rows; which of them scikit-learn takes depends on how it searches"
+    )
+    remedy = "use columns whose values rarely repeat, or a RadiusNeighbors model"
     if share > _MOST_UNDECIDED:
-        raise NotExportableError(
-            f"{type(model).__name__} finds several training rows equally far at the edge of"
-            f" n_neighbors={model.n_neighbors} with different targets, for {share:.1%} of its own"
-            " training rows; which of them scikit-learn takes depends on how it searches, so there"
-            " is no ONNX form: use columns whose values rarely repeat, or a RadiusNeighbors model"
-        )
+        raise NotExportableError(f"{ties}, so there is no ONNX form: {remedy}")
+    tell(f"{ties}, and the graph takes the first: where that matters, {remedy}")
 
 
 def _undecided_share(model: Any, values: np.ndarray) -> float:

@@ -2,8 +2,8 @@
 
 Where rows are equally far at the edge of ``n_neighbors``, scikit-learn takes those that
 `numpy.argpartition` puts first, which differ from processor to processor (it has implementations
-for AVX2, AVX-512 and others): there is no right answer, so a model that meets such rows often is
-refused.
+for AVX2, AVX-512 and others): there is no right answer.  A model that meets such rows now and then
+is converted, and that is told; one that meets them often is refused.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.frameworks.doubts import tell
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
 
-# Training rows that are looked at for each column, fewer where so many distances are no more held
-# at once, and the share of undecided ones among them that is let pass: what `conversion` lets
-# differ as well.
+# Training rows that are looked at for each column, fewer where so many distances are not held at
+# once.  Of the shares of undecided ones among them, nothing is told up to the first (what
+# `conversion` lets differ as well), and the model is refused beyond the second.
 _ASKED_ROWS = 400
 _MOST_DISTANCES = 1_000_000
-_MOST_UNDECIDED = 0.001
+_FEW_UNDECIDED, _MOST_UNDECIDED = 0.001, 0.05
 
 
 def imputed_by_nearest(rows: Rows, model: Any, matrix: str, missing: str) -> str:
@@ -30,7 +31,7 @@ def imputed_by_nearest(rows: Rows, model: Any, matrix: str, missing: str) -> str
             "KNNImputer with a metric or weights of its own has no ONNX form; use"
             " metric='nan_euclidean' and weights='uniform' or 'distance'"
         )
-    _refuse_ties(model)
+    _tell_ties(model)
     known, unknown = model._fit_X, model._mask_fit_X
     distance = _nan_distance(rows, matrix, missing, known, unknown)
     columns = []
@@ -49,16 +50,19 @@ def imputed_by_nearest(rows: Rows, model: Any, matrix: str, missing: str) -> str
     return rows.joined(columns)
 
 
-def _refuse_ties(model: Any) -> None:
+def _tell_ties(model: Any) -> None:
     share = _undecided_share(model)
+    if share <= _FEW_UNDECIDED:
+        return
+    ties = (
+        f"KNNImputer finds several training rows equally far at the edge of n_neighbors="
+        f"{model.n_neighbors} with different values, for {share:.1%} of its own training rows;"
+        " which of them scikit-learn takes depends on the processor (numpy.argpartition)"
+    )
+    remedy = "use SimpleImputer or IterativeImputer, or columns whose values rarely repeat"
     if share > _MOST_UNDECIDED:
-        raise NotExportableError(
-            f"KNNImputer finds several training rows equally far at the edge of n_neighbors="
-            f"{model.n_neighbors} with different values, for {share:.1%} of its own training rows;"
-            " which of them scikit-learn takes depends on the processor (numpy.argpartition), so"
-            " there is no answer to convert: use SimpleImputer or IterativeImputer, or impute from"
-            " columns whose values rarely repeat"
-        )
+        raise NotExportableError(f"{ties}, so there is no answer to convert: {remedy}")
+    tell(f"{ties}, and the graph takes the first: where that matters, {remedy}")
 
 
 def _undecided_share(model: Any) -> float:
