@@ -7,7 +7,8 @@ so it imports nothing but itself, numpy, pandas, onnxruntime, yaml and what come
     session.run(frame)                               # {"probabilities": array, ...}
     session.predict(frame)                           # what the source's pyfunc would return
 
-What it needs is imported when it is asked for: its digests are of use without onnxruntime.
+What it needs is imported when it is asked for: its digests are of use without onnxruntime.  With
+the first model all of it is: the folder that it comes from may be gone when the next is opened.
 """
 
 import importlib

@@ -16,6 +16,7 @@ from .compiled import open_kept
 from .feeds import Feeder, inferred_feeds, is_optional
 from .frames import PROBABILITIES, frame_of
 from .integrity import check_loaded
+from .observing import Observer
 from .opened import OpenedModel
 from .opening import ALLOW, STRICT, open_session, placement_of
 from .operator_libraries import OPERATOR_LIBRARIES
@@ -136,8 +137,6 @@ class ScoringSession:
 
     def observe(self, folder: str, wanted: Sequence[str], seconds: float, tracing: bool) -> None:
         """Count what is asked from now on, or trace it, or both; see `observing`."""
-        from .observing import Observer
-
         observer = Observer(self, folder, wanted, seconds, tracing)
 
         def predict(data, params=None):

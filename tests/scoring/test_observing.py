@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -82,6 +83,26 @@ def written(experiment: str, requests: int):
 def test_a_model_that_nobody_observes_is_asked_without_a_detour(folder, rows):
     session = scoring.load_session(folder)
     assert "_make_predict" in session.predict.__qualname__
+
+
+OTHER_IS_GONE = """
+import importlib, shutil, sys
+first, second, name = sys.argv[1:]
+sys.path.insert(0, first + "/code")
+package = importlib.import_module(name)
+package.load_session(first)
+shutil.rmtree(first)
+package.load_session(second, {"metrics_seconds": 60})
+"""
+
+
+def test_a_model_is_observed_after_the_folder_of_an_earlier_one_is_gone(folder, tmp_path):
+    """Both have the same code, which was imported from the first."""
+    shutil.copytree(folder, tmp_path / "first")
+    (code,) = (tmp_path / "first" / "code").iterdir()
+    command = [sys.executable, "-c", OTHER_IS_GONE, tmp_path / "first", folder, code.name]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def test_counters_are_written_to_a_run(folder, rows, experiment):

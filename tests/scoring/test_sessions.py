@@ -9,6 +9,7 @@ import threading
 import weakref
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
@@ -101,7 +102,10 @@ def test_one_session_serves_many_threads(candidate_folder, frame):
 @pytest.mark.parametrize("config", [{}, {"tracing": True}])
 def test_a_model_that_nobody_holds_is_gone_at_once(tmp_path, config):
     """Its weights must not wait for a garbage collector that counts only objects of Python."""
-    session = scoring.load_session(str(doubling(tmp_path / "m.onnx")), config)
+    model = onnx.load(doubling(tmp_path / "m.onnx"))
+    model.doc_string = str(tmp_path)  # the same model may be open elsewhere in this process
+    onnx.save(model, tmp_path / "m.onnx")
+    session = scoring.load_session(str(tmp_path / "m.onnx"), config)
     session.predict(np.ones((1, 2), np.float32), {"execution_provider": "CPUExecutionProvider"})
     opened, predict = weakref.ref(session.session), session.predict
     del session
