@@ -41,10 +41,13 @@ def of_other_sizes(
     if not isinstance(rows, np.ndarray | dict):
         return
     arrays = rows if isinstance(rows, dict) else {"": rows}
-    for axes in _open_axes(session, keys, arrays):
+    named, sized = _open_axes(session, keys, arrays)
+    for axes in [*named, *(each for each in sized if each not in named)]:
         given = arrays[axes[0][0]].shape[axes[0][1]]
         places = " and ".join(f"axis {axis} of {name or 'the input'}" for name, axis in axes)
-        for size in _within_reason({1, given + 1, 2 * given, *others} - {given}):
+        # Beside axes that go on having the example's size, 1 would be taken for all of that.
+        left_out = {given} if axes in sized else {given, 1}
+        for size in _within_reason({1, given + 1, 2 * given, *others} - left_out):
             made = resized(arrays, axes, size)
             yield f"a size of {size} along {places}", Inputs(made.get("", made))
 
@@ -66,9 +69,9 @@ def _within_reason(sizes: set[int]) -> list[int]:
 
 def _open_axes(
     session: Any, keys: Mapping[str, str], arrays: Mapping[str, np.ndarray]
-) -> list[list[Axis]]:
+) -> tuple[list[list[Axis]], list[list[Axis]]]:
     """The axes beside the first that the file leaves open: those that it gives one name together,
-    and together too what happens to have one size, since an exporter may not know that it must.
+    and those together that happen to have one size, since an exporter may not know that they must.
     """
     named: dict[str, list[Axis]] = {}
     sized: dict[int, list[Axis]] = {}
@@ -78,4 +81,4 @@ def _open_axes(
             if axis and not isinstance(size, int):
                 named.setdefault(size or f"{value.name}\0{axis}", []).append((key, axis))
                 sized.setdefault(arrays[key].shape[axis], []).append((key, axis))
-    return [*named.values(), *(axes for axes in sized.values() if axes not in named.values())]
+    return list(named.values()), list(sized.values())
