@@ -20,6 +20,8 @@ def describe_version(summary: ReleaseSummary) -> str:
     if conversion is not None and conversion.strategy is not None:
         opset = f", opset {conversion.opset}" if conversion.opset else ""
         facts.append(("Conversion", f"{_plain(conversion.strategy)}{opset}"))
+        doubts = [each.cause for each in conversion.attempts if each.outcome == "converted"]
+        facts += [("Doubtful", _plain(doubt)) for doubt in filter(None, doubts)]
     if verdict is not None and verdict.chosen is not None:
         facts.append(("Candidate", f"{_plain(verdict.chosen)} on {_plain(str(verdict.serve_on))}"))
     worst = headline.worst_error(summary)

@@ -21,6 +21,14 @@ def test_the_description_says_source_conversion_parity_speed_gates_and_evidence(
         assert expected in text
 
 
+def test_a_doubt_of_the_conversion_is_for_whoever_reads_the_version(passing):
+    made = [each.model_copy(update={"cause": "ties"}) for each in passing.conversion.attempts]
+    conversion = passing.conversion.model_copy(update={"attempts": tuple(made)})
+    described = describe_version(passing.model_copy(update={"conversion": conversion}))
+    assert described.count("- **Doubtful:** ties") == 1
+    assert "Doubtful" not in describe_version(passing)
+
+
 def test_hostile_names_stay_text_in_markdown(hostile):
     text = describe_version(hostile)
     # Outside of code spans nothing of Markdown or HTML is left as it came.
