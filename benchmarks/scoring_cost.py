@@ -9,8 +9,9 @@ microseconds, and in brackets the quarter and three quarters of the blocks. "ses
 arrays with pandas' `to_numpy` in front of it; "flavor" is our scoring alone; "pyfunc" is through
 `mlflow.pyfunc`, with the signature's columns checked; "built-in" is `mlflow.onnx`'s pyfunc;
 "mlflow" is MLflow's pyfunc with this signature in front of the session alone, with arrays that are
-ready.  What a pyfunc takes beyond "mlflow" is the flavor's own share: a model that did nothing in
-its place would leave MLflow's code in the processor's caches, and look cheaper than it is.
+ready.  What a pyfunc takes beyond "mlflow" is the flavor's own share, less than nothing where the
+flavor spares MLflow its look at the signature of `predict`.  (A model that did nothing in place of
+the session would leave MLflow's code in the processor's caches.)
 """
 
 from __future__ import annotations
