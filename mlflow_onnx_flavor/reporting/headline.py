@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlflow_onnx_flavor.evidence import Interval, OutputParity, ParityRow
-from mlflow_onnx_flavor.gates import NOT_ENOUGH, Finding
+from mlflow_onnx_flavor.gates import NOT_ENOUGH, Finding, is_judged
+from mlflow_onnx_flavor.inputs import EVALUATION_DATA, INPUT_EXAMPLE
 from mlflow_onnx_flavor.reporting import figures
 from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
 
@@ -138,13 +139,16 @@ def speedups(summary: ReleaseSummary) -> tuple[tuple[int, Interval], ...]:
         for row in sorted(summary.latency.rows, key=lambda row: row.batch_size)
         if row.candidate == verdict.chosen
         and row.baseline == "source"
+        and is_judged(row)
         and row.speedup is not None
         and row.execution_provider == verdict.serve_on
     )
 
 
 def worst_error(summary: ReleaseSummary) -> WorstError | None:
-    """The largest difference from the source; None where nothing was compared."""
+    """The largest difference from the source on the evaluation data, or on the input example where
+    there is none; None where nothing was compared.
+    """
     compared = list(_compared(summary))
     if not compared:
         return None
@@ -218,9 +222,15 @@ def _compared(summary: ReleaseSummary) -> Iterator[tuple[ParityRow, OutputParity
     findings = summary.verdict.findings if summary.verdict else ()
     judged = {finding.execution_provider for finding in findings}
     candidates = reported_candidates(summary)
-    for row in summary.parity.rows:
-        counts = not judged or str(row.execution_provider) in judged
-        if row.candidate in candidates and counts:
+    counted = [
+        row
+        for row in summary.parity.rows
+        if row.candidate in candidates and (not judged or str(row.execution_provider) in judged)
+    ]
+    given = {row.inputs for row in counted}
+    inputs = next((each for each in (EVALUATION_DATA, INPUT_EXAMPLE) if each in given), None)
+    for row in counted:
+        if inputs in (None, row.inputs):
             for output in row.outputs:
                 yield row, output
 

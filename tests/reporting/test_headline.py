@@ -55,9 +55,29 @@ def test_the_worst_error_is_of_the_chosen_candidate_on_the_providers_that_count(
     assert worst.label_disagreements == 0 and worst.rows == 1437
 
 
+def test_the_worst_error_is_not_that_of_probes(passing):
+    """They are judged with the rest, but stand for nothing that the model is asked."""
+    rows = passing.parity.rows
+    (output, *_) = rows[0].outputs
+    far = output.model_copy(update={"max_absolute_error": 7.0})
+    probes = [row.model_copy(update={"inputs": "probes", "outputs": (far,)}) for row in rows]
+    parity = passing.parity.model_copy(update={"rows": (*rows, *probes)})
+    probed = passing.model_copy(update={"parity": parity})
+    assert headline.worst_error(probed) == headline.worst_error(passing)
+
+
 def test_speedups_are_those_of_the_chosen_candidate_on_its_provider(passing):
     assert [batch for batch, _ in headline.speedups(passing)] == [1, 32]
     assert headline.speedups(passing)[0][1].estimate > 20
+
+
+def test_speedups_are_of_the_model_as_it_is_served(passing):
+    """The session alone is measured beside it, and faster."""
+    rows = passing.latency.rows
+    alone = [row.model_copy(update={"path": "session"}) for row in rows]
+    latency = passing.latency.model_copy(update={"rows": (*rows, *alone)})
+    both = passing.model_copy(update={"latency": latency})
+    assert headline.speedups(both) == headline.speedups(passing)
 
 
 def test_a_remedy_is_given_once_however_often_it_was_needed(failing):
