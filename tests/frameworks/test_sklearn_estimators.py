@@ -17,12 +17,18 @@ from sklearn.feature_selection import RFE
 from sklearn.gaussian_process import GaussianProcessClassifier, kernels
 from sklearn.isotonic import IsotonicRegression
 from sklearn.kernel_ridge import KernelRidge
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
+from sklearn.linear_model import (
+    LinearRegression,
+    LogisticRegression,
+    Ridge,
+    RidgeClassifier,
+    SGDClassifier,
+)
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 from sklearn.model_selection._search_successive_halving import HalvingGridSearchCV
 from sklearn.multiclass import OneVsOneClassifier
-from sklearn.multioutput import ClassifierChain, RegressorChain
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier, RegressorChain
 from sklearn.neighbors import (
     KNeighborsClassifier,
     KNeighborsRegressor,
@@ -30,7 +36,7 @@ from sklearn.neighbors import (
     RadiusNeighborsClassifier,
     RadiusNeighborsRegressor,
 )
-from sklearn.neural_network import MLPRegressor
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -269,6 +275,17 @@ def test_neighbours_vote_and_a_training_row_is_its_own(weights, tmp_path):
     model = make_pipeline(PCA(3), KNeighborsClassifier(weights=weights)).fit(SPREAD, NAMES)
     unseen = np.concatenate([SPREAD, SPREAD[:-1] * 0.7 + SPREAD[1:] * 0.3])
     equal(*answers(model, SPREAD, tmp_path, unseen), tolerance=1e-4)
+
+
+@pytest.mark.parametrize(
+    "model", [MLPClassifier((4,), max_iter=20, random_state=0), RidgeClassifier()]
+)
+def test_several_labels_at_once_are_refused_with_the_remedy(model, tmp_path):
+    labels = np.column_stack([FLOWERS[:, 0] > 5.8, FLOWERS[:, 2] > 4]).astype(int)
+    with pytest.raises(ConversionError, match=f"MultiOutputClassifier.{type(model).__name__}"):
+        answers(model.fit(FLOWERS, labels), FLOWERS, tmp_path / "refused")
+    remedy = MultiOutputClassifier(model).fit(FLOWERS, labels)
+    equal(*answers(remedy, FLOWERS, tmp_path / "remedy"))
 
 
 def test_neighbours_answer_with_means_of_several_targets(tmp_path):

@@ -31,6 +31,7 @@ _FAMILIES: tuple[str, ...] = (
     "estimators_neighbours",
     "estimators_mixtures",
     "estimators_networks",
+    "estimators_several_labels",
     "estimators_kernels",
     "estimators_meta",
     "estimators_chained",
