@@ -139,6 +139,7 @@ def _export(
         takes_zipmap,
     )
     from mlflow_onnx_flavor.frameworks.sklearn_converters.rounded_rows import mark_rounded
+    from mlflow_onnx_flavor.frameworks.sklearn_converters.truth_values import truth_values_in
 
     model = source.native
     register_boosted_steps(model)
@@ -151,7 +152,7 @@ def _export(
     columns = width(example) if feeds[0].layout != "column" else None
     initial_types = skl2onnx_types(feeds, columns)
     mark_rounded(initial_types, example.data)
-    with plain_attributes(), naming_parts(model):
+    with plain_attributes(), naming_parts(model), truth_values_in(example.data):
         exported = skl2onnx.to_onnx(
             model,
             initial_types=initial_types,

@@ -80,6 +80,23 @@ def test_a_function_that_adds_and_drops_columns_of_the_whole_frame_converts(rows
     right(model, rows, tmp_path)
 
 
+def either(frame):
+    return (frame["new"] + frame["late"]).to_frame()
+
+
+def both(frame):
+    return frame.astype(float).assign(two=lambda x: x["new"] + x["late"])
+
+
+def test_columns_of_truth_values_are_added_once_they_are_numbers(rows, tmp_path):
+    flags = pd.DataFrame({"new": rows["hour"] < 5, "late": rows["amount"] > 20})
+    model = make_pipeline(FunctionTransformer(either), Ridge()).fit(flags, rows["balance"])
+    with pytest.raises(ConversionError, match="a logical or; make them numbers first"):
+        right(model, flags, tmp_path / "refused")
+    model = make_pipeline(FunctionTransformer(both), Ridge()).fit(flags, rows["balance"])
+    right(model, flags, tmp_path / "numbers")
+
+
 def test_functions_of_an_array_convert(rows, tmp_path):
     matrix = rows.to_numpy(np.float64)
     first = FunctionTransformer(lambda X: np.hstack([X[:, :2] / (X[:, 1:] ** 2 + 1), X[:, [0]]]))

@@ -7,7 +7,7 @@ values, the number of rows or a mean over them, raises: then the function has no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import pandas as pd
 
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_arithmetic import expm1, log1p
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
+from mlflow_onnx_flavor.frameworks.sklearn_converters.truth_values import holds_truth_values
 
 SAME = {
     "absolute": "Abs",
@@ -68,10 +69,13 @@ class UntraceableError(Exception):
 
 
 class Trace:
-    """What a function does, as it is written down.  ``jumps``: whether it compared or rounded."""
+    """What a function does, as it is written down.  ``jumps``: whether it compared or rounded.
 
-    def __init__(self, rows: Rows):
-        self.rows, self.jumps = rows, False
+    ``truths``: the values that are truth values to the function, as they were given.
+    """
+
+    def __init__(self, rows: Rows, truths: Collection[str]):
+        self.rows, self.jumps, self.truths = rows, False, truths
 
 
 def trace(rows: Rows, function: Callable, matrix: str, names: Sequence[Any]) -> Traced:
@@ -81,7 +85,9 @@ def trace(rows: Rows, function: Callable, matrix: str, names: Sequence[Any]) -> 
     """
     columns = [rows.columns(matrix, [at]) for at in range(len(names))]
     try:
-        found = function(Traced(Trace(rows), columns, list(names)))
+        named = zip(columns, names, strict=True)
+        truths = {column for column, name in named if holds_truth_values(name)}
+        found = function(Traced(Trace(rows, truths), columns, list(names)))
     except UntraceableError:
         raise
     except Exception as error:  # whatever a function does with what it does not expect
@@ -214,7 +220,8 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         """As of an array or a data frame, for floats alone."""
         if np.dtype(dtype) not in (np.float64, np.float32):
             raise UntraceableError(f"it makes the rows {np.dtype(dtype)}")
-        return self._like([self._number(at) for at in range(self.width)], False)
+        rows, numbers = self._noted.rows, [self._number(at) for at in range(self.width)]
+        return self._like([rows.op("Mul", each, 1.0) for each in numbers], False)
 
     def clip(self, lower: Any = None, upper: Any = None, **named: Any) -> Traced:
         """As of an array or a data frame."""
@@ -309,6 +316,11 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         if name in _LOGIC and truths:
             both = zip(left._columns, right._columns, strict=True)
             return shape._like([rows.add(_LOGIC[name], *each) for each in both], True)
+        if name == "add" and any(set(each) <= self._noted.truths for each in pairs):
+            raise UntraceableError(
+                "it adds columns of truth values, which numpy takes for a logical or; make them"
+                " numbers first, by astype(float)"
+            )
         if name in _ARITHMETIC and not truths:
             return shape._like([rows.op(_ARITHMETIC[name], *each) for each in pairs], False)
         if name in ("maximum", "minimum"):
