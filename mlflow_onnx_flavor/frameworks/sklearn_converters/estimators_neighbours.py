@@ -1,8 +1,7 @@
 """Votes and means of the nearest training rows.
 
 Of training rows that are equally far at the edge of ``n_neighbors``, scikit-learn takes those that
-its trees or heaps meet first, and the graph those that come first.  A model that meets such rows
-now and then is converted, and that is told; one that meets them often is refused.
+its trees or heaps meet first, and the graph those that come first (see `neighbour_ties`).
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.doubts import tell
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
     CLASSIFIER,
@@ -21,15 +19,14 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
     positions_of_largest,
     take,
 )
+from mlflow_onnx_flavor.frameworks.sklearn_converters.neighbour_ties import tell_ties
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_distances import (
+    inverse_distances,
     neighbour_distances,
 )
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
 
-# Training rows that are looked at, and the shares of undecided ones among them up to which nothing
-# is told (what `conversion` lets differ as well), and beyond which the model is refused.
-_ASKED_ROWS = 1000
-_FEW_UNDECIDED, _MOST_UNDECIDED = 0.001, 0.05
+_ASKED_ROWS = 1000  # training rows that are looked at for ties
 
 
 def register() -> None:
@@ -68,14 +65,10 @@ def _weighed(rows: Rows, model: Any, matrix: str, values: np.ndarray) -> tuple[s
     _tell_ties(model, values)
     far, which = rows.smallest(neighbour_distances(rows, matrix, model), model.n_neighbors)
     found = rows.add("Gather", rows.number(values), which, axis=0)
-    same = rows.op("Equal", far, 0.0)
     if model.weights == "distance":
-        # A row that equals training rows is theirs alone.
-        some = rows.op("Greater", rows.reduce("ReduceMax", rows.truth(same)), 0.0)
-        inverse = rows.op("Div", 1.0, rows.op("Where", same, 1.0, far))
-        weights = rows.add("Where", some, rows.truth(same), inverse)
+        weights = inverse_distances(rows, far)
     else:
-        weights = rows.op("Where", same, 1.0, 1.0)
+        weights = rows.op("Where", rows.op("Equal", far, 0.0), 1.0, 1.0)
     wide = rows.reshape(weights, -1, model.n_neighbors, 1)
     total = rows.reduce("ReduceSum", rows.op("Mul", found, wide), axis=1, keepdims=False)
     return total, rows.reduce("ReduceSum", weights)
@@ -83,17 +76,14 @@ def _weighed(rows: Rows, model: Any, matrix: str, values: np.ndarray) -> tuple[s
 
 def _tell_ties(model: Any, values: np.ndarray) -> None:
     share = _undecided_share(model, values)
-    if share <= _FEW_UNDECIDED:
-        return
-    ties = (
+    tell_ties(
+        share,
         f"{type(model).__name__} finds several training rows equally far at the edge of"
         f" n_neighbors={model.n_neighbors} with different targets, for {share:.1%} of its own"
-        " training rows; which of them scikit-learn takes depends on how it searches"
+        " training rows; which of them scikit-learn takes depends on how it searches",
+        "there is no ONNX form",
+        "use columns whose values rarely repeat, or a RadiusNeighbors model",
     )
-    remedy = "use columns whose values rarely repeat, or a RadiusNeighbors model"
-    if share > _MOST_UNDECIDED:
-        raise NotExportableError(f"{ties}, so there is no ONNX form: {remedy}")
-    tell(f"{ties}, and the graph takes the first: where that matters, {remedy}")
 
 
 def _undecided_share(model: Any, values: np.ndarray) -> float:

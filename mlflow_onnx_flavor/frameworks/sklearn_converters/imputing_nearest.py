@@ -2,8 +2,7 @@
 
 Where rows are equally far at the edge of ``n_neighbors``, scikit-learn takes those that
 `numpy.argpartition` puts first, which differ from processor to processor (it has implementations
-for AVX2, AVX-512 and others): there is no right answer.  A model that meets such rows now and then
-is converted, and that is told; one that meets them often is refused.
+for AVX2, AVX-512 and others): there is no right answer (see `neighbour_ties`).
 """
 
 from __future__ import annotations
@@ -12,16 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.doubts import tell
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
+from mlflow_onnx_flavor.frameworks.sklearn_converters.neighbour_ties import tell_ties
+from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_distances import (
+    inverse_distances,
+)
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
 
 # Training rows that are looked at for each column, fewer where so many distances are not held at
-# once.  Of the shares of undecided ones among them, nothing is told up to the first (what
-# `conversion` lets differ as well), and the model is refused beyond the second.
+# once.
 _ASKED_ROWS = 400
 _MOST_DISTANCES = 1_000_000
-_FEW_UNDECIDED, _MOST_UNDECIDED = 0.001, 0.05
 
 
 def imputed_by_nearest(rows: Rows, model: Any, matrix: str, missing: str) -> str:
@@ -52,17 +52,14 @@ def imputed_by_nearest(rows: Rows, model: Any, matrix: str, missing: str) -> str
 
 def _tell_ties(model: Any) -> None:
     share = _undecided_share(model)
-    if share <= _FEW_UNDECIDED:
-        return
-    ties = (
+    tell_ties(
+        share,
         f"KNNImputer finds several training rows equally far at the edge of n_neighbors="
         f"{model.n_neighbors} with different values, for {share:.1%} of its own training rows;"
-        " which of them scikit-learn takes depends on the processor (numpy.argpartition)"
+        " which of them scikit-learn takes depends on the processor (numpy.argpartition)",
+        "there is no answer to convert",
+        "use SimpleImputer or IterativeImputer, or columns whose values rarely repeat",
     )
-    remedy = "use SimpleImputer or IterativeImputer, or columns whose values rarely repeat"
-    if share > _MOST_UNDECIDED:
-        raise NotExportableError(f"{ties}, so there is no answer to convert: {remedy}")
-    tell(f"{ties}, and the graph takes the first: where that matters, {remedy}")
 
 
 def _undecided_share(model: Any) -> float:
@@ -136,14 +133,10 @@ def _donated(rows: Rows, distance: str, values: np.ndarray, nearest: int, weight
     """The weighted mean of ``values`` of the nearest donors; of all of them where none is near."""
     found, which = rows.smallest(distance, nearest)
     donated = rows.add("Gather", rows.number(values), which, axis=0)
-    far = rows.add("IsInf", found)
-    weight = rows.op("Where", far, 0.0, 1.0)
     if weights == "distance":
-        same = rows.op("Equal", found, 0.0)
-        inverse = rows.op("Div", 1.0, rows.op("Where", same, 1.0, found))
-        weight = rows.op("Where", far, 0.0, inverse)
-        any_same = rows.cast(rows.reduce("ReduceMax", rows.truth(same)), np.bool_)
-        weight = rows.add("Where", any_same, rows.truth(same), weight)
+        weight = inverse_distances(rows, found)
+    else:
+        weight = rows.op("Where", rows.add("IsInf", found), 0.0, 1.0)
     total = rows.reduce("ReduceSum", weight)
     nothing = rows.op("Equal", total, 0.0)
     weighed = rows.reduce("ReduceSum", rows.op("Mul", donated, weight))

@@ -80,3 +80,14 @@ def _cosine(rows: Rows, matrix: str, points: np.ndarray) -> str:
     units = points / np.where(norms == 0, 1.0, norms)
     likeness = rows.op("MatMul", rows.op("Div", matrix, own), units.T)
     return rows.op("Clip", rows.op("Sub", 1.0, likeness), 0.0, 2.0)
+
+
+def inverse_distances(rows: Rows, far: str) -> str:
+    """The weights of neighbours at the distances ``far``; a row that equals some is theirs alone.
+
+    What is infinitely far weighs nothing.
+    """
+    same = rows.op("Equal", far, 0.0)
+    some = rows.op("Greater", rows.reduce("ReduceMax", rows.truth(same)), 0.0)
+    inverse = rows.op("Div", 1.0, rows.op("Where", same, 1.0, far))
+    return rows.add("Where", some, rows.truth(same), inverse)
