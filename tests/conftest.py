@@ -118,3 +118,17 @@ def candidate_folder(tmp_path_factory, classifier_onnx, classifier_folder) -> Pa
         signature=Model.load(str(classifier_folder)).signature,
     )
     return folder
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Saves a model and loads it as MLflow does: (onnx_model, **save_model's) -> PyFuncModel."""
+    import mlflow
+
+    from mlflow_onnx_flavor import flavor
+
+    def save(onnx_model, **how):
+        flavor.save_model(onnx_model, tmp_path / "saved", **how)
+        return mlflow.pyfunc.load_model(str(tmp_path / "saved"))
+
+    return save

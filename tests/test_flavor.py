@@ -29,17 +29,6 @@ def expected(classifier_folder, frame):
     return mlflow.pyfunc.load_model(str(classifier_folder)).predict(frame)
 
 
-@pytest.fixture
-def saved(tmp_path):
-    """Saves a model and loads it as MLflow does: (onnx_model, **save_model's) -> PyFuncModel."""
-
-    def save(onnx_model, **how):
-        flavor.save_model(onnx_model, tmp_path / "saved", **how)
-        return mlflow.pyfunc.load_model(str(tmp_path / "saved"))
-
-    return save
-
-
 def test_the_pyfunc_is_a_drop_in_for_the_source(candidate_folder, frame, expected):
     answer = mlflow.pyfunc.load_model(str(candidate_folder)).predict(frame)
     assert answers.compare_forms(answers.describe(expected), answers.describe(answer)) == []

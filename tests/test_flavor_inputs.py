@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mlflow
 import numpy as np
 import onnx
 import pandas as pd
@@ -18,17 +17,6 @@ from mlflow_onnx_flavor.graph_spec import FeedSpec
 from tests.onnx_graphs import doubling, save, side_by_side, tensor
 
 ROWS = np.array([[1, 2], [3, 4]], np.float32)
-
-
-@pytest.fixture
-def saved(tmp_path):
-    """Saves a model and loads it as MLflow does: (path, **save_model's) -> PyFuncModel."""
-
-    def save_and_load(path, **how):
-        flavor.save_model(path, tmp_path / "saved", **how)
-        return mlflow.pyfunc.load_model(str(tmp_path / "saved"))
-
-    return save_and_load
 
 
 def doubled(path, shape):

@@ -22,6 +22,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_scores import (
 )
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_distances import (
     distances,
+    inverse_distances,
     neighbour_distances,
 )
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
@@ -169,11 +170,7 @@ def _radius_weights(rows: Rows, model: Any, matrix: str) -> str:
             f"{type(model).__name__} with weights of its own has no ONNX form; use 'uniform' or"
             " 'distance'"
         )
-    # A row that equals fitted ones is theirs alone.
-    same = rows.truth(rows.op("Equal", far, 0.0))
-    some = rows.op("Greater", rows.reduce("ReduceMax", same), 0.0)
-    inverse = rows.op("Div", 1.0, rows.op("Where", rows.op("Equal", far, 0.0), 1.0, far))
-    return rows.op("Where", near, rows.op("Where", some, same, inverse), 0.0)
+    return rows.op("Where", near, inverse_distances(rows, far), 0.0)
 
 
 def _radius_mean(rows: Rows, model: Any, matrix: str) -> str:
