@@ -161,9 +161,9 @@ class _Checked:
     def _ours(self, rows: Any) -> bool:
         from mlflow_onnx_flavor import flavor, parity
         from mlflow_onnx_flavor.candidates.folder import CandidateFolder
-        from mlflow_onnx_flavor.configuration import Configuration
-        from mlflow_onnx_flavor.evidence import ExecutionProvider, ModelIdentity
         from mlflow_onnx_flavor.gates import judge_parity
+        from mlflow_onnx_flavor.schemas.configuration import Configuration
+        from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity
 
         identity = ModelIdentity(name="candidate", uri="", digest="")
         folder = Path(tempfile.mkdtemp(dir=self.folder)) / "candidate"

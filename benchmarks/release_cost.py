@@ -84,7 +84,7 @@ def _import_seconds(modules: str) -> float:
 
 def _release(trained, name: str, imports: Mapping[str, float]) -> Mapping[str, float]:
     """One release in a new process, as `mlflow-onnx release` runs it; seconds by part."""
-    from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
+    from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 
     begun = time.perf_counter()
     finished = subprocess.run(

@@ -20,7 +20,6 @@ from mlflow_onnx_flavor._version import __version__
 
 if TYPE_CHECKING:
     from mlflow_onnx_flavor.api import check_latency, check_parity, convert
-    from mlflow_onnx_flavor.configuration import Configuration, Gates
     from mlflow_onnx_flavor.flavor import (
         _load_pyfunc,
         get_default_conda_env,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from mlflow_onnx_flavor.gates import judge
     from mlflow_onnx_flavor.registry import history, promote, rollback
     from mlflow_onnx_flavor.releasing import Release, release
+    from mlflow_onnx_flavor.schemas.configuration import Configuration, Gates
 
 _HOME = {
     "Configuration": "configuration",

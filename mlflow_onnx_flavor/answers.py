@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlflow_onnx_flavor.evidence import FormDifference
+from mlflow_onnx_flavor.schemas.evidence import FormDifference
 
 Answer = Mapping[str, Any]
 

@@ -17,18 +17,18 @@ from mlflow_onnx_flavor import execution_providers as providers
 from mlflow_onnx_flavor import frameworks
 from mlflow_onnx_flavor.attestation import digest_of, size_of
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
-from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.conversion import Conversion, convert_model
 from mlflow_onnx_flavor.errors import InvalidDataError
-from mlflow_onnx_flavor.evidence import (
+from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example, read_evaluation_data
+from mlflow_onnx_flavor.inputs.streams import evaluation_data
+from mlflow_onnx_flavor.live_models import save_live_model
+from mlflow_onnx_flavor.schemas.configuration import Configuration
+from mlflow_onnx_flavor.schemas.evidence import (
     ExecutionProvider,
     LatencyReport,
     ModelIdentity,
     ParityReport,
 )
-from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example, read_evaluation_data
-from mlflow_onnx_flavor.inputs.streams import evaluation_data
-from mlflow_onnx_flavor.live_models import save_live_model
 from mlflow_onnx_flavor.source_environment import interpreter
 from mlflow_onnx_flavor.source_process import started
 from mlflow_onnx_flavor.source_scan import check_pickles

@@ -11,8 +11,8 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.errors import ConfigurationError
+from mlflow_onnx_flavor.schemas.configuration import Configuration
 
 
 def read_configuration(path: str | Path | None) -> Configuration:

@@ -22,9 +22,9 @@ from mlflow_onnx_flavor.errors import (
     WorkerTaskError,
     WorkerTimeoutError,
 )
-from mlflow_onnx_flavor.evidence import OutputParity
-from mlflow_onnx_flavor.graph_spec import GraphSpec
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.schemas.evidence import OutputParity
+from mlflow_onnx_flavor.schemas.graph import GraphSpec
 from mlflow_onnx_flavor.source_environment import SourceEnv, VersionDifference
 from mlflow_onnx_flavor.source_process import SourceModelWorker, roundings_by
 

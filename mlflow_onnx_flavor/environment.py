@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mlflow_onnx_flavor.evidence import Environment
+from mlflow_onnx_flavor.schemas.evidence import Environment
 
 _ALWAYS = ("mlflow", "onnx", "onnxruntime", "numpy", "pandas")
 _CGROUPS = Path("/sys/fs/cgroup")

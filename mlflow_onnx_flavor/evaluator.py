@@ -23,10 +23,10 @@ import mlflow
 from mlflow.models.evaluation.artifacts import JsonEvaluationArtifact
 from mlflow.models.evaluation.base import EvaluationResult, ModelEvaluator
 
-from mlflow_onnx_flavor.configuration import Configuration, ParityGate
 from mlflow_onnx_flavor.errors import ConfigurationError
-from mlflow_onnx_flavor.evidence import OutputParity, ParityReport
 from mlflow_onnx_flavor.gates import judge_parity, judged, tolerance_of, upper_bound
+from mlflow_onnx_flavor.schemas.configuration import Configuration, ParityGate
+from mlflow_onnx_flavor.schemas.evidence import OutputParity, ParityReport
 
 NAME = "onnx_parity"
 SOURCE, CANDIDATE, CONFIGURATION = "source_model_uri", "candidate_model_uri", "configuration"

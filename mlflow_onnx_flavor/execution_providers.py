@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlflow_onnx_flavor.errors import ConfigurationError, ExecutionProviderError
-from mlflow_onnx_flavor.evidence import ExecutionProvider
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
 
 # Every build of onnxruntime is a distribution of its own that holds the same module.
 _RUNTIMES = (

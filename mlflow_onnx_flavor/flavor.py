@@ -22,8 +22,8 @@ from mlflow_onnx_flavor import artifact
 from mlflow_onnx_flavor import execution_providers as providers_here
 from mlflow_onnx_flavor.errors import ConfigurationError, CorruptModelError
 from mlflow_onnx_flavor.graph_inference import infer_graph
-from mlflow_onnx_flavor.graph_spec import GraphSpec
 from mlflow_onnx_flavor.output_schema import output_schema
+from mlflow_onnx_flavor.schemas.graph import GraphSpec
 from mlflow_onnx_flavor.scoring.operator_libraries import OPERATOR_LIBRARIES
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from mlflow.models import Model, ModelInputExample, ModelSignature
     from mlflow.models.model import ModelInfo
 
-    from mlflow_onnx_flavor.configuration import Trust
     from mlflow_onnx_flavor.registry.verification import Verification
+    from mlflow_onnx_flavor.schemas.configuration import Trust
 
 FLAVOR_NAME = artifact.FLAVOR_NAME
 

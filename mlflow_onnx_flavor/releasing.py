@@ -13,12 +13,18 @@ from typing import Any
 
 from mlflow_onnx_flavor import candidates, execution_providers, registry
 from mlflow_onnx_flavor._version import __version__
-from mlflow_onnx_flavor.configuration import Configuration, Promotion
 from mlflow_onnx_flavor.conversion import Conversion
 from mlflow_onnx_flavor.errors import ConfigurationError, ConversionError, OnnxFlavorError
 from mlflow_onnx_flavor.gates import Verdict
 from mlflow_onnx_flavor.reporting.console import Progress
-from mlflow_onnx_flavor.reporting.summary import RegisteredVersion, ReleaseSummary, StepSummary
+from mlflow_onnx_flavor.schemas.configuration import Configuration, Promotion
+from mlflow_onnx_flavor.schemas.records import (
+    CONVERSION,
+    CandidatesRecord,
+    RegistrationRecord,
+    SourceRecord,
+)
+from mlflow_onnx_flavor.schemas.summary import RegisteredVersion, ReleaseSummary, StepSummary
 from mlflow_onnx_flavor.source_process import SourceModelWorker, started
 from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.steps import summarize
@@ -35,12 +41,6 @@ from mlflow_onnx_flavor.steps.log_source import (
 from mlflow_onnx_flavor.steps.optimize import optimize
 from mlflow_onnx_flavor.steps.promote import promote
 from mlflow_onnx_flavor.steps.publish import publish, run_url
-from mlflow_onnx_flavor.steps.records import (
-    CONVERSION,
-    CandidatesRecord,
-    RegistrationRecord,
-    SourceRecord,
-)
 from mlflow_onnx_flavor.steps.register import judge_runs, register, why_not
 from mlflow_onnx_flavor.steps.runs import end_abandoned_runs, parent_of, read_record, step_run
 

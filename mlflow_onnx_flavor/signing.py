@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mlflow_onnx_flavor.configuration import SigningKey, Trust
 from mlflow_onnx_flavor.errors import ConfigurationError, MissingFrameworkError, SignatureError
+from mlflow_onnx_flavor.schemas.configuration import SigningKey, Trust
 
 MODEL_SIGNATURE, EVIDENCE_SIGNATURE = "model.sig", "evidence.sig"
 PASSWORD_VARIABLE = "MLFLOW_ONNX_SIGNING_PASSWORD"  # of an encrypted private key

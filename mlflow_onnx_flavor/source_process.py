@@ -13,7 +13,6 @@ import numpy as np
 
 from mlflow_onnx_flavor import frameworks
 from mlflow_onnx_flavor.answers import Answer
-from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.environment import memory_bytes
 from mlflow_onnx_flavor.errors import (
     CorruptModelError,
@@ -22,6 +21,7 @@ from mlflow_onnx_flavor.errors import (
     WorkerTaskError,
 )
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.source_environment import (
     SourceEnv,
     VersionDifference,

@@ -24,7 +24,6 @@ from mlflow_onnx_flavor.errors import CorruptModelError, MissingFrameworkError, 
 from mlflow_onnx_flavor.frameworks import doubts
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
 from mlflow_onnx_flavor.frameworks.graph_versions import finish, opset_of
-from mlflow_onnx_flavor.graph_spec import GraphSpec, PredictionPart, PredictionSpec
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_outputs import as_arrays
 from mlflow_onnx_flavor.open_axes import open_output_axes
@@ -33,6 +32,7 @@ from mlflow_onnx_flavor.parity.joining import joined
 from mlflow_onnx_flavor.parity.precision import arithmetic_of
 from mlflow_onnx_flavor.parity.rounding import merged, own_rounding
 from mlflow_onnx_flavor.parity.tolerance import roundings_of
+from mlflow_onnx_flavor.schemas.graph import GraphSpec, PredictionPart, PredictionSpec
 from mlflow_onnx_flavor.source_batches import answers_in_batches
 from mlflow_onnx_flavor.source_probes import probes_of
 

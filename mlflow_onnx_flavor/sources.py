@@ -12,7 +12,7 @@ from mlflow_onnx_flavor.artifact_code import check_code
 from mlflow_onnx_flavor.artifact_downloads import download
 from mlflow_onnx_flavor.attestation import digest_of, size_of
 from mlflow_onnx_flavor.errors import one_line
-from mlflow_onnx_flavor.evidence import ModelIdentity
+from mlflow_onnx_flavor.schemas.evidence import ModelIdentity
 from mlflow_onnx_flavor.server import check_server, refusal_of
 from mlflow_onnx_flavor.source_environment import SourceEnv
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from mlflow_onnx_flavor.cli.ending import DONE, run_guarded
-from mlflow_onnx_flavor.configuration import Configuration
+from mlflow_onnx_flavor.schemas.configuration import Configuration
 
 
 def parsed(

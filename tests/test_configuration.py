@@ -7,7 +7,6 @@ import json
 import pytest
 import yaml
 
-from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.configuration_file import (
     defaults_as_yaml,
     overridden,
@@ -15,7 +14,8 @@ from mlflow_onnx_flavor.configuration_file import (
     read_configuration,
 )
 from mlflow_onnx_flavor.errors import ConfigurationError
-from mlflow_onnx_flavor.evidence import ExecutionProvider
+from mlflow_onnx_flavor.schemas.configuration import Configuration
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
 
 
 def test_printed_defaults_read_back_as_the_defaults(tmp_path):

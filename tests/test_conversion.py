@@ -11,10 +11,10 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 import mlflow_onnx_flavor as onnx_flavor
-from mlflow_onnx_flavor.configuration import Configuration, ConversionOptions
 from mlflow_onnx_flavor.conversion import convert_model
 from mlflow_onnx_flavor.errors import ConversionError, CorruptModelError
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.schemas.configuration import Configuration, ConversionOptions
 from tests.frameworks.in_process import save_estimator
 
 ROWS = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [0.0, 1.0, 0.0]})

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy import sparse
 
 from mlflow_onnx_flavor import flavor
-from mlflow_onnx_flavor.graph_spec import FeedSpec
+from mlflow_onnx_flavor.schemas.graph import FeedSpec
 from tests.onnx_graphs import doubling, save, side_by_side, tensor
 
 ROWS = np.array([[1, 2], [3, 4]], np.float32)

@@ -8,7 +8,7 @@ import pytest
 
 from mlflow_onnx_flavor import execution_providers, flavor
 from mlflow_onnx_flavor.errors import ExecutionProviderError
-from mlflow_onnx_flavor.evidence import ExecutionProvider
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
 from mlflow_onnx_flavor.scoring import providers
 
 CPU = "CPUExecutionProvider"

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from mlflow_onnx_flavor.configuration import Gates, LatencyGate, MemoryGate, ParityGate, SizeGate
 from mlflow_onnx_flavor.errors import ConfigurationError
-from mlflow_onnx_flavor.evidence import (
+from mlflow_onnx_flavor.gates import (
+    Finding,
+    ReleaseEvidence,
+    is_undecided,
+    judge,
+    judge_latency,
+    rows_needed,
+    upper_bound,
+)
+from mlflow_onnx_flavor.schemas.configuration import (
+    Gates,
+    LatencyGate,
+    MemoryGate,
+    ParityGate,
+    SizeGate,
+)
+from mlflow_onnx_flavor.schemas.evidence import (
     ERROR_THRESHOLDS,
     Environment,
     ExecutionProvider,
@@ -21,15 +36,6 @@ from mlflow_onnx_flavor.evidence import (
     OutputParity,
     ParityReport,
     ParityRow,
-)
-from mlflow_onnx_flavor.gates import (
-    Finding,
-    ReleaseEvidence,
-    is_undecided,
-    judge,
-    judge_latency,
-    rows_needed,
-    upper_bound,
 )
 
 CPU = ExecutionProvider(name="CPUExecutionProvider")

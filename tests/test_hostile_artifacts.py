@@ -20,16 +20,16 @@ import mlflow_onnx_flavor
 from mlflow_onnx_flavor import flavor
 from mlflow_onnx_flavor.artifact_code import scoring_module_name
 from mlflow_onnx_flavor.cli import main
-from mlflow_onnx_flavor.configuration import Configuration, ConversionOptions
 from mlflow_onnx_flavor.errors import (
     CorruptModelError,
     MissingSignatureError,
     OnnxFlavorError,
     UnsafeModelError,
 )
+from mlflow_onnx_flavor.schemas.configuration import Configuration, ConversionOptions
+from mlflow_onnx_flavor.schemas.records import CandidatesRecord
 from mlflow_onnx_flavor.steps.check_latency import champion_folder
 from mlflow_onnx_flavor.steps.log_source import prepare_source
-from mlflow_onnx_flavor.steps.records import CandidatesRecord
 from tests.onnx_graphs import doubling
 
 ROWS = np.ones((4, 2), np.float32)

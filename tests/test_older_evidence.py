@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from mlflow_onnx_flavor.configuration import Gates, LatencyGate
 from mlflow_onnx_flavor.gates import ReleaseEvidence, Verdict, judge
+from mlflow_onnx_flavor.schemas.configuration import Gates, LatencyGate
 
 SAMPLES = Path(__file__).parent / "samples" / "evidence"
 

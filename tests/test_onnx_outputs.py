@@ -8,9 +8,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import mlflow_onnx_flavor
-from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.errors import UnsupportedModelError
 from mlflow_onnx_flavor.onnx_outputs import as_arrays
+from mlflow_onnx_flavor.schemas.configuration import Configuration
 from tests.onnx_graphs import save, tensor
 
 ROWS = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)

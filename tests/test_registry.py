@@ -17,7 +17,6 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from mlflow_onnx_flavor import load_session, registry, release
-from mlflow_onnx_flavor.configuration import SigningKey, Trust
 from mlflow_onnx_flavor.configuration_file import parse_configuration
 from mlflow_onnx_flavor.errors import (
     ConfigurationError,
@@ -29,6 +28,7 @@ from mlflow_onnx_flavor.registry import lock as lock_module
 from mlflow_onnx_flavor.registry import versions as versions_module
 from mlflow_onnx_flavor.registry.calls import EVIDENCE_TAG
 from mlflow_onnx_flavor.registry.policy import Policy
+from mlflow_onnx_flavor.schemas.configuration import SigningKey, Trust
 from mlflow_onnx_flavor.server import server_time
 from tests.serving import QUICK_RELEASE
 from tests.test_signing import new_key

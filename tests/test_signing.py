@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from mlflow_onnx_flavor import signing
-from mlflow_onnx_flavor.configuration import SigningKey, Trust
 from mlflow_onnx_flavor.errors import ConfigurationError, SignatureError
+from mlflow_onnx_flavor.schemas.configuration import SigningKey, Trust
 
 
 def new_key(folder: Path, name: str) -> ec.EllipticCurvePrivateKey:

@@ -12,10 +12,10 @@ import pytest
 
 import mlflow_onnx_flavor as onnx_flavor
 from mlflow_onnx_flavor import source_environment
-from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.errors import SourceEnvironmentError
-from mlflow_onnx_flavor.evidence import ExecutionProvider
 from mlflow_onnx_flavor.explanation import explain
+from mlflow_onnx_flavor.schemas.configuration import Configuration
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
 from mlflow_onnx_flavor.source_environment import differences, environment_note
 
 OLD = "1.5.2"

@@ -21,8 +21,8 @@ from mlflow_onnx_flavor.candidates.base import (
     Optimization,
 )
 from mlflow_onnx_flavor.errors import ConfigurationError, OnnxFlavorError
-from mlflow_onnx_flavor.evidence import ExecutionProvider
-from mlflow_onnx_flavor.graph_spec import GraphSpec
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
+from mlflow_onnx_flavor.schemas.graph import GraphSpec
 from mlflow_onnx_flavor.worker import PRELOADED, Worker
 
 CONVERTED = "converted"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mlflow_onnx_flavor.errors import OnnxFlavorError
-from mlflow_onnx_flavor.evidence import ExecutionProvider
-from mlflow_onnx_flavor.graph_spec import GraphSpec
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
+from mlflow_onnx_flavor.schemas.graph import GraphSpec
 
 
 class CandidateError(OnnxFlavorError):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlflow_onnx_flavor.evidence import ModelIdentity
+from mlflow_onnx_flavor.schemas.evidence import ModelIdentity
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ def build(converted: Path, out: Path, measuring: Measuring | None = None) -> Bui
     from mlflow_onnx_flavor.inputs import Inputs
     from mlflow_onnx_flavor.latency.tuning import tune
     from mlflow_onnx_flavor.onnx_files import copy_model
-    from mlflow_onnx_flavor.session_tuning import description
+    from mlflow_onnx_flavor.schemas.tuning import description
 
     if measuring is None:
         raise CandidateError("nothing to measure it on: give it inputs")

@@ -10,11 +10,11 @@ from pydantic import BaseModel
 
 from mlflow_onnx_flavor.cli.ending import DONE, GATE_FAILED, NOT_CONVERTIBLE
 from mlflow_onnx_flavor.cli.parser import print_json
-from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.configuration_file import overridden, read_configuration
 from mlflow_onnx_flavor.gates import Finding, judge_latency, judge_parity
 from mlflow_onnx_flavor.reporting.console import Progress, print_latency, print_parity
 from mlflow_onnx_flavor.reporting.plain_text import plain_table
+from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.source_environment import environment_note
 
 
@@ -249,7 +249,7 @@ def verify(arguments: argparse.Namespace) -> int:
 
 def sign(arguments: argparse.Namespace) -> int:
     from mlflow_onnx_flavor import registry
-    from mlflow_onnx_flavor.configuration import SigningKey
+    from mlflow_onnx_flavor.schemas.configuration import SigningKey
 
     key = SigningKey(
         private_key=arguments.private_key,

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mlflow_onnx_flavor.graph_spec import FeedSpec
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.schemas.graph import FeedSpec
 
 
 @dataclass(frozen=True)

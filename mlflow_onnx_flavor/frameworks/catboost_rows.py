@@ -16,8 +16,8 @@ from mlflow_onnx_flavor.frameworks.catboost_ctrs import ctrs_of
 from mlflow_onnx_flavor.frameworks.columns import MATRIX, column_feeds, matrix_feed
 from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
-from mlflow_onnx_flavor.graph_spec import FeedSpec
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.schemas.graph import FeedSpec
 
 
 def add_rows(

@@ -27,8 +27,8 @@ from mlflow_onnx_flavor.frameworks.columns import (
 )
 from mlflow_onnx_flavor.frameworks.exported_graph import answer_as, plain_attributes, save
 from mlflow_onnx_flavor.frameworks.sklearn_parts import naming_parts
-from mlflow_onnx_flavor.graph_spec import FeedSpec
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.schemas.graph import FeedSpec
 
 flavor = "sklearn"
 extra = "sklearn"

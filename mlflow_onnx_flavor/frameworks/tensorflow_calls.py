@@ -11,8 +11,8 @@ import pandas as pd
 
 from mlflow_onnx_flavor.frameworks.base import LoadedSource
 from mlflow_onnx_flavor.frameworks.columns import MATRIX
-from mlflow_onnx_flavor.graph_spec import FeedSpec
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.schemas.graph import FeedSpec
 
 OUTPUT = "output"
 

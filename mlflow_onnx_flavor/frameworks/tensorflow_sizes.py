@@ -15,8 +15,8 @@ from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource
 from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.other_sizes import alike, of_other_sizes
 from mlflow_onnx_flavor.frameworks.tensorflow_calls import call_of
-from mlflow_onnx_flavor.graph_spec import GraphSpec, PredictionSpec
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.schemas.graph import GraphSpec, PredictionSpec
 
 log = logging.getLogger(__name__)
 

@@ -33,8 +33,8 @@ from mlflow_onnx_flavor.frameworks.pytorch_floats import (
     why_in_float32,
 )
 from mlflow_onnx_flavor.frameworks.transformers_tokenizer import serialized_tokenizer, tensors_taken
-from mlflow_onnx_flavor.graph_spec import FeedSpec
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.schemas.graph import FeedSpec
 from mlflow_onnx_flavor.scoring.tokens import TOKENIZER_KEY, TextTokenizer, texts_of
 
 flavor = "transformers"

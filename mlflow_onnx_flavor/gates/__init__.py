@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import prod
 
-from mlflow_onnx_flavor.configuration import Gates
-from mlflow_onnx_flavor.evidence import ExecutionProvider, LatencyReport, ModelIdentity
 from mlflow_onnx_flavor.gates.latency import (
     findings_on_latency,
     is_judged,
@@ -26,8 +24,16 @@ from mlflow_onnx_flavor.gates.parity import (
     tolerance_of,
     upper_bound,
 )
-from mlflow_onnx_flavor.gates.verdict import NOT_ENOUGH, Finding, ReleaseEvidence, Verdict, rows_of
 from mlflow_onnx_flavor.reporting import figures
+from mlflow_onnx_flavor.schemas.configuration import Gates
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, LatencyReport, ModelIdentity
+from mlflow_onnx_flavor.schemas.verdict import (
+    NOT_ENOUGH,
+    Finding,
+    ReleaseEvidence,
+    Verdict,
+    rows_of,
+)
 
 __all__ = [
     "NOT_ENOUGH",

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from math import ceil
 
-from mlflow_onnx_flavor.configuration import LatencyGate
-from mlflow_onnx_flavor.evidence import (
+from mlflow_onnx_flavor.reporting import figures
+from mlflow_onnx_flavor.schemas.configuration import LatencyGate
+from mlflow_onnx_flavor.schemas.evidence import (
     ExecutionProvider,
     Interval,
     LatencyFigures,
     LatencyReport,
     LatencyRow,
 )
-from mlflow_onnx_flavor.gates.verdict import NOT_ENOUGH, Finding, measured_on, rows_of
-from mlflow_onnx_flavor.reporting import figures
+from mlflow_onnx_flavor.schemas.verdict import NOT_ENOUGH, Finding, measured_on, rows_of
 
 # An interval so many times as wide as its distance to the threshold would take the square of that
 # times as long to tell.

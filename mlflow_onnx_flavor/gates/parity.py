@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import ceil, log, log1p
 
-from mlflow_onnx_flavor.configuration import ParityGate
 from mlflow_onnx_flavor.errors import ConfigurationError
-from mlflow_onnx_flavor.evidence import ExecutionProvider, OutputParity, ParityReport, ParityRow
-from mlflow_onnx_flavor.gates.verdict import NOT_ENOUGH, Finding, measured_on, rows_of
 from mlflow_onnx_flavor.inputs.batches import (
     EVALUATION_DATA,
     EXTREME_PROBES,
@@ -16,6 +13,14 @@ from mlflow_onnx_flavor.inputs.batches import (
     is_probe,
 )
 from mlflow_onnx_flavor.reporting import figures
+from mlflow_onnx_flavor.schemas.configuration import ParityGate
+from mlflow_onnx_flavor.schemas.evidence import (
+    ExecutionProvider,
+    OutputParity,
+    ParityReport,
+    ParityRow,
+)
+from mlflow_onnx_flavor.schemas.verdict import NOT_ENOUGH, Finding, measured_on, rows_of
 
 PYFUNC = "pyfunc"  # the name of what the pyfunc answers, with its key where it has several
 

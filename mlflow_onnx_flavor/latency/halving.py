@@ -16,8 +16,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import numpy as np
 
-from mlflow_onnx_flavor.evidence import Interval
 from mlflow_onnx_flavor.latency.statistics import SEED, ratio_of_logs
+from mlflow_onnx_flavor.schemas.evidence import Interval
 
 # The last two get this share of the time.
 DUEL_SHARE = 0.4

@@ -13,15 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
-from mlflow_onnx_flavor.configuration import LatencyOptions
 from mlflow_onnx_flavor.environment import environment
-from mlflow_onnx_flavor.evidence import (
-    ExecutionProvider,
-    LatencyFigures,
-    LatencyReport,
-    LatencyRow,
-    ModelIdentity,
-)
 from mlflow_onnx_flavor.frameworks import get as framework_module
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency import scenarios
@@ -44,6 +36,14 @@ from mlflow_onnx_flavor.latency.workloads import (
     workloads,
 )
 from mlflow_onnx_flavor.open_axes import open_axes
+from mlflow_onnx_flavor.schemas.configuration import LatencyOptions
+from mlflow_onnx_flavor.schemas.evidence import (
+    ExecutionProvider,
+    LatencyFigures,
+    LatencyReport,
+    LatencyRow,
+    ModelIdentity,
+)
 from mlflow_onnx_flavor.spare_workers import SpareWorkers
 
 SOURCE, CHAMPION = "source", "champion"

@@ -18,14 +18,14 @@ from mlflow_onnx_flavor.errors import (
     WorkerOutOfMemoryError,
     WorkerTimeoutError,
 )
-from mlflow_onnx_flavor.evidence import (
+from mlflow_onnx_flavor.latency.workloads import Workload
+from mlflow_onnx_flavor.schemas.evidence import (
     ExecutionProvider,
     LoadFigures,
     LoadRow,
     ModelIdentity,
     Status,
 )
-from mlflow_onnx_flavor.latency.workloads import Workload
 from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.worker import Worker
 

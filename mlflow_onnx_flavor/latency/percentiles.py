@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mlflow_onnx_flavor.evidence import Interval
 from mlflow_onnx_flavor.latency.statistics import outward_tail, widening
+from mlflow_onnx_flavor.schemas.evidence import Interval
 
 RESAMPLES = 1000
 SEED = 20260102

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mlflow_onnx_flavor.evidence import Interval
 from mlflow_onnx_flavor.latency.participants import Participant
 from mlflow_onnx_flavor.latency.percentiles import percentile_intervals, percentile_ratio
 from mlflow_onnx_flavor.latency.statistics import (
@@ -27,6 +26,7 @@ from mlflow_onnx_flavor.latency.statistics import (
     speedup,
 )
 from mlflow_onnx_flavor.latency.workloads import PYFUNC, Workload
+from mlflow_onnx_flavor.schemas.evidence import Interval
 
 BLOCK_MS, WARMUP_MS = 20.0, 4.0
 MAX_ROUNDS = 2000  # of the fastest models, minutes: in practice the budget ends before

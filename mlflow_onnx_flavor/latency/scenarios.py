@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mlflow_onnx_flavor.configuration import ServerScenario
 from mlflow_onnx_flavor.environment import cores_allowed
-from mlflow_onnx_flavor.evidence import OfflineRow, ServerCapacity, ServerRow
 from mlflow_onnx_flavor.latency.participants import Participant, SavedInputs
 from mlflow_onnx_flavor.latency.statistics import SEED
 from mlflow_onnx_flavor.latency.workloads import PYFUNC, Workload
+from mlflow_onnx_flavor.schemas.configuration import ServerScenario
+from mlflow_onnx_flavor.schemas.evidence import OfflineRow, ServerCapacity, ServerRow
 
 OFFLINE_ROUNDS, OFFLINE_BLOCK_MS, OFFLINE_WARMUP_MS = 3, 40.0, 4.0
 # Larger batches are left out when the smaller ones took this share of the budget.

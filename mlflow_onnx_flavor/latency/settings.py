@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from mlflow_onnx_flavor.latency.statistics import SEED
-from mlflow_onnx_flavor.session_tuning import Settings
+from mlflow_onnx_flavor.schemas.tuning import Settings
 
 MOST = 24
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from mlflow_onnx_flavor.configuration import LatencyGate
-from mlflow_onnx_flavor.evidence import Interval, LatencyFigures
+from mlflow_onnx_flavor.schemas.configuration import LatencyGate
+from mlflow_onnx_flavor.schemas.evidence import Interval, LatencyFigures
 
 RESAMPLES = 2000
 SEED = 20260101

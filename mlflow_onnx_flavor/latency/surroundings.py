@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mlflow_onnx_flavor.environment import lines_of, throttled_microseconds
-from mlflow_onnx_flavor.evidence import Surroundings
+from mlflow_onnx_flavor.schemas.evidence import Surroundings
 
 _PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")

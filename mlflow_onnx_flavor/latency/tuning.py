@@ -20,7 +20,7 @@ from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency.halving import Halving
 from mlflow_onnx_flavor.latency.settings import settings_to_try
 from mlflow_onnx_flavor.latency.tasks import BATCHES, MIN_CALLS, come_to_rest
-from mlflow_onnx_flavor.session_tuning import Settings, TriedSettings, Tuning
+from mlflow_onnx_flavor.schemas.tuning import Settings, TriedSettings, Tuning
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,6 @@ from mlflow_onnx_flavor.errors import (
     WorkerTaskError,
     WorkerTimeoutError,
 )
-from mlflow_onnx_flavor.evidence import Divergence, ExecutionProvider, ParityRow, Status
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.parity.known_causes import cause_and_remedy, fell_back, remedy_for
 from mlflow_onnx_flavor.parity.matching import (
@@ -34,6 +33,7 @@ from mlflow_onnx_flavor.parity.matching import (
 from mlflow_onnx_flavor.parity.stopwatch import Stopwatch
 from mlflow_onnx_flavor.parity.ties import SCORES, tied_rows
 from mlflow_onnx_flavor.parity.tolerance import Arithmetic, Roundings, widest
+from mlflow_onnx_flavor.schemas.evidence import Divergence, ExecutionProvider, ParityRow, Status
 from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.worker import Worker
 

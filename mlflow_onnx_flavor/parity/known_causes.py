@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from mlflow_onnx_flavor.evidence import ExecutionProvider, OutputParity, ParityRow, Status
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, OutputParity, ParityRow, Status
 
 _CPU = "CPUExecutionProvider"
 _OPENVINO = "OpenVINOExecutionProvider"

@@ -20,13 +20,6 @@ from mlflow_onnx_flavor.errors import (
     WorkerError,
     WorkerTaskError,
 )
-from mlflow_onnx_flavor.evidence import (
-    ExecutionProvider,
-    ModelIdentity,
-    ParityReport,
-    ParityRow,
-    ProbeRecord,
-)
 from mlflow_onnx_flavor.inputs import (
     EVALUATION_DATA,
     EXTREME_PROBES,
@@ -52,6 +45,13 @@ from mlflow_onnx_flavor.parity.search import search
 from mlflow_onnx_flavor.parity.stopwatch import Stopwatch
 from mlflow_onnx_flavor.parity.streaming import compare_rest, is_carried
 from mlflow_onnx_flavor.parity.tolerance import Roundings, roundings_of
+from mlflow_onnx_flavor.schemas.evidence import (
+    ExecutionProvider,
+    ModelIdentity,
+    ParityReport,
+    ParityRow,
+    ProbeRecord,
+)
 from mlflow_onnx_flavor.source_process import SourceModelWorker, roundings_by
 from mlflow_onnx_flavor.spare_workers import SpareWorkers
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlflow_onnx_flavor.evidence import OutputParity
+from mlflow_onnx_flavor.schemas.evidence import OutputParity
 
 _ADDED = ("rows", "label_disagreements", "label_ties", "nonfinite_mismatches")
 _LARGEST = (

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
 from mlflow_onnx_flavor.errors import OnnxFlavorError
-from mlflow_onnx_flavor.evidence import OutputParity, ParityRow
 from mlflow_onnx_flavor.inputs import EVALUATION_DATA, Inputs
 from mlflow_onnx_flavor.inputs.streams import RowStream
 from mlflow_onnx_flavor.parity.candidate_process import CandidateProcess, one_line
@@ -26,6 +25,7 @@ from mlflow_onnx_flavor.parity.known_causes import share_of
 from mlflow_onnx_flavor.parity.matching import compare_all
 from mlflow_onnx_flavor.parity.merging import merged
 from mlflow_onnx_flavor.parity.tolerance import Arithmetic, Roundings
+from mlflow_onnx_flavor.schemas.evidence import OutputParity, ParityRow
 from mlflow_onnx_flavor.source_process import SourceModelWorker
 
 # A candidate that differs on more of the first rows is not asked for millions more.

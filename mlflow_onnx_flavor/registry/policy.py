@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlflow_onnx_flavor.configuration import Trust
 from mlflow_onnx_flavor.errors import PromotionRefusedError
 from mlflow_onnx_flavor.gates import Verdict
 from mlflow_onnx_flavor.registry.signatures import check_signature
+from mlflow_onnx_flavor.schemas.configuration import Trust
 from mlflow_onnx_flavor.server import server_time
 
 if TYPE_CHECKING:

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TextIO
 
-from mlflow_onnx_flavor.evidence import LatencyReport, ParityReport
 from mlflow_onnx_flavor.gates import Finding, is_judged
 from mlflow_onnx_flavor.reporting import figures, headline, latency_tables, probe_tables, tables
 from mlflow_onnx_flavor.reporting.latency_tables import speedup_cell
 from mlflow_onnx_flavor.reporting.noise import noise_note
 from mlflow_onnx_flavor.reporting.progress import Progress
 from mlflow_onnx_flavor.reporting.provider_names import ProviderNames, short
-from mlflow_onnx_flavor.reporting.summary import ReleaseSummary, SourceSummary
 from mlflow_onnx_flavor.reporting.tables import Cell, Table
 from mlflow_onnx_flavor.reporting.terminal import Block, print_blocks
+from mlflow_onnx_flavor.schemas.evidence import LatencyReport, ParityReport
+from mlflow_onnx_flavor.schemas.summary import ReleaseSummary, SourceSummary
 
 __all__ = ["Progress", "print_latency", "print_parity", "print_summary"]
 

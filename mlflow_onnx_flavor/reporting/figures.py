@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from decimal import Decimal
 
-from mlflow_onnx_flavor.evidence import Interval
+from mlflow_onnx_flavor.schemas.evidence import Interval
 
 MOST_DIGITS = 17  # a double has no more
 

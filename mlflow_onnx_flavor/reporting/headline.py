@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from mlflow_onnx_flavor.evidence import Interval, OutputParity, ParityRow
 from mlflow_onnx_flavor.gates import NOT_ENOUGH, Finding, is_judged
 from mlflow_onnx_flavor.inputs import EVALUATION_DATA, INPUT_EXAMPLE
 from mlflow_onnx_flavor.reporting import figures
-from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
+from mlflow_onnx_flavor.schemas.evidence import Interval, OutputParity, ParityRow
+from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 
 Outcome = Literal["passed", "failed", "stopped"]
 

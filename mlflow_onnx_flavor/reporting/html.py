@@ -18,7 +18,7 @@ from mlflow_onnx_flavor.reporting import (
     tables,
 )
 from mlflow_onnx_flavor.reporting.plain_text import printable
-from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
+from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,6 @@ import itertools
 import statistics
 from typing import TYPE_CHECKING
 
-from mlflow_onnx_flavor.evidence import LatencyFigures, LatencyRow, OfflineRow
 from mlflow_onnx_flavor.gates import is_judged
 from mlflow_onnx_flavor.reporting.plot_frame import (
     FAINT,
@@ -23,7 +22,8 @@ from mlflow_onnx_flavor.reporting.plot_frame import (
     new_figure,
 )
 from mlflow_onnx_flavor.reporting.provider_names import ProviderNames
-from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
+from mlflow_onnx_flavor.schemas.evidence import LatencyFigures, LatencyRow, OfflineRow
+from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

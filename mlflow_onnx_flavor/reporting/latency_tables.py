@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mlflow_onnx_flavor.evidence import Interval, LatencyFigures, LatencyRow, ServerRow
 from mlflow_onnx_flavor.gates import is_judged
 from mlflow_onnx_flavor.reporting import figures
 from mlflow_onnx_flavor.reporting.provider_names import ProviderNames
-from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
 from mlflow_onnx_flavor.reporting.tables import (
     NOTHING,
     Cell,
@@ -17,7 +15,9 @@ from mlflow_onnx_flavor.reporting.tables import (
     status_cell,
     table,
 )
-from mlflow_onnx_flavor.session_tuning import in_words
+from mlflow_onnx_flavor.schemas.evidence import Interval, LatencyFigures, LatencyRow, ServerRow
+from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
+from mlflow_onnx_flavor.schemas.tuning import in_words
 
 
 def latency_table(summary: ReleaseSummary) -> Table:

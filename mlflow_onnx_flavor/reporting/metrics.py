@@ -10,11 +10,11 @@ import math
 import re
 import statistics
 
-from mlflow_onnx_flavor.evidence import LatencyRow, ParityRow
 from mlflow_onnx_flavor.gates import is_judged
 from mlflow_onnx_flavor.reporting import headline, tables
 from mlflow_onnx_flavor.reporting.provider_names import ProviderNames
-from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
+from mlflow_onnx_flavor.schemas.evidence import LatencyRow, ParityRow
+from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 
 LONGEST_NAME = 250  # MLflow's limit
 

@@ -6,7 +6,7 @@ import re
 
 from mlflow_onnx_flavor.reporting import figures, headline
 from mlflow_onnx_flavor.reporting.plain_text import one_line, shorten
-from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
+from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 
 LONGEST_TAG = 500
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|<>~&$])")

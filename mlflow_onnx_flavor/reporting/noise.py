@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlflow_onnx_flavor.evidence import Surroundings
 from mlflow_onnx_flavor.reporting import figures
 from mlflow_onnx_flavor.reporting.tables import Table, table
+from mlflow_onnx_flavor.schemas.evidence import Surroundings
 
 # Shares from which on an absolute time is not what it would be on a quiet machine.
 OTHERS, STEAL, THROTTLED, SPREAD = 0.10, 0.02, 0.01, 0.10

@@ -12,7 +12,6 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from mlflow_onnx_flavor.evidence import ERROR_THRESHOLDS, OutputParity
 from mlflow_onnx_flavor.gates import tolerance_of
 from mlflow_onnx_flavor.reporting import latency_plots
 from mlflow_onnx_flavor.reporting.plot_frame import (
@@ -26,7 +25,8 @@ from mlflow_onnx_flavor.reporting.plot_frame import (
     new_figure,
 )
 from mlflow_onnx_flavor.reporting.provider_names import ProviderNames
-from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
+from mlflow_onnx_flavor.schemas.evidence import ERROR_THRESHOLDS, OutputParity
+from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,8 @@ from math import isinf
 
 from mlflow_onnx_flavor.reporting import figures
 from mlflow_onnx_flavor.reporting.provider_names import ProviderNames
-from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
 from mlflow_onnx_flavor.reporting.tables import NOTHING, Cell, Table, table
+from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 
 _MOST_OF_A_COMPARISON = 3
 

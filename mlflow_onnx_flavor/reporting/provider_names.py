@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 
-from mlflow_onnx_flavor.evidence import ExecutionProvider
-from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
+from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 
 
 class ProviderNames:

@@ -9,11 +9,11 @@ import itertools
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from mlflow_onnx_flavor.evidence import Environment, OutputParity
 from mlflow_onnx_flavor.gates import Finding, tolerance_of
 from mlflow_onnx_flavor.reporting import figures
 from mlflow_onnx_flavor.reporting.provider_names import ProviderNames
-from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
+from mlflow_onnx_flavor.schemas.evidence import Environment, OutputParity
+from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 
 NOTHING = "–"  # an en dash: the cell does not apply
 

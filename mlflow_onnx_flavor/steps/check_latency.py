@@ -5,10 +5,17 @@ from __future__ import annotations
 from mlflow_onnx_flavor import frameworks, latency
 from mlflow_onnx_flavor.attestation import digest_of, size_of
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
-from mlflow_onnx_flavor.configuration import Configuration
-from mlflow_onnx_flavor.evidence import LatencyReport, ModelIdentity
 from mlflow_onnx_flavor.gates import is_undecided
 from mlflow_onnx_flavor.latency.statistics import Precision
+from mlflow_onnx_flavor.schemas.configuration import Configuration
+from mlflow_onnx_flavor.schemas.evidence import LatencyReport, ModelIdentity
+from mlflow_onnx_flavor.schemas.records import (
+    CANDIDATES,
+    LATENCY,
+    SOURCE,
+    CandidatesRecord,
+    SourceRecord,
+)
 from mlflow_onnx_flavor.source_environment import interpreter
 from mlflow_onnx_flavor.sources import read_metadata
 from mlflow_onnx_flavor.spare_workers import SpareWorkers
@@ -17,13 +24,6 @@ from mlflow_onnx_flavor.steps.convert import required_providers
 from mlflow_onnx_flavor.steps.downloads import model_folder, source_model
 from mlflow_onnx_flavor.steps.keys import finished, hardware, step_key, versions_of
 from mlflow_onnx_flavor.steps.log_source import load_inputs
-from mlflow_onnx_flavor.steps.records import (
-    CANDIDATES,
-    LATENCY,
-    SOURCE,
-    CandidatesRecord,
-    SourceRecord,
-)
 from mlflow_onnx_flavor.steps.runs import log_record, read_record, step_run
 
 

@@ -7,15 +7,9 @@ from pathlib import Path
 
 from mlflow_onnx_flavor import execution_providers, parity
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
-from mlflow_onnx_flavor.configuration import Configuration
-from mlflow_onnx_flavor.evidence import ExecutionProvider, ModelIdentity, ParityReport
-from mlflow_onnx_flavor.source_process import SourceModelWorker, opened
-from mlflow_onnx_flavor.spare_workers import SpareWorkers
-from mlflow_onnx_flavor.steps.convert import required_providers
-from mlflow_onnx_flavor.steps.downloads import model_folder, source_model
-from mlflow_onnx_flavor.steps.keys import finished, hardware, step_key, versions_of
-from mlflow_onnx_flavor.steps.log_source import load_inputs, load_more
-from mlflow_onnx_flavor.steps.records import (
+from mlflow_onnx_flavor.schemas.configuration import Configuration
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity, ParityReport
+from mlflow_onnx_flavor.schemas.records import (
     CANDIDATES,
     PARITY,
     SOURCE,
@@ -23,6 +17,12 @@ from mlflow_onnx_flavor.steps.records import (
     CandidatesRecord,
     SourceRecord,
 )
+from mlflow_onnx_flavor.source_process import SourceModelWorker, opened
+from mlflow_onnx_flavor.spare_workers import SpareWorkers
+from mlflow_onnx_flavor.steps.convert import required_providers
+from mlflow_onnx_flavor.steps.downloads import model_folder, source_model
+from mlflow_onnx_flavor.steps.keys import finished, hardware, step_key, versions_of
+from mlflow_onnx_flavor.steps.log_source import load_inputs, load_more
 from mlflow_onnx_flavor.steps.runs import log_record, read_record, step_run
 
 WORST_INPUTS = "worst_inputs"  # the artifact folder of the rows that disagree most

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from mlflow_onnx_flavor import flavor
-from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.conversion import Conversion, convert_model
-from mlflow_onnx_flavor.evidence import ExecutionProvider
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.schemas.configuration import Configuration
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
+from mlflow_onnx_flavor.schemas.records import CONVERSION, SOURCE, ConvertedRecord, SourceRecord
 from mlflow_onnx_flavor.source_process import SourceModelWorker, opened
 from mlflow_onnx_flavor.sources import SourceModel
 from mlflow_onnx_flavor.steps.downloads import source_model
 from mlflow_onnx_flavor.steps.keys import finished, step_key, versions_of
 from mlflow_onnx_flavor.steps.log_source import load_inputs
-from mlflow_onnx_flavor.steps.records import CONVERSION, SOURCE, ConvertedRecord, SourceRecord
 from mlflow_onnx_flavor.steps.runs import log_record, read_record, scratch_folder, step_run
 
 CONVERTED = "converted.json"

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor.artifact_downloads import download
-from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.errors import MissingSignatureError
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example
 from mlflow_onnx_flavor.inputs.streams import RowStream, evaluation_data
+from mlflow_onnx_flavor.schemas.configuration import Configuration
+from mlflow_onnx_flavor.schemas.records import SOURCE, DataRecord, SourceRecord
 from mlflow_onnx_flavor.source_scan import check_pickles
 from mlflow_onnx_flavor.sources import SourceModel
 from mlflow_onnx_flavor.steps.downloads import source_model
 from mlflow_onnx_flavor.steps.keys import finished, step_key
-from mlflow_onnx_flavor.steps.records import SOURCE, DataRecord, SourceRecord
 from mlflow_onnx_flavor.steps.runs import log_record, read_record, scratch_folder, step_run
 
 if TYPE_CHECKING:

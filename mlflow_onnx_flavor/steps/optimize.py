@@ -7,13 +7,9 @@ from typing import Any
 from mlflow_onnx_flavor import candidates
 from mlflow_onnx_flavor.attestation import digest_of, size_of
 from mlflow_onnx_flavor.candidates.base import CandidateError, Measuring
-from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.conversion import Conversion
-from mlflow_onnx_flavor.steps.convert import CONVERTED, log_candidate, required_providers
-from mlflow_onnx_flavor.steps.downloads import model_folder, source_model
-from mlflow_onnx_flavor.steps.keys import finished, hardware, step_key
-from mlflow_onnx_flavor.steps.log_source import load_inputs
-from mlflow_onnx_flavor.steps.records import (
+from mlflow_onnx_flavor.schemas.configuration import Configuration
+from mlflow_onnx_flavor.schemas.records import (
     CANDIDATES,
     CONVERSION,
     SOURCE,
@@ -23,6 +19,10 @@ from mlflow_onnx_flavor.steps.records import (
     SkippedCandidate,
     SourceRecord,
 )
+from mlflow_onnx_flavor.steps.convert import CONVERTED, log_candidate, required_providers
+from mlflow_onnx_flavor.steps.downloads import model_folder, source_model
+from mlflow_onnx_flavor.steps.keys import finished, hardware, step_key
+from mlflow_onnx_flavor.steps.log_source import load_inputs
 from mlflow_onnx_flavor.steps.runs import log_record, read_record, scratch_folder, step_run
 
 MODEL_FILE = "model.onnx"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.reporting.html import render_html
 from mlflow_onnx_flavor.reporting.junit import render_junit
 from mlflow_onnx_flavor.reporting.metrics import metrics
 from mlflow_onnx_flavor.reporting.model_card import describe_version
 from mlflow_onnx_flavor.reporting.plots import figures
-from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
+from mlflow_onnx_flavor.schemas.configuration import Configuration
+from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 
 REPORT, JUNIT, SUMMARY = "report.html", "junit.xml", "summary.json"
 

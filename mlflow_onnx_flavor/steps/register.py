@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from mlflow_onnx_flavor import registry
 from mlflow_onnx_flavor.attestation import manifest_of
-from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.errors import (
     CorruptModelError,
     DigestMismatchError,
     GateFailedError,
     ModelNotFoundError,
 )
-from mlflow_onnx_flavor.evidence import LatencyReport, ModelIdentity, ParityReport
 from mlflow_onnx_flavor.gates import ReleaseEvidence, Verdict, judge
 from mlflow_onnx_flavor.reporting.model_card import describe_version, tags
-from mlflow_onnx_flavor.reporting.summary import ReleaseSummary
-from mlflow_onnx_flavor.steps.convert import required_providers
-from mlflow_onnx_flavor.steps.downloads import model_folder
-from mlflow_onnx_flavor.steps.keys import finished, step_key
-from mlflow_onnx_flavor.steps.records import (
+from mlflow_onnx_flavor.schemas.configuration import Configuration
+from mlflow_onnx_flavor.schemas.evidence import LatencyReport, ModelIdentity, ParityReport
+from mlflow_onnx_flavor.schemas.records import (
     EVIDENCE,
     LATENCY,
     MANIFEST,
@@ -27,6 +23,10 @@ from mlflow_onnx_flavor.steps.records import (
     VERDICT,
     RegistrationRecord,
 )
+from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
+from mlflow_onnx_flavor.steps.convert import required_providers
+from mlflow_onnx_flavor.steps.downloads import model_folder
+from mlflow_onnx_flavor.steps.keys import finished, step_key
 from mlflow_onnx_flavor.steps.runs import log_record, read_record, step_run
 from mlflow_onnx_flavor.steps.summarize import summarize
 

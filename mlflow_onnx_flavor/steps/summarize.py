@@ -5,21 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from mlflow_onnx_flavor._version import __version__
-from mlflow_onnx_flavor.configuration import Configuration
 from mlflow_onnx_flavor.conversion import Conversion
-from mlflow_onnx_flavor.evidence import LatencyReport, ParityReport
 from mlflow_onnx_flavor.gates import Verdict
-from mlflow_onnx_flavor.reporting.summary import (
-    AttemptSummary,
-    ConversionSummary,
-    DataSummary,
-    ReleaseSummary,
-    SkippedCandidate,
-    SourceSummary,
-)
-from mlflow_onnx_flavor.session_tuning import Tuning
-from mlflow_onnx_flavor.source_environment import environment_note
-from mlflow_onnx_flavor.steps.records import (
+from mlflow_onnx_flavor.schemas.configuration import Configuration
+from mlflow_onnx_flavor.schemas.evidence import LatencyReport, ParityReport
+from mlflow_onnx_flavor.schemas.records import (
     CANDIDATES,
     CONVERSION,
     LATENCY,
@@ -29,6 +19,16 @@ from mlflow_onnx_flavor.steps.records import (
     DataRecord,
     SourceRecord,
 )
+from mlflow_onnx_flavor.schemas.summary import (
+    AttemptSummary,
+    ConversionSummary,
+    DataSummary,
+    ReleaseSummary,
+    SkippedCandidate,
+    SourceSummary,
+)
+from mlflow_onnx_flavor.schemas.tuning import Tuning
+from mlflow_onnx_flavor.source_environment import environment_note
 from mlflow_onnx_flavor.steps.runs import read_record
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from mlflow_onnx_flavor import latency, spare_workers
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
-from mlflow_onnx_flavor.evidence import ExecutionProvider, LatencyReport, ModelIdentity
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency import participants as participants_module
 from mlflow_onnx_flavor.latency.rounds import Rounds
 from mlflow_onnx_flavor.latency.statistics import Precision
 from mlflow_onnx_flavor.latency.workloads import PYFUNC, Workload
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, LatencyReport, ModelIdentity
 from mlflow_onnx_flavor.worker import Worker
 
 CPU = ExecutionProvider(name="CPUExecutionProvider")

@@ -13,13 +13,13 @@ from onnx import helper, numpy_helper
 
 from mlflow_onnx_flavor import latency
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
-from mlflow_onnx_flavor.configuration import LatencyOptions, ServerScenario
 from mlflow_onnx_flavor.errors import ConfigurationError
-from mlflow_onnx_flavor.evidence import ExecutionProvider, LatencyReport, ModelIdentity
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency import rounds as rounds_module
 from mlflow_onnx_flavor.latency.participants import TASKS
 from mlflow_onnx_flavor.latency.statistics import Precision
+from mlflow_onnx_flavor.schemas.configuration import LatencyOptions, ServerScenario
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, LatencyReport, ModelIdentity
 from mlflow_onnx_flavor.worker import Worker
 from tests.onnx_graphs import save, tensor
 

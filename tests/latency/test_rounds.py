@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from mlflow_onnx_flavor import errors
-from mlflow_onnx_flavor.configuration import LatencyGate
 from mlflow_onnx_flavor.latency import rounds as rounds_module
 from mlflow_onnx_flavor.latency.rounds import Rounds
 from mlflow_onnx_flavor.latency.statistics import Precision
 from mlflow_onnx_flavor.latency.workloads import PYFUNC, Workload
+from mlflow_onnx_flavor.schemas.configuration import LatencyGate
 from tests.latency.simulated import Clock, SimulatedWorker, participant
 
 PRECISION = Precision()

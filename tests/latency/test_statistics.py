@@ -7,8 +7,6 @@ import itertools
 import numpy as np
 import pytest
 
-from mlflow_onnx_flavor.configuration import LatencyGate
-from mlflow_onnx_flavor.evidence import Interval
 from mlflow_onnx_flavor.latency.statistics import (
     Precision,
     figures,
@@ -16,6 +14,8 @@ from mlflow_onnx_flavor.latency.statistics import (
     relative_half_width,
     speedup,
 )
+from mlflow_onnx_flavor.schemas.configuration import LatencyGate
+from mlflow_onnx_flavor.schemas.evidence import Interval
 
 CALLS = 15
 TRUE_RATIO = 1.7

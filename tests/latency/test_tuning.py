@@ -7,14 +7,14 @@ import pytest
 
 from mlflow_onnx_flavor.candidates import tuned
 from mlflow_onnx_flavor.candidates.base import CandidateError, Measuring
-from mlflow_onnx_flavor.evidence import ExecutionProvider, Interval
-from mlflow_onnx_flavor.graph_spec import FeedSpec, GraphSpec, PredictionPart, PredictionSpec
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency import halving as halving_module
 from mlflow_onnx_flavor.latency import tuning as tuning_module
 from mlflow_onnx_flavor.latency.halving import Halving
 from mlflow_onnx_flavor.latency.settings import merged, settings_to_try, thread_counts
-from mlflow_onnx_flavor.session_tuning import Tuning, description, in_words
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, Interval
+from mlflow_onnx_flavor.schemas.graph import FeedSpec, GraphSpec, PredictionPart, PredictionSpec
+from mlflow_onnx_flavor.schemas.tuning import Tuning, description, in_words
 from tests.latency.simulated import Clock
 from tests.onnx_graphs import doubling
 

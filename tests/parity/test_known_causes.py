@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mlflow_onnx_flavor.evidence import ExecutionProvider, OutputParity
 from mlflow_onnx_flavor.parity.known_causes import cause_and_remedy, remedy_for, share_that_differs
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, OutputParity
 
 CPU = ExecutionProvider(name="CPUExecutionProvider")
 F32 = '{"CPU": {"INFERENCE_PRECISION_HINT": "f32"}}'

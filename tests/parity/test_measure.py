@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 from mlflow_onnx_flavor import flavor, parity
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
 from mlflow_onnx_flavor.errors import InvalidDataError
-from mlflow_onnx_flavor.evidence import ExecutionProvider, ModelIdentity
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.parity.candidate_process import MAX_SINGLE_ROWS
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity
 from mlflow_onnx_flavor.source_process import SourceModelWorker
 from tests.child_processes import workers
 from tests.onnx_graphs import save, tensor

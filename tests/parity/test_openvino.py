@@ -9,8 +9,8 @@ from onnx import helper, numpy_helper
 
 from mlflow_onnx_flavor import parity, scoring
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
-from mlflow_onnx_flavor.evidence import ExecutionProvider, ModelIdentity
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity
 from tests.onnx_graphs import save, tensor
 
 OPENVINO = "OpenVINOExecutionProvider"

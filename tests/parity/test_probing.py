@@ -13,10 +13,10 @@ from sklearn.tree import DecisionTreeRegressor
 import mlflow_onnx_flavor
 from mlflow_onnx_flavor import parity, source_worker
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
-from mlflow_onnx_flavor.configuration import Configuration
-from mlflow_onnx_flavor.evidence import ExecutionProvider, ModelIdentity
 from mlflow_onnx_flavor.gates import judge_parity
 from mlflow_onnx_flavor.inputs import EXTREME_PROBES, PROBES, SEARCHED_PROBES, Inputs
+from mlflow_onnx_flavor.schemas.configuration import Configuration
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity
 from tests.frameworks.in_process import converted
 
 torch = pytest.importorskip("torch")

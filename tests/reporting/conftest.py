@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from mlflow_onnx_flavor.configuration import Configuration, Gates, LatencyGate
-from mlflow_onnx_flavor.evidence import (
+from mlflow_onnx_flavor.gates import ReleaseEvidence, judge
+from mlflow_onnx_flavor.schemas.configuration import Configuration, Gates, LatencyGate
+from mlflow_onnx_flavor.schemas.evidence import (
     ERROR_THRESHOLDS,
     Environment,
     ExecutionProvider,
@@ -26,8 +27,7 @@ from mlflow_onnx_flavor.evidence import (
     ParityRow,
     Surroundings,
 )
-from mlflow_onnx_flavor.gates import ReleaseEvidence, judge
-from mlflow_onnx_flavor.reporting.summary import (
+from mlflow_onnx_flavor.schemas.summary import (
     AttemptSummary,
     ConversionSummary,
     DataSummary,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mlflow_onnx_flavor.evidence import Interval
 from mlflow_onnx_flavor.reporting import figures
+from mlflow_onnx_flavor.schemas.evidence import Interval
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlflow_onnx_flavor.reporting import headline
-from mlflow_onnx_flavor.reporting.summary import ReleaseSummary, SourceSummary
+from mlflow_onnx_flavor.schemas.summary import ReleaseSummary, SourceSummary
 
 
 def test_a_passed_release_names_candidate_provider_version_and_alias(passing):

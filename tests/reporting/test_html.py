@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 import pytest
 import yaml
 
-from mlflow_onnx_flavor.configuration import Configuration
-from mlflow_onnx_flavor.evidence import ExecutionProvider
 from mlflow_onnx_flavor.reporting.html import render_html
 from mlflow_onnx_flavor.reporting.plot_frame import INK
+from mlflow_onnx_flavor.schemas.configuration import Configuration
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 

@@ -8,10 +8,10 @@ import pytest
 from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 
-from mlflow_onnx_flavor.evidence import ExecutionProvider
 from mlflow_onnx_flavor.reporting import latency_plots
 from mlflow_onnx_flavor.reporting.metrics import metric_name, metrics
 from mlflow_onnx_flavor.reporting.model_card import tags
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
 
 
 def test_the_figures_of_the_evidence_are_there_under_their_names(passing):

@@ -7,7 +7,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from mlflow_onnx_flavor.reporting.summary import ReleaseSummary, SourceSummary
+from mlflow_onnx_flavor.schemas.summary import ReleaseSummary, SourceSummary
 
 
 def test_json_gives_back_the_same_summary(any_summary):

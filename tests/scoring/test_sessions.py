@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from onnx import helper
 
 from mlflow_onnx_flavor import artifact, flavor, scoring
-from mlflow_onnx_flavor.graph_spec import FeedSpec, GraphSpec, PredictionPart, PredictionSpec
+from mlflow_onnx_flavor.schemas.graph import FeedSpec, GraphSpec, PredictionPart, PredictionSpec
 from tests.onnx_graphs import doubling, repeated_text, save, side_by_side, tensor
 
 SPEC = GraphSpec(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
-from mlflow_onnx_flavor.configuration import Configuration, Gates
-from mlflow_onnx_flavor.evidence import (
+from mlflow_onnx_flavor.schemas.configuration import Configuration, Gates
+from mlflow_onnx_flavor.schemas.evidence import (
     Evidence,
     ExecutionProvider,
     LatencyReport,

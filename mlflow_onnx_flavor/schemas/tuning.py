@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlflow_onnx_flavor.evidence import Evidence, Interval
+from mlflow_onnx_flavor.schemas.evidence import Evidence, Interval
 
 Settings = dict[str, Any]  # as `session_options` of the flavor
 

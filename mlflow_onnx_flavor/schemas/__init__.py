@@ -1,0 +1,1 @@
+"""Every document that travels between steps or is stored."""
