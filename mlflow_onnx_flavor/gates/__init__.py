@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import prod
 
+from mlflow_onnx_flavor.formatting import numbers
 from mlflow_onnx_flavor.gates.latency import (
     findings_on_latency,
     is_judged,
@@ -24,7 +25,6 @@ from mlflow_onnx_flavor.gates.parity import (
     tolerance_of,
     upper_bound,
 )
-from mlflow_onnx_flavor.reporting import figures
 from mlflow_onnx_flavor.schemas.configuration import Gates
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, LatencyReport, ModelIdentity
 from mlflow_onnx_flavor.schemas.verdict import (
@@ -115,7 +115,7 @@ def _limit(
 ) -> Finding:
     """``size_bytes`` against ``limit`` megabytes."""
     megabytes = float("nan") if size_bytes is None else size_bytes / 1e6
-    measured, most = figures.apart(megabytes, limit, figures.significant, digits=3)
+    measured, most = numbers.apart(megabytes, limit, numbers.significant, digits=3)
     return Finding(
         gate=gate,
         candidate=candidate.name,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from math import ceil
 
-from mlflow_onnx_flavor.reporting import figures
+from mlflow_onnx_flavor.formatting import numbers
 from mlflow_onnx_flavor.schemas.configuration import LatencyGate
 from mlflow_onnx_flavor.schemas.evidence import (
     ExecutionProvider,
@@ -119,10 +119,10 @@ def _at_least(
     ratio: Interval | None, row: LatencyRow | None, least: float, seconds: float, what: str = ""
 ) -> tuple[bool, str, str, str]:
     """Whether all of the interval of a ratio is at least ``least``."""
-    passed, measured, required, reason = False, "not measured", figures.ratio(least), ""
+    passed, measured, required, reason = False, "not measured", numbers.ratio(least), ""
     if ratio is not None:
         passed = ratio.low >= least
-        speedup, required = figures.interval_apart(ratio, least)
+        speedup, required = numbers.interval_apart(ratio, least)
         measured = f"{what}{speedup} times as fast as the {row.baseline}"
         if not passed and ratio.high >= least:
             reason = f"{NOT_ENOUGH}: {_would_be_enough(ratio, least, seconds)}"
@@ -140,15 +140,15 @@ def _within(
     value_ms, interval = getattr(measured, f"{name}_ms"), measured.intervals.get(name)
     if interval is None and measured.intervals:
         what = f"{NOT_ENOUGH}: the {name} is made by too few rounds; give more budget seconds"
-        limit = figures.milliseconds(budget_ms)
-        return False, figures.milliseconds(value_ms), f"at most {limit}", what
+        limit = numbers.milliseconds(budget_ms)
+        return False, numbers.milliseconds(value_ms), f"at most {limit}", what
     high_ms = value_ms if interval is None else interval.high
     passed, reason = high_ms <= budget_ms, ""
-    text, most = figures.apart(value_ms, budget_ms, figures.milliseconds, digits=3)
+    text, most = numbers.apart(value_ms, budget_ms, numbers.milliseconds, digits=3)
     if interval is not None:
-        high, most = figures.apart(high_ms, budget_ms, figures.milliseconds, digits=3)
-        text = f"{figures.milliseconds(value_ms)}, at most {high}"
-        text += f" ({figures.percent(interval.confidence)} interval)"
+        high, most = numbers.apart(high_ms, budget_ms, numbers.milliseconds, digits=3)
+        text = f"{numbers.milliseconds(value_ms)}, at most {high}"
+        text += f" ({numbers.percent(interval.confidence)} interval)"
         if not passed and interval.low <= budget_ms:
             reason = f"{NOT_ENOUGH}: {_would_be_enough(interval, budget_ms, seconds)}"
     return passed, text, f"at most {most}", reason

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from math import ceil, log, log1p
 
 from mlflow_onnx_flavor.errors import ConfigurationError
+from mlflow_onnx_flavor.formatting import numbers
 from mlflow_onnx_flavor.inputs.batches import (
     EVALUATION_DATA,
     EXTREME_PROBES,
     INPUT_EXAMPLE,
     is_probe,
 )
-from mlflow_onnx_flavor.reporting import figures
 from mlflow_onnx_flavor.schemas.configuration import ParityGate
 from mlflow_onnx_flavor.schemas.evidence import (
     ExecutionProvider,
@@ -124,17 +124,17 @@ def _agreement(row: ParityRow, gate: ParityGate) -> tuple[bool, str, str, str]:
     disagreements = worst.disagreements(tolerance)
     bound = upper_bound(disagreements, worst.rows, gate.confidence)
     limit = gate.max_disagreement_bound
-    true_rate, most = figures.apart(bound, bound if limit is None else limit, figures.percent)
+    true_rate, most = numbers.apart(bound, bound if limit is None else limit, numbers.percent)
     measured = (
         f"{disagreements:,} of {worst.rows:,} {_rows_in_words(row)} differ in"
         f" {worst.name}{_ties(row)}"
-        f" (true rate at most {true_rate}, {figures.percent(gate.confidence)} confidence)"
+        f" (true rate at most {true_rate}, {numbers.percent(gate.confidence)} confidence)"
     )
     probes = is_probe(row.inputs)
     rate = gate.max_probe_disagreement_rate if probes else gate.max_disagreement_rate
-    required = f"at most {figures.percent(rate)} of {'probes' if probes else 'rows'}"
+    required = f"at most {numbers.percent(rate)} of {'probes' if probes else 'rows'}"
     if worst.kind == "scores":
-        required += f" beyond {figures.scientific(tolerance)}"
+        required += f" beyond {numbers.scientific(tolerance)}"
     passed = disagreements <= rate * worst.rows
     reason = "" if passed else _why_different(row, worst)
     if limit is not None and row.inputs == EVALUATION_DATA:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TextIO
 
+from mlflow_onnx_flavor.formatting import numbers
+from mlflow_onnx_flavor.formatting.provider_names import ProviderNames, short
 from mlflow_onnx_flavor.gates import Finding, is_judged
-from mlflow_onnx_flavor.reporting import figures, headline, latency_tables, probe_tables, tables
+from mlflow_onnx_flavor.reporting import headline, latency_tables, probe_tables, tables
 from mlflow_onnx_flavor.reporting.latency_tables import speedup_cell
 from mlflow_onnx_flavor.reporting.noise import noise_note
 from mlflow_onnx_flavor.reporting.progress import Progress
-from mlflow_onnx_flavor.reporting.provider_names import ProviderNames, short
 from mlflow_onnx_flavor.reporting.tables import Cell, Table
 from mlflow_onnx_flavor.reporting.terminal import Block, print_blocks
 from mlflow_onnx_flavor.schemas.evidence import LatencyReport, ParityReport
@@ -106,7 +107,7 @@ def _conversion_lines(summary: ReleaseSummary) -> Iterator[Cell]:
     yield Cell(f"source: {source.uri}{f' = {source.resolved_uri}' if resolved else ''}{framework}")
     if summary.data is not None:
         path = f" ({summary.data.path})" if summary.data.path else ""
-        yield Cell(f"data: {summary.data.name}{path}, {figures.count(summary.data.rows)} rows")
+        yield Cell(f"data: {summary.data.name}{path}, {numbers.count(summary.data.rows)} rows")
     if conversion and conversion.environment_note:
         yield Cell(f"environment: {conversion.environment_note}")
     for attempt in conversion.attempts if conversion else ():
@@ -115,12 +116,12 @@ def _conversion_lines(summary: ReleaseSummary) -> Iterator[Cell]:
         made_by = f"{attempt.exporter} {attempt.exporter_version}".strip()
         opset = f"opset {conversion.opset}" if conversion.opset else ""
         if attempt.outcome == "converted":
-            how = ", ".join(filter(None, (made_by, opset, figures.duration(attempt.seconds))))
+            how = ", ".join(filter(None, (made_by, opset, numbers.duration(attempt.seconds))))
             yield Cell(f"converted: {attempt.strategy} ({how})", "good")
             if attempt.cause:
                 yield Cell(f"doubtful: {attempt.cause}", "warn")
         else:
-            how = ", ".join(filter(None, (made_by, figures.duration(attempt.seconds))))
+            how = ", ".join(filter(None, (made_by, numbers.duration(attempt.seconds))))
             why = ": ".join(filter(None, (attempt.outcome, attempt.cause)))
             yield Cell(f"tried: {attempt.strategy} ({how}): {why}", "warn")
     for skipped in summary.skipped:
@@ -140,10 +141,10 @@ def _parity_table(summary: ReleaseSummary) -> Table:
                 _candidate_cell(row.candidate, candidates),
                 names.short(row.execution_provider),
                 row.inputs,
-                figures.count(row.batch_size),
-                figures.count(row.rows),
+                numbers.count(row.batch_size),
+                numbers.count(row.rows),
                 tables.differing_cell(max(differing)) if differing else "-",
-                figures.scientific(max(errors)) if errors else "-",
+                numbers.scientific(max(errors)) if errors else "-",
                 tables.status_cell(row),
             )
         )
@@ -162,12 +163,12 @@ def _latency_table(summary: ReleaseSummary) -> Table:
             (
                 _candidate_cell(row.candidate, candidates),
                 names.short(row.execution_provider),
-                figures.count(row.batch_size),
+                numbers.count(row.batch_size),
                 tables.length_cell(row),
                 row.baseline,
-                figures.significant(baseline.p50_ms) if baseline else "-",
-                figures.significant(mine.p50_ms) if mine else "-",
-                figures.significant(mine.p99_ms) if mine else "-",
+                numbers.significant(baseline.p50_ms) if baseline else "-",
+                numbers.significant(mine.p50_ms) if mine else "-",
+                numbers.significant(mine.p99_ms) if mine else "-",
                 speedup_cell(row.speedup) if row.speedup else tables.status_cell(row),
                 speedup_cell(row.p99_speedup) if row.p99_speedup else "",
             )
@@ -194,7 +195,7 @@ def _gates_table(findings: Iterable[Finding], summary: ReleaseSummary) -> Table:
                 _candidate_cell(finding.candidate, candidates),
                 finding.gate,
                 short(finding.execution_provider),
-                "-" if finding.batch_size is None else figures.count(finding.batch_size),
+                "-" if finding.batch_size is None else numbers.count(finding.batch_size),
                 tables.length_cell(finding),
                 finding.measured,
                 finding.required,

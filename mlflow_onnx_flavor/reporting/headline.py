@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from mlflow_onnx_flavor.formatting import numbers
 from mlflow_onnx_flavor.gates import NOT_ENOUGH, Finding, is_judged
 from mlflow_onnx_flavor.inputs import EVALUATION_DATA, INPUT_EXAMPLE
-from mlflow_onnx_flavor.reporting import figures
 from mlflow_onnx_flavor.schemas.evidence import Interval, OutputParity, ParityRow
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 
@@ -34,10 +34,10 @@ class WorstError:
     def __str__(self) -> str:
         parts = []
         if self.absolute_error is not None:
-            parts.append(f"{figures.scientific(self.absolute_error)} in {self.output}")
+            parts.append(f"{numbers.scientific(self.absolute_error)} in {self.output}")
         if self.label_disagreements or self.absolute_error is None:
-            differ = figures.count(self.label_disagreements)
-            parts.append(f"{differ} of {figures.count(self.rows)} labels differ")
+            differ = numbers.count(self.label_disagreements)
+            parts.append(f"{differ} of {numbers.count(self.rows)} labels differ")
         return ", ".join(parts)
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlflow_onnx_flavor.formatting import numbers
+from mlflow_onnx_flavor.formatting.text import printable
 from mlflow_onnx_flavor.reporting import (
-    figures,
     headline,
     latency_tables,
     noise,
@@ -17,7 +18,6 @@ from mlflow_onnx_flavor.reporting import (
     probe_tables,
     tables,
 )
-from mlflow_onnx_flavor.reporting.plain_text import printable
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def render_html(summary: ReleaseSummary, drawn: Mapping[str, Figure] | None = No
         probe_tables=probe_tables,
         latency_tables=latency_tables,
         noise=noise,
-        figures=figures,
+        figures=numbers,
     )
 
 
@@ -112,19 +112,19 @@ def _facts(summary: ReleaseSummary) -> list[Fact]:
     if speedups:
         batch, first = speedups[0]
         others = "; ".join(
-            f"batch {figures.count(size)}: {figures.interval(value)}" for size, value in speedups
+            f"batch {numbers.count(size)}: {numbers.interval(value)}" for size, value in speedups
         )
-        label = f"Speed-up, batch {figures.count(batch)}"
-        facts.append(Fact(label, f"{figures.ratio(first.estimate)}×", others))
+        label = f"Speed-up, batch {numbers.count(batch)}"
+        facts.append(Fact(label, f"{numbers.ratio(first.estimate)}×", others))
     worst = headline.worst_error(summary)
     if worst is not None:
         if worst.absolute_error is not None:
-            value = figures.scientific(worst.absolute_error)
+            value = numbers.scientific(worst.absolute_error)
             where = f"absolute, in {worst.output} on {worst.execution_provider}"
             facts.append(Fact("Worst error", value, where))
         if worst.label_disagreements is not None:
-            differ = figures.count(worst.label_disagreements)
-            facts.append(Fact("Labels that differ", differ, f"of {figures.count(worst.rows)} rows"))
+            differ = numbers.count(worst.label_disagreements)
+            facts.append(Fact("Labels that differ", differ, f"of {numbers.count(worst.rows)} rows"))
     if verdict is not None and not verdict.passed:
         failed, all_findings = len(verdict.failures()), len(verdict.findings)
         names = ", ".join(headline.judged_candidates(summary))

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
 
+from mlflow_onnx_flavor.formatting.text import printable
 from mlflow_onnx_flavor.gates import Finding
 from mlflow_onnx_flavor.reporting import headline
-from mlflow_onnx_flavor.reporting.plain_text import printable
 from mlflow_onnx_flavor.schemas.summary import AttemptSummary, ReleaseSummary
 
 WITHOUT_MEASUREMENT = ("crashed", "failed", "timed out", "fell back", "skipped", "not measured")

@@ -9,6 +9,7 @@ import itertools
 import statistics
 from typing import TYPE_CHECKING
 
+from mlflow_onnx_flavor.formatting.provider_names import ProviderNames
 from mlflow_onnx_flavor.gates import is_judged
 from mlflow_onnx_flavor.reporting.plot_frame import (
     FAINT,
@@ -21,7 +22,6 @@ from mlflow_onnx_flavor.reporting.plot_frame import (
     label_axes,
     new_figure,
 )
-from mlflow_onnx_flavor.reporting.provider_names import ProviderNames
 from mlflow_onnx_flavor.schemas.evidence import LatencyFigures, LatencyRow, OfflineRow
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 

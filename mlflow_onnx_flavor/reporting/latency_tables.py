@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mlflow_onnx_flavor.formatting import numbers
+from mlflow_onnx_flavor.formatting.provider_names import ProviderNames
 from mlflow_onnx_flavor.gates import is_judged
-from mlflow_onnx_flavor.reporting import figures
-from mlflow_onnx_flavor.reporting.provider_names import ProviderNames
 from mlflow_onnx_flavor.reporting.tables import (
     NOTHING,
     Cell,
@@ -44,12 +44,12 @@ def paths_table(summary: ReleaseSummary) -> Table:
                 (
                     row.candidate,
                     names.full(row.execution_provider),
-                    figures.count(row.batch_size),
+                    numbers.count(row.batch_size),
                     length_cell(row),
-                    figures.significant(session.p50_ms),
-                    figures.significant(pyfunc.p50_ms),
-                    figures.milliseconds(pyfunc.p50_ms - session.p50_ms, digits=2),
-                    figures.percent(max(1 - session.p50_ms / pyfunc.p50_ms, 0.0)),
+                    numbers.significant(session.p50_ms),
+                    numbers.significant(pyfunc.p50_ms),
+                    numbers.milliseconds(pyfunc.p50_ms - session.p50_ms, digits=2),
+                    numbers.percent(max(1 - session.p50_ms / pyfunc.p50_ms, 0.0)),
                 )
             )
     return table(
@@ -67,8 +67,8 @@ def tuning_table(summary: ReleaseSummary) -> Table:
         (
             (
                 in_words(each.settings),
-                NOTHING if each.times_as_fast is None else figures.ratio(each.times_as_fast),
-                figures.count(each.rounds),
+                NOTHING if each.times_as_fast is None else numbers.ratio(each.times_as_fast),
+                numbers.count(each.rounds),
                 Cell("chosen", "good") if each.settings == summary.tuning.best else each.cause,
             )
             for each in sorted(tried, key=lambda each: (-each.rung, -(each.times_as_fast or 0)))
@@ -92,11 +92,11 @@ def load_table(summary: ReleaseSummary) -> Table:
             (
                 row.model,
                 _provider(names, row),
-                "" if row.threads is None else figures.count(row.threads),
-                figures.duration(row.figures.load_seconds),
-                figures.milliseconds(row.figures.first_call_ms),
-                figures.byte_size(row.figures.peak_memory_bytes),
-                figures.byte_size(row.figures.size_bytes),
+                "" if row.threads is None else numbers.count(row.threads),
+                numbers.duration(row.figures.load_seconds),
+                numbers.milliseconds(row.figures.first_call_ms),
+                numbers.byte_size(row.figures.peak_memory_bytes),
+                numbers.byte_size(row.figures.size_bytes),
             )
             for row in (summary.latency.loads if summary.latency else ())
         ),
@@ -112,9 +112,9 @@ def offline_table(summary: ReleaseSummary) -> Table:
     for row in reported:
         of_model = rates.setdefault((row.model, _provider(names, row)), {})
         if row.status == "measured":
-            of_model[row.batch_size] = figures.significant(row.rows_per_second)
+            of_model[row.batch_size] = numbers.significant(row.rows_per_second)
     return table(
-        ["Model", "Execution provider", *(f">batch {figures.count(size)}" for size in sizes)],
+        ["Model", "Execution provider", *(f">batch {numbers.count(size)}" for size in sizes)],
         (
             (*model, *(of_model.get(size, NOTHING) for size in sizes))
             for model, of_model in rates.items()
@@ -138,11 +138,11 @@ def server_table(summary: ReleaseSummary) -> Table:
             (
                 row.model,
                 _provider(names, row),
-                figures.count(row.threads),
-                figures.significant(row.arrivals_per_second),
-                figures.significant(row.answered_per_second),
-                *map(figures.significant, (row.p50_ms, row.p90_ms, row.p99_ms)),
-                figures.count(row.queries),
+                numbers.count(row.threads),
+                numbers.significant(row.arrivals_per_second),
+                numbers.significant(row.answered_per_second),
+                *map(numbers.significant, (row.p50_ms, row.p90_ms, row.p99_ms)),
+                numbers.count(row.queries),
                 status_cell(row),
                 "the highest within the budget"
                 if (row.model, _provider(names, row), row.arrivals_per_second) in highest
@@ -162,9 +162,9 @@ def capacity_lines(summary: ReleaseSummary) -> list[str]:
         if each.highest_per_second is None:
             continue
         where = f" on {_provider(names, each)}" if each.execution_provider else ""
-        budget = figures.milliseconds(each.p99_budget_ms)
+        budget = numbers.milliseconds(each.p99_budget_ms)
         if each.highest_per_second:
-            rate = figures.significant(each.highest_per_second)
+            rate = numbers.significant(each.highest_per_second)
             held = f"answers {rate} queries a second with a 99th percentile within {budget}"
         else:
             held = f"keeps its 99th percentile within {budget} at none of the rates tried"
@@ -176,13 +176,13 @@ def speedup_cell(speedup: Interval | None) -> Cell:
     if speedup is None:
         return Cell(NOTHING, "muted")
     # 1 is where the candidate wins, whatever the gate asks for; keep the two apart.
-    text, _ = figures.interval_apart(speedup, 1.0)
+    text, _ = numbers.interval_apart(speedup, 1.0)
     return Cell(text, "good" if speedup.low > 1 else "bad" if speedup.high < 1 else "warn")
 
 
 def confidence(summary: ReleaseSummary) -> str:
     rows = summary.latency.rows if summary.latency else ()
-    return next((figures.percent(row.speedup.confidence) for row in rows if row.speedup), "95%")
+    return next((numbers.percent(row.speedup.confidence) for row in rows if row.speedup), "95%")
 
 
 def _rows(summary: ReleaseSummary) -> tuple[LatencyRow, ...]:
@@ -213,8 +213,8 @@ def _ratios(summary: ReleaseSummary, rows: Iterable[LatencyRow]) -> Table:
             (
                 row.candidate,
                 names.full(row.execution_provider),
-                "" if row.threads is None else figures.count(row.threads),
-                figures.count(row.batch_size),
+                "" if row.threads is None else numbers.count(row.threads),
+                numbers.count(row.batch_size),
                 length_cell(row),
                 status_cell(row),
                 speedup_cell(row.speedup),
@@ -222,8 +222,8 @@ def _ratios(summary: ReleaseSummary, rows: Iterable[LatencyRow]) -> Table:
                 *_latency_cells(row.candidate_figures),
                 row.baseline,
                 *_latency_cells(row.baseline_figures),
-                figures.count(row.candidate_figures.calls) if row.candidate_figures else NOTHING,
-                figures.count(row.rounds),
+                numbers.count(row.candidate_figures.calls) if row.candidate_figures else NOTHING,
+                numbers.count(row.rounds),
             )
             for row in rows
         ),
@@ -243,5 +243,5 @@ def _latency_cells(measured: LatencyFigures | None) -> tuple[Cell | str, ...]:
     if measured is None:
         return (Cell(NOTHING, "muted"),) * 4
     times = (measured.p50_ms, measured.p90_ms, measured.p99_ms)
-    rate = figures.significant(measured.throughput_rows_per_second)
-    return (*map(figures.significant, times), rate)
+    rate = numbers.significant(measured.throughput_rows_per_second)
+    return (*map(numbers.significant, times), rate)

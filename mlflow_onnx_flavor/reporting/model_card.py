@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from mlflow_onnx_flavor.reporting import figures, headline
-from mlflow_onnx_flavor.reporting.plain_text import one_line, shorten
+from mlflow_onnx_flavor.formatting import numbers
+from mlflow_onnx_flavor.formatting.text import one_line, shorten
+from mlflow_onnx_flavor.reporting import headline
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 
 LONGEST_TAG = 500
@@ -27,11 +28,11 @@ def describe_version(summary: ReleaseSummary) -> str:
     worst = headline.worst_error(summary)
     if worst is not None:
         of_data = f" of {_plain(data.name)}" if data else ""
-        rows = f"{figures.count(worst.rows)} rows{of_data}"
+        rows = f"{numbers.count(worst.rows)} rows{of_data}"
         facts.append(("Parity", f"worst error {_plain(str(worst))} over {rows}"))
     for batch_size, speedup in headline.speedups(summary):
-        value = f"{figures.interval(speedup)} times as fast as the source"
-        facts.append((f"Batch {figures.count(batch_size)}", value))
+        value = f"{numbers.interval(speedup)} times as fast as the source"
+        facts.append((f"Batch {numbers.count(batch_size)}", value))
     if verdict is not None and verdict.chosen is not None:
         held = verdict.of(verdict.chosen)
         passed = sum(finding.passed for finding in held)
@@ -59,7 +60,7 @@ def tags(summary: ReleaseSummary) -> dict[str, str]:
         "onnx.run_id": summary.run_id,
     }
     for batch_size, speedup in speedups:
-        values[f"onnx.speedup.batch_{batch_size}"] = figures.ratio(speedup.estimate)
+        values[f"onnx.speedup.batch_{batch_size}"] = numbers.ratio(speedup.estimate)
     return {name: shorten(one_line(text), LONGEST_TAG) for name, text in values.items() if text}
 
 

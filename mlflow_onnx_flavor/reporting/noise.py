@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlflow_onnx_flavor.reporting import figures
+from mlflow_onnx_flavor.formatting import numbers
 from mlflow_onnx_flavor.reporting.tables import Table, table
 from mlflow_onnx_flavor.schemas.evidence import Surroundings
 
@@ -34,21 +34,21 @@ def surroundings_table(surroundings: Surroundings | None) -> Table:
         ("Time in which some process waited for a core", surroundings.waiting_share),
         ("Rounds of the source away from the middle one, typically", surroundings.source_spread),
     )
-    rows = [(what, figures.percent(share)) for what, share in shares if share is not None]
+    rows = [(what, numbers.percent(share)) for what, share in shares if share is not None]
     if surroundings.load_average is not None:
-        rows.append(("Load average at the end", figures.significant(surroundings.load_average)))
+        rows.append(("Load average at the end", numbers.significant(surroundings.load_average)))
     return table(["", ""], rows)
 
 
 def _reasons(surroundings: Surroundings) -> Iterator[str]:
     if (surroundings.others_share or 0) >= OTHERS:
-        share = figures.percent(surroundings.others_share)
+        share = numbers.percent(surroundings.others_share)
         yield f"other processes took {share} of the processor time"
     if (surroundings.steal_share or 0) >= STEAL:
-        yield f"the hypervisor took {figures.percent(surroundings.steal_share)} of it"
+        yield f"the hypervisor took {numbers.percent(surroundings.steal_share)} of it"
     if (surroundings.throttled_share or 0) >= THROTTLED:
-        share = figures.percent(surroundings.throttled_share)
+        share = numbers.percent(surroundings.throttled_share)
         yield f"a quota held the processes back for {share} of the time"
     if (surroundings.source_spread or 0) >= SPREAD:
-        share = figures.percent(surroundings.source_spread)
+        share = numbers.percent(surroundings.source_spread)
         yield f"the source's rounds are {share} apart"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from mlflow_onnx_flavor.reporting.plain_text import one_line, shorten
+from mlflow_onnx_flavor.formatting.text import one_line, shorten
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 
 if TYPE_CHECKING:

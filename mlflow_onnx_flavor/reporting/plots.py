@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+from mlflow_onnx_flavor.formatting.provider_names import ProviderNames
 from mlflow_onnx_flavor.gates import tolerance_of
 from mlflow_onnx_flavor.reporting import latency_plots
 from mlflow_onnx_flavor.reporting.plot_frame import (
@@ -24,7 +25,6 @@ from mlflow_onnx_flavor.reporting.plot_frame import (
     laid_out,
     new_figure,
 )
-from mlflow_onnx_flavor.reporting.provider_names import ProviderNames
 from mlflow_onnx_flavor.schemas.evidence import ERROR_THRESHOLDS, OutputParity
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from math import isinf
 
-from mlflow_onnx_flavor.reporting import figures
-from mlflow_onnx_flavor.reporting.provider_names import ProviderNames
+from mlflow_onnx_flavor.formatting import numbers
+from mlflow_onnx_flavor.formatting.provider_names import ProviderNames
 from mlflow_onnx_flavor.reporting.tables import NOTHING, Cell, Table, table
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 
@@ -17,7 +17,7 @@ def probes_table(summary: ReleaseSummary) -> Table:
     """How many rows of each kind of probe the source takes."""
     record = summary.parity.probes if summary.parity else None
     rows = list(record.rows.items()) if record else []
-    return table(["Probes", ">Rows"], ((kind, figures.count(number)) for kind, number in rows))
+    return table(["Probes", ">Rows"], ((kind, numbers.count(number)) for kind, number in rows))
 
 
 def probes_note(summary: ReleaseSummary) -> str:
@@ -44,8 +44,8 @@ def distances_table(summary: ReleaseSummary) -> Table:
                 *(
                     "" if value is None else form(value)
                     for value, form in (
-                        (output.max_divergence, figures.scientific),
-                        (output.max_confidence_shift, figures.scientific),
+                        (output.max_divergence, numbers.scientific),
+                        (output.max_confidence_shift, numbers.scientific),
                         (output.min_cosine, lambda cosine: f"{cosine:.7f}"),
                     )
                 ),
@@ -73,10 +73,10 @@ def worst_table(summary: ReleaseSummary, candidates: Collection[str] | None = No
                 row.candidate,
                 names.full(row.execution_provider),
                 row.inputs,
-                figures.count(each.row),
+                numbers.count(each.row),
                 each.kind or NOTHING,
                 each.output,
-                Cell("differs" if isinf(each.error) else figures.scientific(each.error), "bad"),
+                Cell("differs" if isinf(each.error) else numbers.scientific(each.error), "bad"),
             )
             for row in reported
             if row.batch_size == largest and (candidates is None or row.candidate in candidates)

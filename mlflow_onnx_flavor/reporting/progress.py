@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from mlflow_onnx_flavor.reporting import figures
-from mlflow_onnx_flavor.reporting.plain_text import encodable, one_line
+from mlflow_onnx_flavor.formatting import numbers
+from mlflow_onnx_flavor.formatting.text import encodable, one_line
 from mlflow_onnx_flavor.reporting.terminal import is_terminal
 
 
@@ -84,7 +84,7 @@ class Progress:
             if not self._tasks:
                 self._live.stop()
                 self._live = None
-        line = f"{indent}{text}: {ended} in {figures.duration(seconds)}"
+        line = f"{indent}{text}: {ended} in {numbers.duration(seconds)}"
         if self._live is not None:
             self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
@@ -106,7 +106,7 @@ def _spinner(file: TextIO):
         """What is being done, for how long, and the last note; cut at the end of the line."""
 
         def render(self, task) -> Text:
-            elapsed = figures.duration(int(task.elapsed or 0))
+            elapsed = numbers.duration(int(task.elapsed or 0))
             return Text.assemble(
                 task.description, (f"  {elapsed}", "yellow"), (f"  {task.fields['detail']}", "dim")
             )

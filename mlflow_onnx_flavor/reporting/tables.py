@@ -9,9 +9,9 @@ import itertools
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from mlflow_onnx_flavor.formatting import numbers
+from mlflow_onnx_flavor.formatting.provider_names import ProviderNames
 from mlflow_onnx_flavor.gates import Finding, tolerance_of
-from mlflow_onnx_flavor.reporting import figures
-from mlflow_onnx_flavor.reporting.provider_names import ProviderNames
 from mlflow_onnx_flavor.schemas.evidence import Environment, OutputParity
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 
@@ -85,7 +85,7 @@ def gates_table(findings: Iterable[Finding]) -> Table:
             (
                 finding.gate,
                 finding.execution_provider,
-                NOTHING if finding.batch_size is None else figures.count(finding.batch_size),
+                NOTHING if finding.batch_size is None else numbers.count(finding.batch_size),
                 length_cell(finding),
                 Cell("passed", "good") if finding.passed else Cell("failed", "bad"),
                 finding.measured,
@@ -108,8 +108,8 @@ def parity_table(summary: ReleaseSummary) -> Table:
             row.candidate,
             names.full(row.execution_provider),
             row.inputs,
-            figures.count(row.batch_size),
-            figures.count(row.rows),
+            numbers.count(row.batch_size),
+            numbers.count(row.rows),
             status_cell(row),
         )
         rows += [place + _output_cells(output, summary) for output in row.outputs]
@@ -160,12 +160,12 @@ def placement_table(summary: ReleaseSummary) -> Table:
         if not nodes:
             continue
         own = row.placement.get(row.execution_provider.name, 0)
-        share = Cell(figures.percent(own / nodes), "good" if own == nodes else "warn")
+        share = Cell(numbers.percent(own / nodes), "good" if own == nodes else "warn")
         where = ", ".join(
-            f"{name}: {figures.count(number)}" for name, number in sorted(row.placement.items())
+            f"{name}: {numbers.count(number)}" for name, number in sorted(row.placement.items())
         )
         key = (row.candidate, names.full(row.execution_provider))
-        found[(*key, figures.count(nodes), where, share)] = None
+        found[(*key, numbers.count(nodes), where, share)] = None
     return table(
         ["Candidate", "Asked for", ">Nodes", "Nodes that ran on", ">Share as asked"], found
     )
@@ -179,7 +179,7 @@ def attempts_table(summary: ReleaseSummary) -> Table:
             (
                 attempt.strategy,
                 Cell(attempt.outcome, tones.get(attempt.outcome, "bad")),
-                NOTHING if attempt.outcome == "not tried" else figures.duration(attempt.seconds),
+                NOTHING if attempt.outcome == "not tried" else numbers.duration(attempt.seconds),
                 attempt.cause,
                 attempt.remedy,
                 attempt.why,
@@ -214,7 +214,7 @@ def steps_table(summary: ReleaseSummary) -> Table:
         (
             (
                 step.name,
-                figures.duration(step.seconds),
+                numbers.duration(step.seconds),
                 step.run_id or NOTHING,
                 Cell("reused from an earlier run", "muted") if step.reused else "",
             )
@@ -230,8 +230,8 @@ def environment_table(environment: Environment) -> Table:
         ("Processor", environment.cpu),
         ("Instruction sets", " ".join(environment.cpu_flags)),
         ("Frequency governor", environment.governor),
-        ("Cores allowed", figures.count(environment.cores_allowed)),
-        ("Memory", figures.byte_size(environment.memory_bytes)),
+        ("Cores allowed", numbers.count(environment.cores_allowed)),
+        ("Memory", numbers.byte_size(environment.memory_bytes)),
     ]
     known = [row for row in rows if row[1]]
     return table(["", ""], known + sorted(environment.versions.items()))
@@ -250,7 +250,7 @@ def environments(summary: ReleaseSummary) -> tuple[tuple[str, Environment], ...]
 
 def length_cell(row) -> str:
     """The sequence length of a row or finding; empty where the inputs are as they were given."""
-    return "" if row.sequence_length is None else figures.count(row.sequence_length)
+    return "" if row.sequence_length is None else numbers.count(row.sequence_length)
 
 
 def status_cell(row) -> Cell:
@@ -259,7 +259,7 @@ def status_cell(row) -> Cell:
 
 
 def differing_cell(rows: int) -> Cell:
-    return Cell(figures.count(rows), "bad" if rows else "good")
+    return Cell(numbers.count(rows), "bad" if rows else "good")
 
 
 def rows_that_differ(output: OutputParity, summary: ReleaseSummary) -> int:
@@ -276,7 +276,7 @@ def _tolerance(output: OutputParity, summary: ReleaseSummary) -> float:
 def _tolerance_in_words(output: OutputParity, summary: ReleaseSummary) -> str:
     """The tolerance, with what it was taken from where it is the automatic one."""
     tolerance = _tolerance(output, summary)
-    number = figures.scientific(tolerance)
+    number = numbers.scientific(tolerance)
     return f"{number} ({output.tolerance_from})" if tolerance == output.auto_tolerance else number
 
 
@@ -287,7 +287,7 @@ def _output_cells(output: OutputParity, summary: ReleaseSummary) -> tuple[Cell |
         errors, tolerance = (Cell(NOTHING, "muted"),) * 4, Cell(NOTHING, "muted")
     else:
         errors = tuple(
-            Cell(figures.scientific(error))
+            Cell(numbers.scientific(error))
             for error in (
                 output.max_absolute_error,
                 output.p999_absolute_error,
@@ -298,7 +298,7 @@ def _output_cells(output: OutputParity, summary: ReleaseSummary) -> tuple[Cell |
         tolerance = Cell(_tolerance_in_words(output, summary))
     differing = differing_cell(rows_that_differ(output, summary))
     if output.nonfinite_mismatches:
-        number = figures.count(output.nonfinite_mismatches)
+        number = numbers.count(output.nonfinite_mismatches)
         differing = Cell(f"{differing.text} ({number} by NaN or infinity)", "bad")
     shape_cell = Cell(shape, "" if output.same_shape else "bad")
     return (output.name, differing, tolerance, *errors, dtype, shape_cell)

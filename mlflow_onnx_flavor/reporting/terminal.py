@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TextIO
 
-from mlflow_onnx_flavor.reporting.plain_text import aligned, encodable, one_line
+from mlflow_onnx_flavor.formatting.text import aligned, encodable, one_line
 from mlflow_onnx_flavor.reporting.tables import Cell, Table
 
 STYLES = {"good": "green", "bad": "bold red", "warn": "yellow", "muted": "dim", "": ""}

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
+from mlflow_onnx_flavor.formatting.text import plain_table
 from mlflow_onnx_flavor.gates import judge_latency, judge_parity
 from mlflow_onnx_flavor.reporting.console import print_latency, print_parity, print_summary
-from mlflow_onnx_flavor.reporting.plain_text import plain_table
 
 UI = "mlflow ui --backend-store-uri sqlite:///mlflow.db"
 
