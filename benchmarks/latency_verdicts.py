@@ -36,16 +36,16 @@ import numpy as np
 
 from mlflow_onnx_flavor import latency
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
-from mlflow_onnx_flavor.environment import environment
 from mlflow_onnx_flavor.gates import is_judged, judge_latency
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency.participants import TASKS
 from mlflow_onnx_flavor.latency.rounds import BLOCK_MS, WARMUP_MS
 from mlflow_onnx_flavor.latency.statistics import Precision
 from mlflow_onnx_flavor.latency.workloads import Workload
+from mlflow_onnx_flavor.machine.hardware import environment
+from mlflow_onnx_flavor.processes.worker import Worker
 from mlflow_onnx_flavor.schemas.configuration import LatencyGate, LatencyOptions
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity
-from mlflow_onnx_flavor.worker import Worker
 
 PROVIDER = ExecutionProvider(name="CPUExecutionProvider")
 ALONE_MS = 500.0

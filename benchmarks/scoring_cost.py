@@ -35,7 +35,7 @@ from mlflow.pyfunc import PyFuncModel
 from onnx import TensorProto, helper, numpy_helper
 
 from mlflow_onnx_flavor import flavor, scoring
-from mlflow_onnx_flavor.environment import environment
+from mlflow_onnx_flavor.machine.hardware import environment
 
 BLOCK_S = 0.01
 ROWS = (1, 32, 1024)

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mlflow_onnx_flavor import execution_providers as providers
 from mlflow_onnx_flavor import frameworks
 from mlflow_onnx_flavor.attestation import digest_of, size_of
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
@@ -22,6 +21,7 @@ from mlflow_onnx_flavor.errors import InvalidDataError
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example, read_evaluation_data
 from mlflow_onnx_flavor.inputs.streams import evaluation_data
 from mlflow_onnx_flavor.live_models import save_live_model
+from mlflow_onnx_flavor.machine import execution_providers as providers
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import (
     ExecutionProvider,

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflow_onnx_flavor import artifact
-from mlflow_onnx_flavor import execution_providers as providers_here
 from mlflow_onnx_flavor.errors import ConfigurationError, CorruptModelError
 from mlflow_onnx_flavor.graph_inference import infer_graph
+from mlflow_onnx_flavor.machine import execution_providers as providers_here
 from mlflow_onnx_flavor.output_schema import output_schema
 from mlflow_onnx_flavor.schemas.graph import GraphSpec
 from mlflow_onnx_flavor.scoring.operator_libraries import OPERATOR_LIBRARIES

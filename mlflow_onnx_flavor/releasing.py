@@ -11,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mlflow_onnx_flavor import candidates, execution_providers, registry
+from mlflow_onnx_flavor import candidates, registry
 from mlflow_onnx_flavor._version import __version__
 from mlflow_onnx_flavor.conversion import Conversion
 from mlflow_onnx_flavor.errors import ConfigurationError, ConversionError, OnnxFlavorError
 from mlflow_onnx_flavor.gates import Verdict
+from mlflow_onnx_flavor.machine import execution_providers
+from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.reporting.console import Progress
 from mlflow_onnx_flavor.schemas.configuration import Configuration, Promotion
 from mlflow_onnx_flavor.schemas.records import (
@@ -26,7 +28,6 @@ from mlflow_onnx_flavor.schemas.records import (
 )
 from mlflow_onnx_flavor.schemas.summary import RegisteredVersion, ReleaseSummary, StepSummary
 from mlflow_onnx_flavor.source_process import SourceModelWorker, started
-from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.steps import summarize
 from mlflow_onnx_flavor.steps.check_latency import check_latency
 from mlflow_onnx_flavor.steps.check_parity import check_parity

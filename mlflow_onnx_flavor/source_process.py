@@ -13,7 +13,6 @@ import numpy as np
 
 from mlflow_onnx_flavor import frameworks
 from mlflow_onnx_flavor.answers import Answer
-from mlflow_onnx_flavor.environment import memory_bytes
 from mlflow_onnx_flavor.errors import (
     CorruptModelError,
     MissingFrameworkError,
@@ -21,6 +20,8 @@ from mlflow_onnx_flavor.errors import (
     WorkerTaskError,
 )
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.machine.hardware import memory_bytes
+from mlflow_onnx_flavor.processes.worker import PRELOADED, Worker
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.source_environment import (
     SourceEnv,
@@ -29,7 +30,6 @@ from mlflow_onnx_flavor.source_environment import (
     in_words,
     interpreter,
 )
-from mlflow_onnx_flavor.worker import PRELOADED, Worker
 
 LOAD_TIMEOUT_S = 300.0
 ANSWER_TIMEOUT_S = 600.0

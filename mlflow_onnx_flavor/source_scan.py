@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_onnx_flavor.errors import MissingFrameworkError, UnsafeModelError
-from mlflow_onnx_flavor.worker import Worker
+from mlflow_onnx_flavor.processes.worker import Worker
 
 TIMEOUT_S = 300.0
 MEMORY_BYTES = 4 * 2**30

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor import answers, frameworks
-from mlflow_onnx_flavor.environment import versions
 from mlflow_onnx_flavor.errors import CorruptModelError, MissingFrameworkError, OnnxFlavorError
 from mlflow_onnx_flavor.frameworks import doubts
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
 from mlflow_onnx_flavor.frameworks.graph_versions import finish, opset_of
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.machine.hardware import versions
 from mlflow_onnx_flavor.onnx_outputs import as_arrays
 from mlflow_onnx_flavor.open_axes import open_output_axes
 from mlflow_onnx_flavor.parity.compare import compare_outputs

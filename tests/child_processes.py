@@ -25,9 +25,12 @@ def workers() -> set[int]:
             command = (folder / "cmdline").read_bytes()
         except OSError:  # it ended meanwhile
             continue
-        if parents[pid] == os.getpid() and b"mlflow_onnx_flavor.worker_child" in command:
+        if parents[pid] == os.getpid() and b"mlflow_onnx_flavor.processes.child" in command:
             started.add(pid)
-        if parents[pid] == os.getpid() and b"mlflow_onnx_flavor.fork_server_child" in command:
+        if (
+            parents[pid] == os.getpid()
+            and b"mlflow_onnx_flavor.processes.forkserver_child" in command
+        ):
             servers.add(pid)
     return started | {pid for pid, parent in parents.items() if parent in servers}
 

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from mlflow_onnx_flavor import environment as module
-from mlflow_onnx_flavor.environment import (
+from mlflow_onnx_flavor.machine import hardware as module
+from mlflow_onnx_flavor.machine.hardware import (
     cores_allowed,
     cpu_quotas,
     environment,
@@ -77,7 +77,7 @@ def test_without_cgroups_there_is_no_limit(tmp_path):
 
 def test_reading_the_environment_imports_no_framework():
     code = (
-        "import sys; from mlflow_onnx_flavor.environment import environment;"
+        "import sys; from mlflow_onnx_flavor.machine.hardware import environment;"
         "environment(('torch',)); heavy = {'mlflow', 'onnx', 'onnxruntime', 'numpy', 'torch'};"
         "print(heavy & set(sys.modules))"
     )

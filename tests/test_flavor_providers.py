@@ -6,8 +6,9 @@ import importlib.metadata
 
 import pytest
 
-from mlflow_onnx_flavor import execution_providers, flavor
+from mlflow_onnx_flavor import flavor
 from mlflow_onnx_flavor.errors import ExecutionProviderError
+from mlflow_onnx_flavor.machine import execution_providers
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
 from mlflow_onnx_flavor.scoring import providers
 

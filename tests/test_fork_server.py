@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from mlflow_onnx_flavor import fork_server, fork_server_child
-from mlflow_onnx_flavor.worker import Worker
+from mlflow_onnx_flavor.processes import forkserver, forkserver_child
+from mlflow_onnx_flavor.processes.worker import Worker
 
-pytestmark = pytest.mark.skipif(not fork_server.SUPPORTED, reason="it forks on Linux only")
+pytestmark = pytest.mark.skipif(not forkserver.SUPPORTED, reason="it forks on Linux only")
 
 MODULES = ("mlflow_onnx_flavor.gates",)
 BOUND = "mlflow_onnx_flavor.gates:upper_bound"
@@ -24,26 +24,26 @@ ARGUMENTS = {"disagreements": 0, "rows": 1, "confidence": 0.95}
 # A program that has a worker which is busy for ever, says both numbers, and dies in the middle.
 LEAVES_A_CHILD = """
 import os, signal, threading
-from mlflow_onnx_flavor import fork_server
-from mlflow_onnx_flavor.worker import Worker
+from mlflow_onnx_flavor.processes import forkserver
+from mlflow_onnx_flavor.processes.worker import Worker
 
 worker = Worker(preload=("mlflow_onnx_flavor.gates",))
-(server,) = fork_server._servers.values()
+(server,) = forkserver._servers.values()
 print(worker.pid, server._process.pid, flush=True)
 threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGKILL)).start()
-worker.call("mlflow_onnx_flavor.worker_child:main")
+worker.call("mlflow_onnx_flavor.processes.child:main")
 """
 # One that is the server of a process that ends and leaves behind what it started.
 ENDS_WITH_A_CHILD = """
 import os, subprocess
-from mlflow_onnx_flavor import fork_server_child
+from mlflow_onnx_flavor.processes import forkserver_child
 
 command = ["sh", "-c", "sleep 600 >/dev/null & echo $!; exit 3"]
 process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
 status, told = os.pipe()
 children = {process.pid: told}
 while children:
-    fork_server_child._tell_of_ended(children)
+    forkserver_child._tell_of_ended(children)
 print(process.stdout.readline().decode().strip(), os.read(status, 9).decode())
 """
 
@@ -137,12 +137,12 @@ def test_nothing_is_left_of_a_program_that_was_killed():
 
 
 def test_an_idle_server_ends_by_itself(monkeypatch):
-    monkeypatch.setattr(fork_server_child, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(forkserver_child, "IDLE_SECONDS", 0.1)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         before = signal.getsignal(signal.SIGCHLD)
         try:
-            fork_server_child.server_loop(theirs, os.getppid())
+            forkserver_child.server_loop(theirs, os.getppid())
         finally:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, before)

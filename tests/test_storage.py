@@ -10,7 +10,7 @@ import sys
 import pytest
 from mlflow import MlflowClient
 
-from mlflow_onnx_flavor.storage import storage_error
+from mlflow_onnx_flavor.machine.disk import storage_error
 from tests.serving import environment
 
 # What only a namespace of its own may do: mount, without being root.

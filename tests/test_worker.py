@@ -12,11 +12,13 @@ import pandas as pd
 import pytest
 
 from mlflow_onnx_flavor import errors
-from mlflow_onnx_flavor.exchange import decode, encode
-from mlflow_onnx_flavor.worker import Worker, child_environment
+from mlflow_onnx_flavor.processes.serialization import decode, encode
+from mlflow_onnx_flavor.processes.worker import Worker, child_environment
 
 BOUND = "mlflow_onnx_flavor.gates:upper_bound"
-NEVER_ENDING = "mlflow_onnx_flavor.worker_child:main"  # waits for a standard input that stays open
+NEVER_ENDING = (
+    "mlflow_onnx_flavor.machine.process_id.child:main"  # waits for a standard input that stays open
+)
 
 
 # Started anew, and forked from a process that has imported what is asked for.

@@ -21,9 +21,9 @@ from mlflow_onnx_flavor.candidates.base import (
     Optimization,
 )
 from mlflow_onnx_flavor.errors import ConfigurationError, OnnxFlavorError
+from mlflow_onnx_flavor.processes.worker import PRELOADED, Worker
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
 from mlflow_onnx_flavor.schemas.graph import GraphSpec
-from mlflow_onnx_flavor.worker import PRELOADED, Worker
 
 CONVERTED = "converted"
 BUILD_TIMEOUT_S = 300.0

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlflow_onnx_flavor.errors import OnnxFlavorError
-from mlflow_onnx_flavor.storage import storage_error
+from mlflow_onnx_flavor.machine.disk import storage_error
 
 DONE, ERROR, WRONG_USAGE, GATE_FAILED, NOT_CONVERTIBLE = range(5)
 

@@ -113,7 +113,7 @@ def latency(arguments: argparse.Namespace) -> int:
 def providers(arguments: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from mlflow_onnx_flavor import execution_providers
+    from mlflow_onnx_flavor.machine import execution_providers
 
     found = [asdict(each) for each in execution_providers.describe()]
     if arguments.json:

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
-from mlflow_onnx_flavor.environment import environment
 from mlflow_onnx_flavor.frameworks import get as framework_module
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency import scenarios
@@ -35,7 +34,9 @@ from mlflow_onnx_flavor.latency.workloads import (
     inputs_by_length,
     workloads,
 )
+from mlflow_onnx_flavor.machine.hardware import environment
 from mlflow_onnx_flavor.open_axes import open_axes
+from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.schemas.configuration import LatencyOptions
 from mlflow_onnx_flavor.schemas.evidence import (
     ExecutionProvider,
@@ -44,7 +45,6 @@ from mlflow_onnx_flavor.schemas.evidence import (
     LatencyRow,
     ModelIdentity,
 )
-from mlflow_onnx_flavor.spare_workers import SpareWorkers
 
 SOURCE, CHAMPION = "source", "champion"
 DEFAULT_PRECISION = Precision()

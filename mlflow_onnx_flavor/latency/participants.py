@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.environment import cores_allowed
 from mlflow_onnx_flavor.errors import (
     OnnxFlavorError,
     WorkerCrashedError,
@@ -19,6 +18,9 @@ from mlflow_onnx_flavor.errors import (
     WorkerTimeoutError,
 )
 from mlflow_onnx_flavor.latency.workloads import Workload
+from mlflow_onnx_flavor.machine.hardware import cores_allowed
+from mlflow_onnx_flavor.processes.pool import SpareWorkers
+from mlflow_onnx_flavor.processes.worker import Worker
 from mlflow_onnx_flavor.schemas.evidence import (
     ExecutionProvider,
     LoadFigures,
@@ -26,8 +28,6 @@ from mlflow_onnx_flavor.schemas.evidence import (
     ModelIdentity,
     Status,
 )
-from mlflow_onnx_flavor.spare_workers import SpareWorkers
-from mlflow_onnx_flavor.worker import Worker
 
 TASKS = "mlflow_onnx_flavor.latency.tasks"
 OPEN_TIMEOUT_S = 300.0

@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mlflow_onnx_flavor.environment import cores_allowed
 from mlflow_onnx_flavor.latency.participants import Participant, SavedInputs
 from mlflow_onnx_flavor.latency.statistics import SEED
 from mlflow_onnx_flavor.latency.workloads import PYFUNC, Workload
+from mlflow_onnx_flavor.machine.hardware import cores_allowed
 from mlflow_onnx_flavor.schemas.configuration import ServerScenario
 from mlflow_onnx_flavor.schemas.evidence import OfflineRow, ServerCapacity, ServerRow
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlflow_onnx_flavor.environment import lines_of, throttled_microseconds
+from mlflow_onnx_flavor.machine.hardware import lines_of, throttled_microseconds
 from mlflow_onnx_flavor.schemas.evidence import Surroundings
 
 _PROC = Path("/proc")

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.environment import cores_allowed
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency.halving import Halving
 from mlflow_onnx_flavor.latency.settings import settings_to_try
 from mlflow_onnx_flavor.latency.tasks import BATCHES, MIN_CALLS, come_to_rest
+from mlflow_onnx_flavor.machine.hardware import cores_allowed
 from mlflow_onnx_flavor.schemas.tuning import Settings, TriedSettings, Tuning
 
 log = logging.getLogger(__name__)

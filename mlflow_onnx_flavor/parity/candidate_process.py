@@ -33,9 +33,9 @@ from mlflow_onnx_flavor.parity.matching import (
 from mlflow_onnx_flavor.parity.stopwatch import Stopwatch
 from mlflow_onnx_flavor.parity.ties import SCORES, tied_rows
 from mlflow_onnx_flavor.parity.tolerance import Arithmetic, Roundings, widest
+from mlflow_onnx_flavor.processes.pool import SpareWorkers
+from mlflow_onnx_flavor.processes.worker import Worker
 from mlflow_onnx_flavor.schemas.evidence import Divergence, ExecutionProvider, ParityRow, Status
-from mlflow_onnx_flavor.spare_workers import SpareWorkers
-from mlflow_onnx_flavor.worker import Worker
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
-from mlflow_onnx_flavor.environment import environment
 from mlflow_onnx_flavor.errors import (
     InvalidDataError,
     OnnxFlavorError,
@@ -30,6 +29,7 @@ from mlflow_onnx_flavor.inputs import (
 )
 from mlflow_onnx_flavor.inputs.probes import AT_A_SPLIT, BESIDE_A_JUMP
 from mlflow_onnx_flavor.inputs.streams import RowStream
+from mlflow_onnx_flavor.machine.hardware import environment
 from mlflow_onnx_flavor.parity.candidate_process import (
     CPU,
     CandidateProcess,
@@ -45,6 +45,7 @@ from mlflow_onnx_flavor.parity.search import search
 from mlflow_onnx_flavor.parity.stopwatch import Stopwatch
 from mlflow_onnx_flavor.parity.streaming import compare_rest, is_carried
 from mlflow_onnx_flavor.parity.tolerance import Roundings, roundings_of
+from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.schemas.evidence import (
     ExecutionProvider,
     ModelIdentity,
@@ -53,7 +54,6 @@ from mlflow_onnx_flavor.schemas.evidence import (
     ProbeRecord,
 )
 from mlflow_onnx_flavor.source_process import SourceModelWorker, roundings_by
-from mlflow_onnx_flavor.spare_workers import SpareWorkers
 
 _OF_ONE_SIZE = frozenset({EVALUATION_DATA, INPUT_EXAMPLE, PROBES, EXTREME_PROBES})
 

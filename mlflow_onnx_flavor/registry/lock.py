@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from mlflow_onnx_flavor.errors import PromotionRefusedError
-from mlflow_onnx_flavor.processes import is_gone, this_process
+from mlflow_onnx_flavor.machine.process_id import is_gone, this_process
 from mlflow_onnx_flavor.server import server_time
 
 LOCK_TAG = "onnx.lock."

@@ -7,6 +7,7 @@ from mlflow_onnx_flavor.attestation import digest_of, size_of
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
 from mlflow_onnx_flavor.gates import is_undecided
 from mlflow_onnx_flavor.latency.statistics import Precision
+from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import LatencyReport, ModelIdentity
 from mlflow_onnx_flavor.schemas.records import (
@@ -18,7 +19,6 @@ from mlflow_onnx_flavor.schemas.records import (
 )
 from mlflow_onnx_flavor.source_environment import interpreter
 from mlflow_onnx_flavor.sources import read_metadata
-from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.steps.check_parity import candidate_folders
 from mlflow_onnx_flavor.steps.convert import required_providers
 from mlflow_onnx_flavor.steps.downloads import model_folder, source_model

@@ -5,8 +5,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from mlflow_onnx_flavor import execution_providers, parity
+from mlflow_onnx_flavor import parity
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+from mlflow_onnx_flavor.machine import execution_providers
+from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity, ParityReport
 from mlflow_onnx_flavor.schemas.records import (
@@ -18,7 +20,6 @@ from mlflow_onnx_flavor.schemas.records import (
     SourceRecord,
 )
 from mlflow_onnx_flavor.source_process import SourceModelWorker, opened
-from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from mlflow_onnx_flavor.steps.convert import required_providers
 from mlflow_onnx_flavor.steps.downloads import model_folder, source_model
 from mlflow_onnx_flavor.steps.keys import finished, hardware, step_key, versions_of

@@ -16,8 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from mlflow_onnx_flavor import candidates
 from mlflow_onnx_flavor.candidates.base import CandidateError
 from mlflow_onnx_flavor.errors import ConfigurationError
+from mlflow_onnx_flavor.processes.worker import Worker
 from mlflow_onnx_flavor.schemas.graph import FeedSpec, GraphSpec, PredictionPart, PredictionSpec
-from mlflow_onnx_flavor.worker import Worker
 
 SPEC = GraphSpec(
     feeds=(FeedSpec(name="x", layout="tensor", dtype="float32"),),

@@ -8,15 +8,16 @@ import sys
 
 import pytest
 
-from mlflow_onnx_flavor import latency, spare_workers
+from mlflow_onnx_flavor import latency
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency import participants as participants_module
 from mlflow_onnx_flavor.latency.rounds import Rounds
 from mlflow_onnx_flavor.latency.statistics import Precision
 from mlflow_onnx_flavor.latency.workloads import PYFUNC, Workload
+from mlflow_onnx_flavor.processes import pool
+from mlflow_onnx_flavor.processes.worker import Worker
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, LatencyReport, ModelIdentity
-from mlflow_onnx_flavor.worker import Worker
 
 CPU = ExecutionProvider(name="CPUExecutionProvider")
 COARSE = Precision(half_width=0.5, clear_half_width=1.0)
@@ -33,7 +34,7 @@ def workers(monkeypatch) -> list[Worker]:
             super().__init__(**arguments)
             started.append(self)
 
-    for module in (participants_module, spare_workers):
+    for module in (participants_module, pool):
         monkeypatch.setattr(module, "Worker", Recorded)
     yield started
     assert not [each.name for each in started if each.alive]
@@ -149,7 +150,7 @@ def test_a_process_that_does_not_start_is_a_row(
             raise OSError("too many open files")
         return started(name=name, **arguments)
 
-    for module in (participants_module, spare_workers):
+    for module in (participants_module, pool):
         monkeypatch.setattr(module, "Worker", refused)
     report = measured(
         classifier_folder,

@@ -18,9 +18,9 @@ from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency import rounds as rounds_module
 from mlflow_onnx_flavor.latency.participants import TASKS
 from mlflow_onnx_flavor.latency.statistics import Precision
+from mlflow_onnx_flavor.processes.worker import Worker
 from mlflow_onnx_flavor.schemas.configuration import LatencyOptions, ServerScenario
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, LatencyReport, ModelIdentity
-from mlflow_onnx_flavor.worker import Worker
 from tests.onnx_graphs import save, tensor
 
 ONE = {"batch_size": 1, "sequence_length": None}

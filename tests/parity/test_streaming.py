@@ -17,8 +17,8 @@ from mlflow_onnx_flavor.inputs import Inputs, streams
 from mlflow_onnx_flavor.parity import streaming, tasks
 from mlflow_onnx_flavor.parity.compare import compare_outputs
 from mlflow_onnx_flavor.parity.merging import merged
+from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.schemas.configuration import Configuration
-from mlflow_onnx_flavor.spare_workers import SpareWorkers
 from tests.frameworks.in_process import converted
 
 RNG = np.random.default_rng(0)

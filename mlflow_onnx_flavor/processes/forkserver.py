@@ -6,7 +6,7 @@ its own, has the environment of a worker (no credentials), and ends by itself wh
 
     process = forked(("mlflow.pyfunc",), environment, folder, log)
 
-`server_loop` in `fork_server_child.py` is the other side.
+`server_loop` in `forkserver_child.py` is the other side.
 """
 
 from __future__ import annotations
@@ -82,7 +82,11 @@ class _Server:
         with theirs:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "mlflow_onnx_flavor.fork_server_child"),
+                    *(
+                        sys.executable,
+                        "-m",
+                        "mlflow_onnx_flavor.machine.process_id.forkserver_child",
+                    ),
                     *(str(theirs.fileno()), *modules),
                 ],
                 pass_fds=[theirs.fileno()],

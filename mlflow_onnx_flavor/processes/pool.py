@@ -6,7 +6,7 @@ others.
 
 from __future__ import annotations
 
-from mlflow_onnx_flavor.worker import PRELOADED, Worker
+from mlflow_onnx_flavor.processes.worker import PRELOADED, Worker
 
 # An idle worker holds some 150 MB.
 MAX_SPARES = 6

@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mlflow_onnx_flavor.exchange import decode, encode
+from mlflow_onnx_flavor.processes.serialization import decode, encode
 
 PARENT_POLL_SECONDS = 1.0
 

@@ -1,4 +1,4 @@
-"""The side of the server of `fork_server.py`: import, fork for each request, tell how each ends.
+"""The side of the server of `forkserver.py`: import, fork for each request, tell how each ends.
 
 It stays without threads, since a thread does not survive a fork.
 """
@@ -16,7 +16,7 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
-from mlflow_onnx_flavor import worker_child
+from mlflow_onnx_flavor.processes import child
 
 IDLE_SECONDS = 60.0
 PARENT_POLL_SECONDS = 1.0
@@ -28,7 +28,7 @@ def main() -> None:
     parent = os.getppid()
     connection = socket.socket(fileno=int(sys.argv[1]))
     for module in sys.argv[2:]:
-        worker_child.preload(module)
+        child.preload(module)
     gc.freeze()  # what is imported stays shared
     # Python warns of threads that libraries have; these mend themselves after a fork.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -122,7 +122,7 @@ def _be_worker(asked: dict, requests: int, answers: int, log: int, server: int) 
     os.environ.update(asked["environment"])
     os.chdir(asked["directory"])
     with open(answers, "wb") as stream:
-        worker_child.serve(Path(asked["folder"]), stream, server)
+        child.serve(Path(asked["folder"]), stream, server)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 
 A task is a public function of this package, named ``module:function``; it stays loaded in the child
 between calls, so module state (a loaded model, say) lasts as long as the worker.  What crosses the
-boundary is JSON, numpy arrays and DataFrames (`exchange.py`); no pickles.
+boundary is JSON, numpy arrays and DataFrames (`serialization.py`); no pickles.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mlflow_onnx_flavor import errors, fork_server
-from mlflow_onnx_flavor.exchange import decode, encode
+from mlflow_onnx_flavor import errors
+from mlflow_onnx_flavor.processes import forkserver
+from mlflow_onnx_flavor.processes.serialization import decode, encode
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parent.parent
 # What the tasks of models need, whatever made the model.
 PRELOADED = (
     "mlflow.pyfunc",
@@ -54,7 +55,7 @@ class Worker:
     parent's, which lose everything that looks like a credential.  ``memory_limit_bytes``: resident
     memory past which the child is killed (where /proc exists).  ``name``: for messages.
     ``preload``: modules that the child has imported, or imports while the parent does something
-    else (`fork_server`); none in another environment.
+    else (`forkserver`); none in another environment.
     """
 
     def __init__(
@@ -75,11 +76,17 @@ class Worker:
         self._count = 0
         try:
             variables = child_environment(environment or {}) | self._path_of_package(python)
-            if preload and fork_server.SUPPORTED:
-                self._process = fork_server.forked(preload, variables, self._folder, self._log)
+            if preload and forkserver.SUPPORTED:
+                self._process = forkserver.forked(preload, variables, self._folder, self._log)
             else:
                 self._process = subprocess.Popen(
-                    [python, "-m", "mlflow_onnx_flavor.worker_child", str(self._folder), *preload],
+                    [
+                        python,
+                        "-m",
+                        "mlflow_onnx_flavor.processes.child",
+                        str(self._folder),
+                        *preload,
+                    ],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=self._log,

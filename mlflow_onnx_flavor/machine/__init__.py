@@ -1,0 +1,1 @@
+"""The machine: hardware, execution providers, disks, processes."""

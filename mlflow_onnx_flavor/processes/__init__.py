@@ -1,0 +1,1 @@
+"""Child processes: start, call, limit and end them."""
