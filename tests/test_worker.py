@@ -17,7 +17,7 @@ from mlflow_onnx_flavor.processes.worker import Worker, child_environment
 
 BOUND = "mlflow_onnx_flavor.gates:upper_bound"
 NEVER_ENDING = (
-    "mlflow_onnx_flavor.machine.process_id.child:main"  # waits for a standard input that stays open
+    "mlflow_onnx_flavor.processes.child:main"  # waits for a standard input that stays open
 )
 
 

@@ -85,7 +85,7 @@ class _Server:
                     *(
                         sys.executable,
                         "-m",
-                        "mlflow_onnx_flavor.machine.process_id.forkserver_child",
+                        "mlflow_onnx_flavor.processes.forkserver_child",
                     ),
                     *(str(theirs.fileno()), *modules),
                 ],
