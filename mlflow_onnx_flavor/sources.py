@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor import errors, frameworks
 from mlflow_onnx_flavor.artifact_code import check_code
-from mlflow_onnx_flavor.artifact_downloads import download
 from mlflow_onnx_flavor.attestation import digest_of, size_of
 from mlflow_onnx_flavor.errors import one_line
 from mlflow_onnx_flavor.schemas.evidence import ModelIdentity
-from mlflow_onnx_flavor.server import check_server, refusal_of
 from mlflow_onnx_flavor.source_environment import SourceEnv
+from mlflow_onnx_flavor.tracking.downloads import download
+from mlflow_onnx_flavor.tracking.server import check_server, refusal_of
 
 if TYPE_CHECKING:
     from mlflow.models import Model

@@ -29,7 +29,7 @@ from mlflow_onnx_flavor.registry import versions as versions_module
 from mlflow_onnx_flavor.registry.calls import EVIDENCE_TAG
 from mlflow_onnx_flavor.registry.policy import Policy
 from mlflow_onnx_flavor.schemas.configuration import SigningKey, Trust
-from mlflow_onnx_flavor.server import server_time
+from mlflow_onnx_flavor.tracking.server import server_time
 from tests.serving import QUICK_RELEASE
 from tests.test_signing import new_key
 

@@ -12,7 +12,7 @@ from mlflow_onnx_flavor.registry.evidence import check_evidence
 from mlflow_onnx_flavor.registry.lock import lock
 from mlflow_onnx_flavor.registry.movements import Movement, complete, history, movement, record
 from mlflow_onnx_flavor.registry.policy import Policy, check_policy
-from mlflow_onnx_flavor.server import check_server
+from mlflow_onnx_flavor.tracking.server import check_server
 
 ANY = object()  # whatever the alias points to
 

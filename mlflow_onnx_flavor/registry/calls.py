@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor.errors import ModelNotFoundError, OnnxFlavorError, RegistryError, one_line
-from mlflow_onnx_flavor.server import refusal_of
+from mlflow_onnx_flavor.tracking.server import refusal_of
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from mlflow_onnx_flavor.artifact_downloads import download
 from mlflow_onnx_flavor.attestation import check_digest
 from mlflow_onnx_flavor.errors import (
     DigestMismatchError,
@@ -18,8 +17,9 @@ from mlflow_onnx_flavor.errors import (
 )
 from mlflow_onnx_flavor.gates import ReleaseEvidence, Verdict, judge
 from mlflow_onnx_flavor.registry.calls import DIGEST_TAG, EVIDENCE_TAG
-from mlflow_onnx_flavor.server import refusal_of
 from mlflow_onnx_flavor.sources import fetch
+from mlflow_onnx_flavor.tracking.downloads import download
+from mlflow_onnx_flavor.tracking.server import refusal_of
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

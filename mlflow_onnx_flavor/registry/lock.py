@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 
 from mlflow_onnx_flavor.errors import PromotionRefusedError
 from mlflow_onnx_flavor.machine.process_id import is_gone, this_process
-from mlflow_onnx_flavor.server import server_time
+from mlflow_onnx_flavor.tracking.server import server_time
 
 LOCK_TAG = "onnx.lock."
 SETTLE_S = 0.3  # for a write that was on its way

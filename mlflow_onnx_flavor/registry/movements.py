@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pydantic import BaseModel, ConfigDict
 
 from mlflow_onnx_flavor.registry.calls import registry_errors
-from mlflow_onnx_flavor.server import check_server
+from mlflow_onnx_flavor.tracking.server import check_server
 
 HISTORY_TAG = "onnx.history."
 

@@ -9,7 +9,7 @@ from mlflow_onnx_flavor.errors import PromotionRefusedError
 from mlflow_onnx_flavor.gates import Verdict
 from mlflow_onnx_flavor.registry.signatures import check_signature
 from mlflow_onnx_flavor.schemas.configuration import Trust
-from mlflow_onnx_flavor.server import server_time
+from mlflow_onnx_flavor.tracking.server import server_time
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

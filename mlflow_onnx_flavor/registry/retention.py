@@ -20,8 +20,8 @@ from mlflow_onnx_flavor.registry.calls import (
     versions_of,
 )
 from mlflow_onnx_flavor.registry.signatures import SIGNED_TAG
-from mlflow_onnx_flavor.server import check_server, server_time
 from mlflow_onnx_flavor.steps.runs import STEP_TAG
+from mlflow_onnx_flavor.tracking.server import check_server, server_time
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run

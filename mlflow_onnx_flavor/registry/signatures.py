@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor import signing
-from mlflow_onnx_flavor.artifact_downloads import download
 from mlflow_onnx_flavor.registry.calls import EVIDENCE_TAG, get_version, registry_errors
 from mlflow_onnx_flavor.registry.evidence import check_evidence, fetch_evidence
 from mlflow_onnx_flavor.schemas.configuration import SigningKey, Trust
-from mlflow_onnx_flavor.server import check_server
 from mlflow_onnx_flavor.sources import fetch
+from mlflow_onnx_flavor.tracking.downloads import download
+from mlflow_onnx_flavor.tracking.server import check_server
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

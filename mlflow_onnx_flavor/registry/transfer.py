@@ -21,8 +21,8 @@ from mlflow_onnx_flavor.registry.calls import (
 from mlflow_onnx_flavor.registry.evidence import check_evidence, fetch_evidence
 from mlflow_onnx_flavor.registry.signatures import FOLDER as SIGNATURES
 from mlflow_onnx_flavor.registry.versions import register, with_key
-from mlflow_onnx_flavor.server import check_server
 from mlflow_onnx_flavor.sources import fetch
+from mlflow_onnx_flavor.tracking.server import check_server
 
 COPIED_TAG = "onnx.copied_from"
 DEFAULT_EXPERIMENT = "0"  # every server has it

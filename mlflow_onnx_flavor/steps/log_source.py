@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlflow_onnx_flavor.artifact_downloads import download
 from mlflow_onnx_flavor.errors import MissingSignatureError
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example
 from mlflow_onnx_flavor.inputs.streams import RowStream, evaluation_data
@@ -18,6 +17,7 @@ from mlflow_onnx_flavor.sources import SourceModel
 from mlflow_onnx_flavor.steps.downloads import source_model
 from mlflow_onnx_flavor.steps.keys import finished, step_key
 from mlflow_onnx_flavor.steps.runs import log_record, read_record, scratch_folder, step_run
+from mlflow_onnx_flavor.tracking.downloads import download
 
 if TYPE_CHECKING:
     from mlflow.models.signature import ModelSignature

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from mlflow_onnx_flavor.errors import CorruptModelError, OnnxFlavorError, one_line
 from mlflow_onnx_flavor.machine.disk import storage_error
 from mlflow_onnx_flavor.machine.process_id import is_gone, this_process
-from mlflow_onnx_flavor.server import check_server, refusal_of, refusals
+from mlflow_onnx_flavor.tracking.server import check_server, refusal_of, refusals
 
 if TYPE_CHECKING:
     import mlflow

@@ -1,0 +1,1 @@
+"""The MLflow server: reach it, download from it."""
