@@ -14,7 +14,7 @@ from mlflow_onnx_flavor._version import __version__
 from mlflow_onnx_flavor.artifact_code import scoring_module_name
 from mlflow_onnx_flavor.errors import CorruptModelError
 from mlflow_onnx_flavor.machine import execution_providers as providers_here
-from mlflow_onnx_flavor.onnx_files import copy_model, external_locations
+from mlflow_onnx_flavor.onnx_graph.files import copy_model, external_locations
 from mlflow_onnx_flavor.schemas.graph import GraphSpec
 from mlflow_onnx_flavor.scoring.operator_libraries import EXTENSIONS, OPERATOR_LIBRARIES
 

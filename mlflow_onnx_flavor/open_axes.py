@@ -7,7 +7,7 @@ from typing import Any
 
 from mlflow_onnx_flavor.candidates.folder import feeds_of, graph_file
 from mlflow_onnx_flavor.inputs.size_probes import Axis
-from mlflow_onnx_flavor.onnx_structure import read_structure
+from mlflow_onnx_flavor.onnx_graph.structure import read_structure
 
 
 def open_axes(candidate: Path) -> list[list[Axis]]:

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mlflow_onnx_flavor import flavor
 from mlflow_onnx_flavor.errors import CorruptModelError, UnsupportedModelError
-from mlflow_onnx_flavor.onnx_structure import read_structure
+from mlflow_onnx_flavor.onnx_graph.structure import read_structure
 from tests.onnx_graphs import adding_weights, doubling, huge, save, tensor
 
 BESIDE = {"save_as_external_data": True, "location": "weights.bin"}

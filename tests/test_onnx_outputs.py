@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import mlflow_onnx_flavor
 from mlflow_onnx_flavor.errors import UnsupportedModelError
-from mlflow_onnx_flavor.onnx_outputs import as_arrays
+from mlflow_onnx_flavor.onnx_graph.outputs import as_arrays
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from tests.onnx_graphs import save, tensor
 

@@ -11,7 +11,7 @@ name = "converted"
 
 def build(converted: Path, out: Path, measuring: Measuring | None = None) -> Built:
     """Copy the file and its external data; CorruptModelError where it is no ONNX."""
-    from mlflow_onnx_flavor.onnx_files import copy_model
+    from mlflow_onnx_flavor.onnx_graph.files import copy_model
 
     copy_model(converted, out)
     return Built("as converted")

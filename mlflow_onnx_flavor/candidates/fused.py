@@ -11,8 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlflow_onnx_flavor.candidates.base import Built, CandidateError, Measuring
-from mlflow_onnx_flavor.candidates.external_data import MAX_INLINE_BYTES, data_files, total_bytes
-from mlflow_onnx_flavor.candidates.operators import count_operators
+from mlflow_onnx_flavor.onnx_graph.external_data import MAX_INLINE_BYTES, data_files, total_bytes
+from mlflow_onnx_flavor.onnx_graph.operators import count_operators
 
 name = "fused"
 

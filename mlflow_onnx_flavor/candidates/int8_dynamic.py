@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 
 from mlflow_onnx_flavor.candidates.base import Built, CandidateError, Measuring
-from mlflow_onnx_flavor.candidates.external_data import MAX_INLINE_BYTES, total_bytes
-from mlflow_onnx_flavor.candidates.operators import count_operators
+from mlflow_onnx_flavor.onnx_graph.external_data import MAX_INLINE_BYTES, total_bytes
+from mlflow_onnx_flavor.onnx_graph.operators import count_operators
 
 name = "int8_dynamic"
 

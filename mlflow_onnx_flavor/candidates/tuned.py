@@ -13,7 +13,7 @@ def build(converted: Path, out: Path, measuring: Measuring | None = None) -> Bui
     """Copy the file, and tune its session; CandidateError where the default is as fast."""
     from mlflow_onnx_flavor.inputs import Inputs
     from mlflow_onnx_flavor.latency.tuning import tune
-    from mlflow_onnx_flavor.onnx_files import copy_model
+    from mlflow_onnx_flavor.onnx_graph.files import copy_model
     from mlflow_onnx_flavor.schemas.tuning import description
 
     if measuring is None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.exported_graph import save
-from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts, as_model, label_dtype
+from mlflow_onnx_flavor.onnx_graph.builder import GraphParts, as_model, label_dtype
+from mlflow_onnx_flavor.onnx_graph.edit import save
 
 LABEL, PROBABILITIES, PREDICTION = "label", "probabilities", "prediction"
 

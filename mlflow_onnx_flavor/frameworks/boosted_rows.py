@@ -11,9 +11,9 @@ import pandas as pd
 from mlflow_onnx_flavor.frameworks.boosted_answers import Typed
 from mlflow_onnx_flavor.frameworks.category_codes import add_codes, is_text
 from mlflow_onnx_flavor.frameworks.columns import MATRIX, column_feeds, matrix_feed, width
-from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 from mlflow_onnx_flavor.schemas.graph import FeedSpec
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.boosted_answers import LABEL, PREDICTION, PROBABILITIES
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 # Of each framework: its module here, and its classes with whether they classify.
 _FRAMEWORKS = {

@@ -24,9 +24,9 @@ from mlflow_onnx_flavor.frameworks.boosted_answers import (
     write,
 )
 from mlflow_onnx_flavor.frameworks.boosted_rows import add_rows, require_known_columns
-from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 if TYPE_CHECKING:
     from mlflow_onnx_flavor.frameworks.catboost_trees import CatBoostModel

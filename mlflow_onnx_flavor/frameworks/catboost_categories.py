@@ -25,7 +25,7 @@ from mlflow_onnx_flavor.frameworks.catboost_ctrs import (
     lone_hashes,
 )
 from mlflow_onnx_flavor.frameworks.catboost_given import GivenRows
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 _REMEDY = (
     "the model keeps hashes and no texts, so give rows with every category of the training data,"

@@ -14,8 +14,8 @@ import numpy as np
 from mlflow_onnx_flavor.frameworks.catboost_categories import Categories
 from mlflow_onnx_flavor.frameworks.catboost_ctrs import CATEGORY, EXCEEDS, IS, Element
 from mlflow_onnx_flavor.frameworks.catboost_lookups import add_mapping, add_values
-from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
-from mlflow_onnx_flavor.frameworks.tree_ensemble import EQ, GT, Tree, add_sum
+from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
+from mlflow_onnx_flavor.onnx_graph.tree_ensemble import EQ, GT, Tree, add_sum
 
 
 def add_codes(parts: GraphParts, column: str, is_text: bool, texts: Mapping[str, int]) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from mlflow_onnx_flavor.frameworks.catboost_categories import Categories
 from mlflow_onnx_flavor.frameworks.catboost_ctrs import Element
-from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
+from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
 
 
 def add_mapping(

@@ -14,9 +14,9 @@ from mlflow_onnx_flavor.frameworks.boosted_rows import require_known_columns
 from mlflow_onnx_flavor.frameworks.catboost_categories import Categories
 from mlflow_onnx_flavor.frameworks.catboost_ctrs import ctrs_of
 from mlflow_onnx_flavor.frameworks.columns import MATRIX, column_feeds, matrix_feed
-from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 from mlflow_onnx_flavor.schemas.graph import FeedSpec
 
 

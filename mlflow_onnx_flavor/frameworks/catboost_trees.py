@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
-from mlflow_onnx_flavor.frameworks.tree_ensemble import EQ, GT, Tree, add_vector_sum
+from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
+from mlflow_onnx_flavor.onnx_graph.tree_ensemble import EQ, GT, Tree, add_vector_sum
 
 if TYPE_CHECKING:
     from mlflow_onnx_flavor.frameworks.catboost_categories import Categories

@@ -28,8 +28,8 @@ from mlflow_onnx_flavor.frameworks.boosted_rows import (
     category_columns,
     require_known_columns,
 )
-from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
 
 flavor = "lightgbm"
 extra = "lightgbm"

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
-from mlflow_onnx_flavor.frameworks.tree_ensemble import LEQ, Tree, add_vector_sum
+from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
+from mlflow_onnx_flavor.onnx_graph.tree_ensemble import LEQ, Tree, add_vector_sum
 
 
 def with_linear_leaves(tree: Tree, fields: Mapping[str, str], target: int, shape: tuple) -> Tree:

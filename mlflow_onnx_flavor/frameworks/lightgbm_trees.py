@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
 from mlflow_onnx_flavor.frameworks.lightgbm_linear import add_linear_sum, with_linear_leaves
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
-from mlflow_onnx_flavor.frameworks.tree_ensemble import LEQ, MEMBER, Tree, add_sum
+from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
+from mlflow_onnx_flavor.onnx_graph.tree_ensemble import LEQ, MEMBER, Tree, add_sum
 
 # LightGBM's kZeroThreshold: the float nearest to 1e-35.
 _ZERO = float(np.float32(1e-35))

@@ -14,8 +14,8 @@ import pandas as pd
 
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.onnx_files import copy_model
-from mlflow_onnx_flavor.onnx_outputs import as_arrays
+from mlflow_onnx_flavor.onnx_graph.files import copy_model
+from mlflow_onnx_flavor.onnx_graph.outputs import as_arrays
 from mlflow_onnx_flavor.schemas.graph import FeedSpec
 from mlflow_onnx_flavor.scoring import ScoringSession, load_session
 from mlflow_onnx_flavor.scoring.feeds import Feeder, inferred_feeds

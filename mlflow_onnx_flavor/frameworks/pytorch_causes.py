@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError, plain
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError, plain
 
 _STATIC = re.compile(r"static shape of (\d+) for dimension inputs\[(.+?)\]\.shape\[(\d+)\]")
 _MISSING = re.compile(

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.other_sizes import alike, of_other_sizes
 from mlflow_onnx_flavor.frameworks.pytorch_calls import (
     Call,
@@ -23,6 +22,7 @@ from mlflow_onnx_flavor.frameworks.pytorch_floats import HALF
 from mlflow_onnx_flavor.frameworks.pytorch_sizes import edges
 from mlflow_onnx_flavor.frameworks.tensor_names import graph_inputs
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_onnx_flavor.frameworks.base import Export
-from mlflow_onnx_flavor.frameworks.narrowing import compute_in_float32
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError, plain
 from mlflow_onnx_flavor.frameworks.other_sizes import EXAMPLE_ROWS, alike
 from mlflow_onnx_flavor.frameworks.pytorch_calls import (
     Call,
@@ -28,6 +26,8 @@ from mlflow_onnx_flavor.frameworks.pytorch_portable import portable
 from mlflow_onnx_flavor.frameworks.signature_shapes import shape_in
 from mlflow_onnx_flavor.frameworks.tensor_names import graph_inputs
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError, plain
+from mlflow_onnx_flavor.onnx_graph.float32 import compute_in_float32
 
 DYNAMO_OPSET = 20
 TORCHSCRIPT_OPSET = 17

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.pytorch_operators_parts import (
     INT32,
     fixed_size,
@@ -13,6 +12,7 @@ from mlflow_onnx_flavor.frameworks.pytorch_operators_parts import (
     like,
     part,
 )
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 # A graph of some fifteen nodes for each row of the matrix.
 _MOST_ROWS = 16

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.pytorch_operators_parts import (
     DOUBLE,
     FLOAT,
@@ -16,6 +15,7 @@ from mlflow_onnx_flavor.frameworks.pytorch_operators_parts import (
     like,
     log1p,
 )
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 # Lanczos, A Precision Approximation of the Gamma Function, SIAM Journal on Numerical Analysis B 1,
 # 1964, with g = 7 and nine terms: 15 digits.

@@ -25,9 +25,9 @@ from mlflow_onnx_flavor.frameworks.columns import (
     text_feed,
     width,
 )
-from mlflow_onnx_flavor.frameworks.exported_graph import answer_as, plain_attributes, save
 from mlflow_onnx_flavor.frameworks.sklearn_parts import naming_parts
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.onnx_graph.edit import answer_as, plain_attributes, save
 from mlflow_onnx_flavor.schemas.graph import FeedSpec
 
 flavor = "sklearn"

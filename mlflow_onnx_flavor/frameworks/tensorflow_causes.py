@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError, plain
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError, plain
 
 _OPEN_AXES = (
     "an axis that the signature gives as -1 is not known while the graph is made; log the model"

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.base import Export
-from mlflow_onnx_flavor.frameworks.exported_graph import save
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.signature_shapes import shape_in
 from mlflow_onnx_flavor.frameworks.tensor_names import graph_inputs
 from mlflow_onnx_flavor.frameworks.tensorflow_calls import Call
@@ -22,6 +20,8 @@ from mlflow_onnx_flavor.frameworks.tensorflow_causes import (
 from mlflow_onnx_flavor.frameworks.tensorflow_layers import scopes_within, write_layers
 from mlflow_onnx_flavor.frameworks.tensorflow_operators import handlers
 from mlflow_onnx_flavor.frameworks.tensorflow_steps import steps_as_rows
+from mlflow_onnx_flavor.onnx_graph.edit import save
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 OPSET = 18
 ML_OPSET = 3

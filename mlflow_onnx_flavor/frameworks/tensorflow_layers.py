@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.tensorflow_calls import Call, is_keras
-from mlflow_onnx_flavor.layer_names import name_answers, name_layers
+from mlflow_onnx_flavor.onnx_graph.layer_names import name_answers, name_layers
 
 log = logging.getLogger(__name__)
 

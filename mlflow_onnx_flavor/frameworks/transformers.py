@@ -18,7 +18,6 @@ import pandas as pd
 
 from mlflow_onnx_flavor.errors import UnsupportedModelError
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.other_sizes import alike
 from mlflow_onnx_flavor.frameworks.pipeline_tasks import PipelineTask, task_of
 from mlflow_onnx_flavor.frameworks.pytorch_export import Exporter
@@ -34,6 +33,7 @@ from mlflow_onnx_flavor.frameworks.pytorch_floats import (
 )
 from mlflow_onnx_flavor.frameworks.transformers_tokenizer import serialized_tokenizer, tensors_taken
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 from mlflow_onnx_flavor.schemas.graph import FeedSpec
 from mlflow_onnx_flavor.scoring.tokens import TOKENIZER_KEY, TextTokenizer, texts_of
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
-from mlflow_onnx_flavor.frameworks.tree_ensemble import LT, MEMBER, Tree, add_sum, add_vector_sum
+from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
+from mlflow_onnx_flavor.onnx_graph.tree_ensemble import LT, MEMBER, Tree, add_sum, add_vector_sum
 
 _LOGISTIC = ("reg:logistic", "binary:logistic")
 _EXPONENTIAL = ("count:poisson", "reg:gamma", "reg:tweedie", "survival:cox", "survival:aft")

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mlflow_onnx_flavor.layer_names import answers_of_layers, layer_of
+from mlflow_onnx_flavor.onnx_graph.layer_names import answers_of_layers, layer_of
 from mlflow_onnx_flavor.parity.compare import error_by_row
 from mlflow_onnx_flavor.schemas.evidence import Divergence
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mlflow_onnx_flavor.candidates.folder import CandidateFolder, graph_file
 from mlflow_onnx_flavor.inputs import EXTREME_PROBES
-from mlflow_onnx_flavor.onnx_structure import read_structure
+from mlflow_onnx_flavor.onnx_graph.structure import read_structure
 from mlflow_onnx_flavor.schemas.evidence import ParityRow
 
 # Beyond so many bytes a file is not read again to expose its inner values.

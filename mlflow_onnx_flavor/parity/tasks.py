@@ -14,14 +14,14 @@ from mlflow_onnx_flavor.candidates.folder import graph_file
 from mlflow_onnx_flavor.errors import ExecutionProviderError
 from mlflow_onnx_flavor.frameworks.base import pyfunc_of
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.onnx_outputs import as_arrays
+from mlflow_onnx_flavor.onnx_graph.outputs import as_arrays
+from mlflow_onnx_flavor.onnx_graph.precision import arithmetic_of
 from mlflow_onnx_flavor.parity.divergence import (
     ExposedGraph,
     first_divergence,
     known_of_layers,
 )
 from mlflow_onnx_flavor.parity.joining import joined
-from mlflow_onnx_flavor.parity.precision import arithmetic_of
 
 _CPU = "CPUExecutionProvider"
 

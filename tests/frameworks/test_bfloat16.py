@@ -11,8 +11,8 @@ import onnx
 import pytest
 
 from mlflow_onnx_flavor.frameworks import pytorch
-from mlflow_onnx_flavor.frameworks.narrowing import compute_in_float32
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.onnx_graph.float32 import compute_in_float32
 from mlflow_onnx_flavor.scoring import load_session
 from tests.frameworks.in_process import converted, session_of
 from tests.frameworks.small_pipelines import TEXTS, as_frame, pyfuncs, save_pipeline, small_config

@@ -26,8 +26,8 @@ from mlflow_onnx_flavor.frameworks.catboost_ctrs import (
     as_numbers,
     ctrs_of,
 )
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 from mlflow_onnx_flavor.scoring.feeds import Feeder
 from tests.frameworks.in_process import converted, save_estimator, session_of
 

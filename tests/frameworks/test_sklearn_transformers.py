@@ -32,8 +32,8 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from mlflow_onnx_flavor.frameworks import doubts, sklearn_converters
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn import target_opset
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 
 @pytest.fixture(scope="module")

@@ -33,8 +33,8 @@ from sklearn.preprocessing import (
 
 from mlflow_onnx_flavor.frameworks import sklearn_converters
 from mlflow_onnx_flavor.frameworks.columns import column_feeds, skl2onnx_types
-from mlflow_onnx_flavor.frameworks.exported_graph import save
 from mlflow_onnx_flavor.frameworks.sklearn import target_opset
+from mlflow_onnx_flavor.onnx_graph.edit import save
 from mlflow_onnx_flavor.scoring.feeds import Feeder
 
 NUMBERS, WORDS, TEXT = ["age", "income (€)", "rate", "stars"], ["city", "job"], "review"

@@ -20,11 +20,11 @@ from mlflow_onnx_flavor.frameworks.columns import (
     text_feed,
     width,
 )
-from mlflow_onnx_flavor.frameworks.exported_graph import save
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn import target_opset
 from mlflow_onnx_flavor.frameworks.sklearn_converters import text_patterns
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.onnx_graph.edit import save
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 WRITTEN = [
     "Hello, World! It's a naïve café.",

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlflow_onnx_flavor.frameworks import tree_ensemble
-from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts, as_model
-from mlflow_onnx_flavor.frameworks.tree_ensemble import (
+from mlflow_onnx_flavor.onnx_graph import tree_ensemble
+from mlflow_onnx_flavor.onnx_graph.builder import GraphParts, as_model
+from mlflow_onnx_flavor.onnx_graph.tree_ensemble import (
     EQ,
     GT,
     GTE,

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import mlflow_onnx_flavor
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.layer_names import layer_of
+from mlflow_onnx_flavor.onnx_graph.layer_names import layer_of
 from mlflow_onnx_flavor.parity.divergence import (
     ExposedGraph,
     Known,

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from mlflow_onnx_flavor.parity.graph_facts import graph_facts
+from mlflow_onnx_flavor.onnx_graph.facts import graph_facts
 
 
 def tensor(name, shape, kind=TensorProto.FLOAT):

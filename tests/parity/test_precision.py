@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mlflow_onnx_flavor.errors import CorruptModelError
-from mlflow_onnx_flavor.parity.precision import arithmetic_of
+from mlflow_onnx_flavor.onnx_graph.precision import arithmetic_of
 
 DOUBLE, FLOAT, HALF = TensorProto.DOUBLE, TensorProto.FLOAT, TensorProto.FLOAT16
 

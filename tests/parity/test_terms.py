@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from mlflow_onnx_flavor.parity.terms import terms
+from mlflow_onnx_flavor.onnx_graph.reduction_terms import terms
 
 
 def graph(nodes, weights=(), inputs=("x",)):

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
     CLASSIFIER,
     REGRESSOR,
@@ -17,6 +16,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
 )
 from mlflow_onnx_flavor.frameworks.sklearn_converters.target_inverses import inverse_of
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 Parsed = tuple[list[Any], Combination]
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
     CLASSIFIER,
     REGRESSOR,
@@ -21,6 +20,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.gaussian_kernels import (
 )
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_kernels import kernel_matrix
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 # Williams and Barber, Bayesian Classification with Gaussian Processes, IEEE PAMI 20, 1998, appendix
 # A: the logistic function as a sum of five error functions, with scikit-learn's fit of it.

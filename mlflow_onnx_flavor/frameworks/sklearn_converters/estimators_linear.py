@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
     CLASSIFIER,
     REGRESSOR,
@@ -23,6 +22,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_scores import (
     written,
 )
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 
 def register() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
     CLASSIFIER,
     REGRESSOR,
@@ -28,6 +27,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import 
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import (
     parse as transform,
 )
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 Parsed = tuple[list[Any], Combination]
 

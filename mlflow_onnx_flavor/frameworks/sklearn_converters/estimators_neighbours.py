@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
     CLASSIFIER,
     REGRESSOR,
@@ -25,6 +24,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_distances imp
     neighbour_distances,
 )
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 _ASKED_ROWS = 1000  # training rows that are looked at for ties
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
     CLASSIFIER,
     LABELS,
@@ -33,6 +32,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_scores import (
     take_scores,
 )
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows, is_type
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 Parsed = tuple[list[Any], Combination]
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
     REGRESSOR,
     Combination,
@@ -19,6 +18,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_graph import (
     declared,
 )
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 # Declares the scores of an estimator on variables; returns the variable.
 Parser = Callable[[Any, Any, Sequence[Any]], Any]

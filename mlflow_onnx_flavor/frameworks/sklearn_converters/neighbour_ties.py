@@ -7,7 +7,7 @@ with the conversion; one that meets them often is refused.
 from __future__ import annotations
 
 from mlflow_onnx_flavor.frameworks.doubts import tell
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 # Of the shares of undecided rows, nothing is told up to the first (what `conversion` lets differ as
 # well), and the model is refused beyond the second.

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.estimators_kernels import erf
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_arithmetic import expm1, log1p
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_bins import (
@@ -15,6 +14,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_bins import (
     piecewise,
 )
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 Undo = Callable[[Rows, str], str]  # of a matrix (rows, targets)
 

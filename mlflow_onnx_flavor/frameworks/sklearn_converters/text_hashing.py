@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.text_patterns import whitespace
 from mlflow_onnx_flavor.frameworks.sklearn_converters.text_sequences import (
     following,
@@ -32,6 +31,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import 
     register as _take,
 )
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_scaling import norm_divided
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 _MOST_COLUMNS = 2**20  # 4 MB a row
 # Fills up the rows of tokens: no single character, and with a space no word.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import Rows
-from mlflow_onnx_flavor.frameworks.tree_ensemble import LEQ, LT, Tree, add_sum
+from mlflow_onnx_flavor.onnx_graph.tree_ensemble import LEQ, LT, Tree, add_sum
 
 # Wichura's AS 241 (Applied Statistics 37, 1988): the normal quantile to 16 digits, by two
 # quotients of polynomials: near the middle, and out to probabilities of exp(-25).

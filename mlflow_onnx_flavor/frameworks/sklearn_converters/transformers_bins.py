@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_arithmetic import (
     horner,
     intervals,
@@ -19,6 +18,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import 
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import (
     register as _take,
 )
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 BOUNDS_THRESHOLD = 1e-7  # scikit-learn's own: how near to a bound is on it
 

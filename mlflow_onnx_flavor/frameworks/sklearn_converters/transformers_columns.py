@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.function_tracing import (
     SAME,
     WRITTEN,
@@ -23,6 +22,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import 
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import (
     register as _take,
 )
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 
 def register() -> None:

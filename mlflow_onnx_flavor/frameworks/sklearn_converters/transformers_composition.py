@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.columns import names_of
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters import transformers_ensembles
 from mlflow_onnx_flavor.frameworks.sklearn_converters import transformers_graph as graph
 from mlflow_onnx_flavor.frameworks.sklearn_text import MISSING_TEXT, is_missing
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 _ASSEMBLY = "MlflowOnnxFlavorAssembly"
 

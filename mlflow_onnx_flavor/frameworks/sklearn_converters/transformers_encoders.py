@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import (
     OUTSIDE,
     Column,
@@ -24,6 +23,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import 
     register as _take,
 )
 from mlflow_onnx_flavor.frameworks.sklearn_text import MISSING_TEXT, is_missing
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 _EXACT_INTEGERS = 2**53
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters import rounded_rows, trees_graph
+from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 OUTSIDE = 2**40  # an index that is outside every table
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.imputing_nearest import (
     imputed_by_nearest,
 )
@@ -19,6 +18,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import 
     register as _take,
 )
 from mlflow_onnx_flavor.frameworks.sklearn_text import MISSING_TEXT, is_missing
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 
 def register() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_distances import distances
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import (
     Rows,
@@ -17,6 +16,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import 
     register as _take,
 )
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_scaling import centred_kernel
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 
 def register() -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_distances import (
     distances,
     neighbour_distances,
@@ -20,6 +19,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import 
 )
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_kernels import projected
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_solving import solved
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 
 def register() -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import (
     Rows,
     Rule,
@@ -14,6 +13,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import 
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import (
     register as _take,
 )
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 _MOST_ATOMS = 32  # each adds a round to the graph, and rounds grow with their number
 

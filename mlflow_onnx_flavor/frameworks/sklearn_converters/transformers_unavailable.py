@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import (
     Rows,
     Rule,
@@ -12,6 +11,7 @@ from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import 
 from mlflow_onnx_flavor.frameworks.sklearn_converters.transformers_graph import (
     register as _take,
 )
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 _BATCH = (
     "solves for all rows of a batch at once and stops when the batch as a whole is good enough, so"

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
 from mlflow_onnx_flavor.frameworks.sklearn_converters import trees_graph
-from mlflow_onnx_flavor.frameworks.tree_ensemble import Tree, add_vector_sum
+from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
+from mlflow_onnx_flavor.onnx_graph.tree_ensemble import Tree, add_vector_sum
 
 _CLASSIFIERS = ("DecisionTree", "ExtraTree", "RandomForest", "ExtraTrees")
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.graph_parts import ML_OPSET, GraphParts
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters.rounded_rows import refuse_computed
-from mlflow_onnx_flavor.frameworks.tree_ensemble import LEQ, Tree
+from mlflow_onnx_flavor.onnx_graph.builder import ML_OPSET, GraphParts
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
+from mlflow_onnx_flavor.onnx_graph.tree_ensemble import LEQ, Tree
 
 _ML = "ai.onnx.ml"
 

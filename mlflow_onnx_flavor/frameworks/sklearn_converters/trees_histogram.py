@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.category_codes import add_codes
-from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
-from mlflow_onnx_flavor.frameworks.not_exportable import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn_converters import trees_graph
 from mlflow_onnx_flavor.frameworks.sklearn_converters.trees_boosting import two_columns
-from mlflow_onnx_flavor.frameworks.tree_ensemble import LEQ, MEMBER, Tree, add_sum
+from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
+from mlflow_onnx_flavor.onnx_graph.tree_ensemble import LEQ, MEMBER, Tree, add_sum
 
 
 def register() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.sklearn_converters import trees_graph
-from mlflow_onnx_flavor.frameworks.tree_ensemble import add_leaf_indicators, add_sum
+from mlflow_onnx_flavor.onnx_graph.tree_ensemble import add_leaf_indicators, add_sum
 
 # A threshold from `contamination` is the score of a training row, which must stay an inlier in
 # whatever order the depths of the trees are added up.

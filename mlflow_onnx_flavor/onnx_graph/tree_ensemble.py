@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.graph_parts import GraphParts
+from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
 
 # The operator's own numbers of the comparisons; "not equal" (5) sends NaN astray.
 LEQ, LT, GTE, GT, EQ, MEMBER = 0, 1, 2, 3, 4, 6

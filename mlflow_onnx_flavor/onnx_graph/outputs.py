@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.errors import UnsupportedModelError
-from mlflow_onnx_flavor.onnx_structure import read_structure
+from mlflow_onnx_flavor.onnx_graph.structure import read_structure
 
 
 def as_arrays(outputs: Mapping[str, Any], file: Path) -> dict[str, np.ndarray]:

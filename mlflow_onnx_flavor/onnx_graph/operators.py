@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mlflow_onnx_flavor.onnx_structure import read_structure
+from mlflow_onnx_flavor.onnx_graph.structure import read_structure
 
 
 def count_operators(model: Path) -> Counter[tuple[str, str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor.errors import CorruptModelError
-from mlflow_onnx_flavor.onnx_structure import read_structure
+from mlflow_onnx_flavor.onnx_graph.structure import read_structure
 
 if TYPE_CHECKING:
     import onnx

@@ -8,8 +8,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from mlflow_onnx_flavor.onnx_structure import read_structure
-from mlflow_onnx_flavor.parity.tree_paths import Interval, splits_of
+from mlflow_onnx_flavor.onnx_graph.structure import read_structure
+from mlflow_onnx_flavor.onnx_graph.tree_splits import Interval, splits_of
 
 # A column of a graph input: the input's name and the column's position in it.
 GraphColumn = tuple[str, int]

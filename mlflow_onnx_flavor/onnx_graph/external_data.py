@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlflow_onnx_flavor.onnx_files import external_locations
-from mlflow_onnx_flavor.onnx_structure import read_structure
+from mlflow_onnx_flavor.onnx_graph.files import external_locations
+from mlflow_onnx_flavor.onnx_graph.structure import read_structure
 
 # A protobuf file ends at 2 GiB; half of that leaves room for what an optimization adds.
 MAX_INLINE_BYTES = 2**30

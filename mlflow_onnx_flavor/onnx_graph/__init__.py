@@ -1,0 +1,1 @@
+"""Read, walk, build and edit ONNX graphs."""
