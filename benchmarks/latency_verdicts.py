@@ -35,7 +35,7 @@ import mlflow
 import numpy as np
 
 from mlflow_onnx_flavor import latency
-from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.gates import is_judged, judge_latency
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency.participants import TASKS

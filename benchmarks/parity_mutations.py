@@ -160,7 +160,7 @@ class _Checked:
 
     def _ours(self, rows: Any) -> bool:
         from mlflow_onnx_flavor import flavor, parity
-        from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+        from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
         from mlflow_onnx_flavor.gates import judge_parity
         from mlflow_onnx_flavor.schemas.configuration import Configuration
         from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity

@@ -18,11 +18,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlflow_onnx_flavor import artifact
+from mlflow_onnx_flavor.artifact import writer
+from mlflow_onnx_flavor.artifact.graph_inference import infer_graph
+from mlflow_onnx_flavor.artifact.output_schema import output_schema
 from mlflow_onnx_flavor.errors import ConfigurationError, CorruptModelError
-from mlflow_onnx_flavor.graph_inference import infer_graph
 from mlflow_onnx_flavor.machine import execution_providers as providers_here
-from mlflow_onnx_flavor.output_schema import output_schema
 from mlflow_onnx_flavor.schemas.graph import GraphSpec
 from mlflow_onnx_flavor.scoring.operator_libraries import OPERATOR_LIBRARIES
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mlflow_onnx_flavor.registry.verification import Verification
     from mlflow_onnx_flavor.schemas.configuration import Trust
 
-FLAVOR_NAME = artifact.FLAVOR_NAME
+FLAVOR_NAME = writer.FLAVOR_NAME
 
 
 def get_default_pip_requirements(execution_providers: Sequence[Any] | None = None) -> list[str]:
@@ -107,8 +107,8 @@ def save_model(
     path = os.path.abspath(path)
     with _nothing_left_on_error(path):
         _validate_and_prepare_target_save_path(path)
-        _validate_and_copy_code_paths(code_paths, path, artifact.CODE_FOLDER)
-        structure = artifact.write_model(onnx_model, Path(path))
+        _validate_and_copy_code_paths(code_paths, path, writer.CODE_FOLDER)
+        structure = writer.write_model(onnx_model, Path(path))
         mlflow_model = mlflow_model or Model()
         example = None
         if input_example is not None:
@@ -121,9 +121,9 @@ def save_model(
             if signature.outputs is None:  # MLServer reads both sides of one
                 signature.outputs = output_schema(graph.prediction, structure)
             mlflow_model.signature = signature
-        artifact.add_flavors(
+        writer.add_flavors(
             mlflow_model,
-            loader_module=artifact.ship_scoring(Path(path)),
+            loader_module=writer.ship_scoring(Path(path)),
             graph=graph,
             providers=providers,
             session_options=session_options,
@@ -131,11 +131,11 @@ def save_model(
         )
         mlflow_model.model_size_bytes = get_total_file_size(path)
         mlflow_model.save(os.path.join(path, MLMODEL_FILE_NAME))
-        artifact.write_environment(
+        writer.write_environment(
             Path(path),
             conda_env,
             get_default_pip_requirements(providers)
-            + artifact.requirements_of(graph, session_options),
+            + writer.requirements_of(graph, session_options),
             pip_requirements,
             extra_pip_requirements,
         )
@@ -203,13 +203,13 @@ def load_model(model_uri: str, dst_path: str | None = None) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError
 
-    file = _local(model_uri, dst_path) / artifact.MODEL_FILE
+    file = _local(model_uri, dst_path) / writer.MODEL_FILE
     try:
         return onnx.load(str(file))
     except (DecodeError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "no ONNX file"
         raise CorruptModelError(
-            f"{model_uri!r} holds no readable {artifact.MODEL_FILE} ({reason}); log the model again"
+            f"{model_uri!r} holds no readable {writer.MODEL_FILE} ({reason}); log the model again"
         ) from error
 
 

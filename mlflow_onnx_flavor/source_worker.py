@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor import answers, frameworks
+from mlflow_onnx_flavor.artifact.open_axes import open_output_axes
 from mlflow_onnx_flavor.errors import CorruptModelError, MissingFrameworkError, OnnxFlavorError
 from mlflow_onnx_flavor.frameworks import doubts
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
@@ -27,7 +28,6 @@ from mlflow_onnx_flavor.machine.hardware import versions
 from mlflow_onnx_flavor.onnx_graph.outputs import as_arrays
 from mlflow_onnx_flavor.onnx_graph.precision import arithmetic_of
 from mlflow_onnx_flavor.onnx_graph.versions import finish, opset_of
-from mlflow_onnx_flavor.open_axes import open_output_axes
 from mlflow_onnx_flavor.parity.compare import compare_outputs
 from mlflow_onnx_flavor.parity.joining import joined
 from mlflow_onnx_flavor.parity.rounding import merged, own_rounding

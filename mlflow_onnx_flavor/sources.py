@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor import errors, frameworks
-from mlflow_onnx_flavor.artifact_code import check_code
-from mlflow_onnx_flavor.attestation import digest_of, size_of
+from mlflow_onnx_flavor.artifact.digests import digest_of, size_of
+from mlflow_onnx_flavor.artifact.trusted_code import check_code
 from mlflow_onnx_flavor.errors import one_line
 from mlflow_onnx_flavor.schemas.evidence import ModelIdentity
 from mlflow_onnx_flavor.source_environment import SourceEnv

@@ -259,9 +259,9 @@ def test_saving_leaves_the_callers_proto_alone(tmp_path):
 
 def test_a_proto_above_the_limit_is_written_with_external_data(tmp_path, monkeypatch):
     """The limit itself is 1.5 GB; a small one shows the same."""
-    from mlflow_onnx_flavor import artifact
+    from mlflow_onnx_flavor.artifact import writer
 
-    monkeypatch.setattr(artifact, "_EXTERNAL_DATA_BYTES", 1000)
+    monkeypatch.setattr(writer, "_EXTERNAL_DATA_BYTES", 1000)
     proto = onnx.load(str(adding_weights(tmp_path / "m.onnx")))
     before = proto.SerializeToString()
     flavor.save_model(proto, tmp_path / "saved")

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 
 import mlflow_onnx_flavor
 from mlflow_onnx_flavor import flavor
-from mlflow_onnx_flavor.artifact_code import scoring_module_name
+from mlflow_onnx_flavor.artifact.trusted_code import scoring_module_name
 from mlflow_onnx_flavor.cli import main
 from mlflow_onnx_flavor.errors import (
     CorruptModelError,

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from mlflow_onnx_flavor import signing
+from mlflow_onnx_flavor.artifact import signing
 from mlflow_onnx_flavor.errors import ConfigurationError, SignatureError
 from mlflow_onnx_flavor.schemas.configuration import SigningKey, Trust
 

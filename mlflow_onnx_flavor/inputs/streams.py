@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from mlflow_onnx_flavor.attestation import digest_of
+from mlflow_onnx_flavor.artifact.digests import digest_of
 from mlflow_onnx_flavor.errors import InvalidDataError
 from mlflow_onnx_flavor.inputs import data_sets
 from mlflow_onnx_flavor.inputs.batches import Inputs

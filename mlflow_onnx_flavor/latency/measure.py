@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+from mlflow_onnx_flavor.artifact.open_axes import open_axes
+from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.frameworks import get as framework_module
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency import scenarios
@@ -35,7 +36,6 @@ from mlflow_onnx_flavor.latency.workloads import (
     workloads,
 )
 from mlflow_onnx_flavor.machine.hardware import environment
-from mlflow_onnx_flavor.open_axes import open_axes
 from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.schemas.configuration import LatencyOptions
 from mlflow_onnx_flavor.schemas.evidence import (

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.answers import Answer
-from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.errors import (
     OnnxFlavorError,
     WorkerCrashedError,

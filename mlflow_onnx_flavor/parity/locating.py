@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlflow_onnx_flavor.candidates.folder import CandidateFolder, graph_file
+from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder, graph_file
 from mlflow_onnx_flavor.inputs import EXTREME_PROBES
 from mlflow_onnx_flavor.onnx_graph.structure import read_structure
 from mlflow_onnx_flavor.schemas.evidence import ParityRow

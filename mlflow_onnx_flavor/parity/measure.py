@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.errors import (
     InvalidDataError,
     OnnxFlavorError,

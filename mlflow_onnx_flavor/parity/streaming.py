@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.errors import OnnxFlavorError
 from mlflow_onnx_flavor.inputs import EVALUATION_DATA, Inputs
 from mlflow_onnx_flavor.inputs.streams import RowStream

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor import answers
-from mlflow_onnx_flavor.candidates.folder import graph_file
+from mlflow_onnx_flavor.artifact.saved_model import graph_file
 from mlflow_onnx_flavor.errors import ExecutionProviderError
 from mlflow_onnx_flavor.frameworks.base import pyfunc_of
 from mlflow_onnx_flavor.inputs import Inputs

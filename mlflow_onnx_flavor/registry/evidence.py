@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from mlflow_onnx_flavor.attestation import check_digest
+from mlflow_onnx_flavor.artifact.digests import check_digest
 from mlflow_onnx_flavor.errors import (
     DigestMismatchError,
     PromotionRefusedError,

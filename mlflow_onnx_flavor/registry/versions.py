@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mlflow_onnx_flavor.attestation import check_digest
+from mlflow_onnx_flavor.artifact.digests import check_digest
 from mlflow_onnx_flavor.registry.calls import (
     DIGEST_TAG,
     EVIDENCE_TAG,

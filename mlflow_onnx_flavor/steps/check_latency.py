@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mlflow_onnx_flavor import frameworks, latency
-from mlflow_onnx_flavor.attestation import digest_of, size_of
-from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+from mlflow_onnx_flavor.artifact.digests import digest_of, size_of
+from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.gates import is_undecided
 from mlflow_onnx_flavor.latency.statistics import Precision
 from mlflow_onnx_flavor.processes.pool import SpareWorkers

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from mlflow_onnx_flavor import parity
-from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.machine import execution_providers
 from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.schemas.configuration import Configuration

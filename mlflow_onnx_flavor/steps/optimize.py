@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlflow_onnx_flavor import candidates
-from mlflow_onnx_flavor.attestation import digest_of, size_of
+from mlflow_onnx_flavor.artifact.digests import digest_of, size_of
 from mlflow_onnx_flavor.candidates.base import CandidateError, Measuring
 from mlflow_onnx_flavor.conversion import Conversion
 from mlflow_onnx_flavor.schemas.configuration import Configuration

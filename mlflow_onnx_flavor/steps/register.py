@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlflow_onnx_flavor import registry
-from mlflow_onnx_flavor.attestation import manifest_of
+from mlflow_onnx_flavor.artifact.digests import manifest_of
 from mlflow_onnx_flavor.errors import (
     CorruptModelError,
     DigestMismatchError,

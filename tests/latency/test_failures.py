@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from mlflow_onnx_flavor import latency
-from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency import participants as participants_module
 from mlflow_onnx_flavor.latency.rounds import Rounds

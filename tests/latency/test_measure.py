@@ -12,7 +12,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from mlflow_onnx_flavor import latency
-from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.errors import ConfigurationError
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency import rounds as rounds_module

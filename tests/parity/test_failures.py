@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mlflow_onnx_flavor import parity
-from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.inputs import INPUT_EXAMPLE, Inputs
 from mlflow_onnx_flavor.parity import candidate_process
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mlflow_onnx_flavor import flavor, parity
-from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.errors import InvalidDataError
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.parity.candidate_process import MAX_SINGLE_ROWS

@@ -8,7 +8,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from mlflow_onnx_flavor import parity, scoring
-from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity
 from tests.onnx_graphs import save, tensor

@@ -12,7 +12,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 import mlflow_onnx_flavor
 from mlflow_onnx_flavor import parity, source_worker
-from mlflow_onnx_flavor.candidates.folder import CandidateFolder
+from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.gates import judge_parity
 from mlflow_onnx_flavor.inputs import EXTREME_PROBES, PROBES, SEARCHED_PROBES, Inputs
 from mlflow_onnx_flavor.schemas.configuration import Configuration

@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from onnx import helper
 
 from mlflow_onnx_flavor import flavor, scoring
-from mlflow_onnx_flavor.attestation import digest_of
+from mlflow_onnx_flavor.artifact.digests import digest_of
 from mlflow_onnx_flavor.scoring import ExecutionProviderUnavailable
 from tests.onnx_graphs import doubling, save, tensor
 

@@ -15,7 +15,8 @@ import pytest
 from mlflow.exceptions import MlflowException
 from onnx import helper
 
-from mlflow_onnx_flavor import artifact, flavor, scoring
+from mlflow_onnx_flavor import flavor, scoring
+from mlflow_onnx_flavor.artifact import writer
 from mlflow_onnx_flavor.schemas.graph import FeedSpec, GraphSpec, PredictionPart, PredictionSpec
 from tests.onnx_graphs import doubling, repeated_text, save, side_by_side, tensor
 
@@ -120,16 +121,16 @@ def test_models_with_different_code_live_in_one_process(tmp_path, monkeypatch):
     graph = doubling(tmp_path / "m.onnx")
     flavor.save_model(graph, tmp_path / "old", graph=SPEC)
     changed = tmp_path / "scoring"
-    shutil.copytree(artifact._scoring_folder(), changed)
+    shutil.copytree(writer._scoring_folder(), changed)
     source = (changed / "predictions.py").read_text()
     tripled = source.replace("def _texts(", "TRIPLED = 3\n\n\ndef _texts(").replace(
         "return array.tolist() if as_list else array", "return TRIPLED * array"
     )
     (changed / "predictions.py").write_text(tripled)
-    monkeypatch.setattr(artifact, "_scoring_folder", lambda: changed)
-    artifact._scoring_module_name.cache_clear()
+    monkeypatch.setattr(writer, "_scoring_folder", lambda: changed)
+    writer._scoring_module_name.cache_clear()
     flavor.save_model(graph, tmp_path / "new", graph=SPEC)
-    artifact._scoring_module_name.cache_clear()
+    writer._scoring_module_name.cache_clear()
 
     old, new = (mlflow.pyfunc.load_model(str(tmp_path / each)) for each in ("old", "new"))
     modules = {type(each._model_impl).__module__ for each in (old, new)}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflow_onnx_flavor._version import __version__
-from mlflow_onnx_flavor.artifact_code import scoring_module_name
+from mlflow_onnx_flavor.artifact.trusted_code import scoring_module_name
 from mlflow_onnx_flavor.errors import CorruptModelError
 from mlflow_onnx_flavor.machine import execution_providers as providers_here
 from mlflow_onnx_flavor.onnx_graph.files import copy_model, external_locations
@@ -152,4 +152,4 @@ def _scoring_module_name() -> str:
 
 
 def _scoring_folder() -> Path:
-    return Path(__file__).parent / "scoring"
+    return Path(__file__).parent.parent / "scoring"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlflow_onnx_flavor.graph_inference import ANY_SHAPE
+from mlflow_onnx_flavor.artifact.graph_inference import ANY_SHAPE
 from mlflow_onnx_flavor.schemas.graph import PredictionPart, PredictionSpec
 
 if TYPE_CHECKING:
