@@ -127,7 +127,7 @@ class _Checked:
             yield mutant, self._change(found)
 
     def _change(self, found: Mapping[str, np.ndarray]) -> str:
-        from mlflow_onnx_flavor.parity.compare import scaled_errors
+        from mlflow_onnx_flavor.comparison.outputs import scaled_errors
 
         for name, truth in self.truth.items():
             faithful, mutated = self.answers[name], found[name]

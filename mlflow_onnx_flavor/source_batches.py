@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mlflow_onnx_flavor.comparison.batches import joined
+from mlflow_onnx_flavor.comparison.outputs import compare_outputs
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.parity.compare import compare_outputs
-from mlflow_onnx_flavor.parity.joining import joined
 
 Outputs = dict[str, np.ndarray]
 

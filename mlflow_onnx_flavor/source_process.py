@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor import frameworks
-from mlflow_onnx_flavor.answers import Answer
+from mlflow_onnx_flavor.comparison.pyfunc_output import Answer
 from mlflow_onnx_flavor.errors import (
     CorruptModelError,
     MissingFrameworkError,

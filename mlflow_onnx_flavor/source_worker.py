@@ -18,8 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor import answers, frameworks
+from mlflow_onnx_flavor import frameworks
 from mlflow_onnx_flavor.artifact.open_axes import open_output_axes
+from mlflow_onnx_flavor.comparison import pyfunc_output
+from mlflow_onnx_flavor.comparison.batches import joined
+from mlflow_onnx_flavor.comparison.outputs import compare_outputs
+from mlflow_onnx_flavor.comparison.rounding import merged, own_rounding
+from mlflow_onnx_flavor.comparison.tolerance import roundings_of
 from mlflow_onnx_flavor.errors import CorruptModelError, MissingFrameworkError, OnnxFlavorError
 from mlflow_onnx_flavor.frameworks import doubts
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
@@ -28,10 +33,6 @@ from mlflow_onnx_flavor.machine.hardware import versions
 from mlflow_onnx_flavor.onnx_graph.outputs import as_arrays
 from mlflow_onnx_flavor.onnx_graph.precision import arithmetic_of
 from mlflow_onnx_flavor.onnx_graph.versions import finish, opset_of
-from mlflow_onnx_flavor.parity.compare import compare_outputs
-from mlflow_onnx_flavor.parity.joining import joined
-from mlflow_onnx_flavor.parity.rounding import merged, own_rounding
-from mlflow_onnx_flavor.parity.tolerance import roundings_of
 from mlflow_onnx_flavor.schemas.graph import GraphSpec, PredictionPart, PredictionSpec
 from mlflow_onnx_flavor.source_batches import answers_in_batches
 from mlflow_onnx_flavor.source_probes import probes_of
@@ -137,7 +138,7 @@ def layers(inputs_path: str) -> dict[str, Any]:
 
 def answer(inputs_path: str) -> dict[str, Any]:
     """What the source's pyfunc answers on all rows, as `answers.describe` gives it."""
-    return answers.describe(_source().pyfunc.predict(Inputs.load(Path(inputs_path)).data))
+    return pyfunc_output.describe(_source().pyfunc.predict(Inputs.load(Path(inputs_path)).data))
 
 
 def plan(example_path: str, evaluation_path: str | None = None) -> dict[str, Any]:
@@ -258,7 +259,7 @@ def _observed_prediction(
     ``open_axes``: of each output, those along which another input may have another size.
     """
     try:
-        seen = answers.describe(_source().pyfunc.predict(example.data))
+        seen = pyfunc_output.describe(_source().pyfunc.predict(example.data))
     except Exception:  # a pyfunc that cannot answer at all: then every output is the answer
         return _every_output(exported)
     container, keys, parts = seen["container"], seen["keys"], seen["parts"]

@@ -15,7 +15,8 @@ from mlflow.models import Model, ModelSignature, infer_signature
 from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 import mlflow_onnx_flavor
-from mlflow_onnx_flavor import answers, flavor
+from mlflow_onnx_flavor import flavor
+from mlflow_onnx_flavor.comparison import pyfunc_output
 from mlflow_onnx_flavor.errors import ConfigurationError
 from mlflow_onnx_flavor.scoring.parameters import DEFAULTS
 from tests.onnx_graphs import adding_weights, doubling, side_by_side
@@ -31,7 +32,12 @@ def expected(classifier_folder, frame):
 
 def test_the_pyfunc_is_a_drop_in_for_the_source(candidate_folder, frame, expected):
     answer = mlflow.pyfunc.load_model(str(candidate_folder)).predict(frame)
-    assert answers.compare_forms(answers.describe(expected), answers.describe(answer)) == []
+    assert (
+        pyfunc_output.compare_forms(
+            pyfunc_output.describe(expected), pyfunc_output.describe(answer)
+        )
+        == []
+    )
     np.testing.assert_array_equal(answer, expected)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mlflow_onnx_flavor.comparison.tolerance import Arithmetic
 from mlflow_onnx_flavor.onnx_graph.reduction_terms import terms
 from mlflow_onnx_flavor.onnx_graph.structure import read_structure
-from mlflow_onnx_flavor.parity.tolerance import Arithmetic
 
 # ONNX's numbers of the float dtypes (onnx.TensorProto.DataType); narrower ones than float16 and
 # bfloat16 are stored forms that kernels widen at least to half precision.

@@ -13,8 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.answers import Answer
 from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
+from mlflow_onnx_flavor.comparison.label_ties import SCORES, tied_rows
+from mlflow_onnx_flavor.comparison.matching import (
+    compare_all,
+    compare_answers,
+    missing_outputs,
+    worst_rows,
+)
+from mlflow_onnx_flavor.comparison.pyfunc_output import Answer
+from mlflow_onnx_flavor.comparison.tolerance import Arithmetic, Roundings, widest
 from mlflow_onnx_flavor.errors import (
     OnnxFlavorError,
     WorkerCrashedError,
@@ -24,15 +32,7 @@ from mlflow_onnx_flavor.errors import (
 )
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.parity.known_causes import cause_and_remedy, fell_back, remedy_for
-from mlflow_onnx_flavor.parity.matching import (
-    compare_all,
-    compare_answers,
-    missing_outputs,
-    worst_rows,
-)
 from mlflow_onnx_flavor.parity.stopwatch import Stopwatch
-from mlflow_onnx_flavor.parity.ties import SCORES, tied_rows
-from mlflow_onnx_flavor.parity.tolerance import Arithmetic, Roundings, widest
 from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.processes.worker import Worker
 from mlflow_onnx_flavor.schemas.evidence import Divergence, ExecutionProvider, ParityRow, Status

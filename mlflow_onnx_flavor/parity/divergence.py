@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mlflow_onnx_flavor.comparison.outputs import error_by_row
 from mlflow_onnx_flavor.onnx_graph.layer_names import answers_of_layers, layer_of
-from mlflow_onnx_flavor.parity.compare import error_by_row
 from mlflow_onnx_flavor.schemas.evidence import Divergence
 
 # So many values are looked at in one session.

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
+from mlflow_onnx_flavor.comparison.rounding import merged
+from mlflow_onnx_flavor.comparison.tolerance import Roundings, roundings_of
 from mlflow_onnx_flavor.errors import (
     InvalidDataError,
     OnnxFlavorError,
@@ -40,11 +42,9 @@ from mlflow_onnx_flavor.parity.candidate_process import (
 )
 from mlflow_onnx_flavor.parity.known_causes import share_of
 from mlflow_onnx_flavor.parity.locating import reference_for, worth_locating
-from mlflow_onnx_flavor.parity.rounding import merged
 from mlflow_onnx_flavor.parity.search import search
 from mlflow_onnx_flavor.parity.stopwatch import Stopwatch
 from mlflow_onnx_flavor.parity.streaming import compare_rest, is_carried
-from mlflow_onnx_flavor.parity.tolerance import Roundings, roundings_of
 from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.schemas.evidence import (
     ExecutionProvider,

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from mlflow_onnx_flavor.comparison.outputs import error_by_row
 from mlflow_onnx_flavor.errors import WorkerError
 from mlflow_onnx_flavor.inputs import SEARCHED_PROBES, Inputs
 from mlflow_onnx_flavor.inputs.neighbours import can_vary, neighbours
-from mlflow_onnx_flavor.parity.compare import error_by_row
 
 _PARENTS, _CHILDREN, _ROUNDS = 32, 96, 5
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor import answers
 from mlflow_onnx_flavor.artifact.saved_model import graph_file
+from mlflow_onnx_flavor.comparison import pyfunc_output
+from mlflow_onnx_flavor.comparison.batches import joined
 from mlflow_onnx_flavor.errors import ExecutionProviderError
 from mlflow_onnx_flavor.frameworks.base import pyfunc_of
 from mlflow_onnx_flavor.inputs import Inputs
@@ -21,7 +22,6 @@ from mlflow_onnx_flavor.parity.divergence import (
     first_divergence,
     known_of_layers,
 )
-from mlflow_onnx_flavor.parity.joining import joined
 
 _CPU = "CPUExecutionProvider"
 
@@ -128,7 +128,7 @@ def answer(inputs_path: str, rows: int) -> dict[str, Any]:
     config = {"execution_providers": [_open["provider"]], "session_options": options}
     model = pyfunc_of(_open["path"], config)
     data = Inputs.load(Path(inputs_path)).take(slice(0, rows)).data
-    return answers.describe(model.predict(data))
+    return pyfunc_output.describe(model.predict(data))
 
 
 def _fixes_the_batch(session: Any) -> bool:

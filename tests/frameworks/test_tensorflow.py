@@ -16,7 +16,8 @@ import pytest
 import tensorflow as tf
 from mlflow.models import Model
 
-from mlflow_onnx_flavor import answers, scoring
+from mlflow_onnx_flavor import scoring
+from mlflow_onnx_flavor.comparison import pyfunc_output
 from mlflow_onnx_flavor.errors import ConversionError, UnsupportedModelError
 from mlflow_onnx_flavor.frameworks import tensorflow, tensorflow_export
 from mlflow_onnx_flavor.frameworks.base import LoadedSource
@@ -67,9 +68,9 @@ def right(model, rows, tmp_path, save=save):
     source = mlflow.pyfunc.load_model(str(folder))
     session = session_of(conversion)
     for size in (1, 5):
-        expected = answers.describe(source.predict(first(rows, size)))
-        answer = answers.describe(session.predict(first(rows, size)))
-        assert answers.compare_forms(expected, answer) == []
+        expected = pyfunc_output.describe(source.predict(first(rows, size)))
+        answer = pyfunc_output.describe(session.predict(first(rows, size)))
+        assert pyfunc_output.compare_forms(expected, answer) == []
         for left, found in zip(expected["parts"], answer["parts"], strict=True):
             np.testing.assert_allclose(
                 np.asarray(found["values"], float), np.asarray(left["values"], float), atol=1e-5

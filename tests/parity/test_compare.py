@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlflow_onnx_flavor.parity.compare import compare_outputs
-from mlflow_onnx_flavor.parity.tolerance import Arithmetic, auto_tolerance
+from mlflow_onnx_flavor.comparison.outputs import compare_outputs
+from mlflow_onnx_flavor.comparison.tolerance import Arithmetic, auto_tolerance
 
 
 def test_equal_outputs_agree_at_any_tolerance():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlflow_onnx_flavor.parity.compare import compare_outputs
-from mlflow_onnx_flavor.parity.distances import distances
+from mlflow_onnx_flavor.comparison.distributions import distances
+from mlflow_onnx_flavor.comparison.outputs import compare_outputs
 
 HALF = np.array([[0.5, 0.5], [0.9, 0.1]])
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mlflow_onnx_flavor.comparison.batches import joined
+from mlflow_onnx_flavor.comparison.outputs import compare_outputs
 from mlflow_onnx_flavor.errors import UnsupportedModelError
-from mlflow_onnx_flavor.parity.compare import compare_outputs
-from mlflow_onnx_flavor.parity.joining import joined
 
 LONG, SHORT = np.ones((2, 3, 4), np.float32), np.ones((1, 2, 4), np.float32)
 

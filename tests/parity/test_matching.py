@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlflow_onnx_flavor import answers
-from mlflow_onnx_flavor.parity.matching import compare_all, compare_answers, missing_outputs, pairs
-from mlflow_onnx_flavor.parity.tolerance import Arithmetic
+from mlflow_onnx_flavor.comparison import pyfunc_output
+from mlflow_onnx_flavor.comparison.matching import (
+    compare_all,
+    compare_answers,
+    missing_outputs,
+    pairs,
+)
+from mlflow_onnx_flavor.comparison.tolerance import Arithmetic
 
 ONES = np.ones((3, 2))
 
@@ -32,8 +37,10 @@ def test_a_missing_output_agrees_on_no_row_and_is_named():
 
 
 def test_answers_are_compared_part_by_part():
-    source = answers.describe({"label": np.array(["a", "b"]), "score": np.array([0.1, 0.2])})
-    candidate = answers.describe({"label": np.array(["a", "x"]), "score": np.array([0.1, 0.2])})
+    source = pyfunc_output.describe({"label": np.array(["a", "b"]), "score": np.array([0.1, 0.2])})
+    candidate = pyfunc_output.describe(
+        {"label": np.array(["a", "x"]), "score": np.array([0.1, 0.2])}
+    )
     differences, (label, score) = compare_answers(source, candidate, Arithmetic("float64"))
     assert differences == ()
     assert (label.name, label.label_disagreements) == ("pyfunc 'label'", 1)
@@ -41,14 +48,14 @@ def test_answers_are_compared_part_by_part():
 
 
 def test_answers_with_other_parts_are_a_difference_of_form():
-    source = answers.describe({"label": np.array([1]), "score": np.array([0.1])})
+    source = pyfunc_output.describe({"label": np.array([1]), "score": np.array([0.1])})
     differences, outputs = compare_answers(
-        source, answers.describe({"label": np.array([1])}), Arithmetic("float32")
+        source, pyfunc_output.describe({"label": np.array([1])}), Arithmetic("float32")
     )
     assert [each.what for each in differences] == ["columns"] and outputs == ()
 
 
 def test_another_number_of_rows_is_a_difference_and_disagrees():
-    source, candidate = answers.describe(np.ones(4)), answers.describe(np.ones(3))
+    source, candidate = pyfunc_output.describe(np.ones(4)), pyfunc_output.describe(np.ones(3))
     differences, (parity,) = compare_answers(source, candidate, Arithmetic("float32"))
     assert [each.what for each in differences] == ["shape"] and parity.disagreements(10.0) == 4

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from mlflow_onnx_flavor.comparison.rounding import merged, own_rounding
+from mlflow_onnx_flavor.comparison.tolerance import Rounding
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.parity.rounding import merged, own_rounding
-from mlflow_onnx_flavor.parity.tolerance import Rounding
 
 EPS = float(np.finfo(np.float32).eps)
 RNG = np.random.default_rng(0)

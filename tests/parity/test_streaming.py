@@ -13,10 +13,10 @@ from onnx import numpy_helper
 from sklearn.linear_model import LinearRegression
 
 import mlflow_onnx_flavor
+from mlflow_onnx_flavor.comparison.merge import merged
+from mlflow_onnx_flavor.comparison.outputs import compare_outputs
 from mlflow_onnx_flavor.inputs import Inputs, streams
 from mlflow_onnx_flavor.parity import streaming, tasks
-from mlflow_onnx_flavor.parity.compare import compare_outputs
-from mlflow_onnx_flavor.parity.merging import merged
 from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from tests.frameworks.in_process import converted

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlflow_onnx_flavor.parity.compare import compare_outputs
-from mlflow_onnx_flavor.parity.matching import compare_all
-from mlflow_onnx_flavor.parity.ties import tied_rows
-from mlflow_onnx_flavor.parity.tolerance import Arithmetic
+from mlflow_onnx_flavor.comparison.label_ties import tied_rows
+from mlflow_onnx_flavor.comparison.matching import compare_all
+from mlflow_onnx_flavor.comparison.outputs import compare_outputs
+from mlflow_onnx_flavor.comparison.tolerance import Arithmetic
 
 
 def outputs(scores, dtype=np.float64):

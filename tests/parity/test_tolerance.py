@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlflow_onnx_flavor.parity.tolerance import (
+from mlflow_onnx_flavor.comparison.tolerance import (
     Arithmetic,
     Rounding,
     auto_tolerance,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mlflow_onnx_flavor.parity.tolerance import Arithmetic, Rounding, auto_tolerance
+from mlflow_onnx_flavor.comparison.tolerance import Arithmetic, Rounding, auto_tolerance
 
 LABELS, SCORES = "label", "probabilities"
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mlflow_onnx_flavor.comparison.outputs import scaled_errors
+from mlflow_onnx_flavor.comparison.tolerance import Rounding
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.parity.compare import scaled_errors
-from mlflow_onnx_flavor.parity.tolerance import Rounding
 
 log = logging.getLogger(__name__)
 

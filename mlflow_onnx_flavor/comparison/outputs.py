@@ -8,8 +8,13 @@ from math import prod
 import numpy as np
 import pandas as pd
 
-from mlflow_onnx_flavor.parity.distances import distances
-from mlflow_onnx_flavor.parity.tolerance import Arithmetic, AutoTolerance, Rounding, auto_tolerance
+from mlflow_onnx_flavor.comparison.distributions import distances
+from mlflow_onnx_flavor.comparison.tolerance import (
+    Arithmetic,
+    AutoTolerance,
+    Rounding,
+    auto_tolerance,
+)
 from mlflow_onnx_flavor.schemas.evidence import ERROR_THRESHOLDS, OutputParity
 
 FLOAT32 = Arithmetic()

@@ -1,0 +1,1 @@
+"""Whether two answers are the same: arrays in, figures out, no processes."""
