@@ -112,7 +112,7 @@ def _alone(source: Path, candidate: Path, data: Path) -> float:
         "    begun = time.perf_counter(); ask(rows); spent += time.perf_counter() - begun\n"
         "print(spent)\n"
     )
-    from mlflow_onnx_flavor.inputs.streams import ROWS_AT_ONCE
+    from mlflow_onnx_flavor.inputs.readers.streams import ROWS_AT_ONCE
 
     spent = 0.0
     for which, model in (("source", source), ("candidate", candidate)):

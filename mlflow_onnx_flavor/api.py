@@ -19,7 +19,7 @@ from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.conversion import Conversion, convert_model
 from mlflow_onnx_flavor.errors import InvalidDataError
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example, read_evaluation_data
-from mlflow_onnx_flavor.inputs.streams import evaluation_data
+from mlflow_onnx_flavor.inputs.readers.streams import evaluation_data
 from mlflow_onnx_flavor.live_models import save_live_model
 from mlflow_onnx_flavor.machine import execution_providers as providers
 from mlflow_onnx_flavor.schemas.configuration import Configuration

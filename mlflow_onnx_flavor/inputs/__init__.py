@@ -14,8 +14,8 @@ from mlflow_onnx_flavor.inputs.batches import (
     SEARCHED_PROBES,
     Inputs,
 )
-from mlflow_onnx_flavor.inputs.evaluation import as_inputs, read_evaluation_data
-from mlflow_onnx_flavor.inputs.example import input_example
+from mlflow_onnx_flavor.inputs.readers.evaluation import as_inputs, read_evaluation_data
+from mlflow_onnx_flavor.inputs.readers.example import input_example
 
 __all__ = [
     "EVALUATION_DATA",

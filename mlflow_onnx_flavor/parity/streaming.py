@@ -22,7 +22,7 @@ from mlflow_onnx_flavor.comparison.merge import merged
 from mlflow_onnx_flavor.comparison.tolerance import Arithmetic, Roundings
 from mlflow_onnx_flavor.errors import OnnxFlavorError
 from mlflow_onnx_flavor.inputs import EVALUATION_DATA, Inputs
-from mlflow_onnx_flavor.inputs.streams import RowStream
+from mlflow_onnx_flavor.inputs.readers.streams import RowStream
 from mlflow_onnx_flavor.parity.candidate_process import CandidateProcess, one_line
 from mlflow_onnx_flavor.parity.known_causes import share_of
 from mlflow_onnx_flavor.schemas.evidence import OutputParity, ParityRow

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor.errors import MissingSignatureError
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example
-from mlflow_onnx_flavor.inputs.streams import RowStream, evaluation_data
+from mlflow_onnx_flavor.inputs.readers.streams import RowStream, evaluation_data
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.records import SOURCE, DataRecord, SourceRecord
 from mlflow_onnx_flavor.source_scan import check_pickles

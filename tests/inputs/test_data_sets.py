@@ -16,8 +16,9 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.models import infer_signature
 
 from mlflow_onnx_flavor.errors import InvalidDataError
-from mlflow_onnx_flavor.inputs import read_evaluation_data, streams
-from mlflow_onnx_flavor.inputs.streams import large_data
+from mlflow_onnx_flavor.inputs import read_evaluation_data
+from mlflow_onnx_flavor.inputs.readers import streams
+from mlflow_onnx_flavor.inputs.readers.streams import large_data
 
 FRAME = pd.DataFrame({"a": np.arange(300.0), "city": [f"{n:03}" for n in range(300)]})
 SIGNATURE = infer_signature(FRAME)

@@ -9,8 +9,8 @@ import pytest
 from mlflow.models import infer_signature
 
 from mlflow_onnx_flavor.errors import InvalidDataError
-from mlflow_onnx_flavor.inputs import streams
-from mlflow_onnx_flavor.inputs.streams import RowStream, large_data
+from mlflow_onnx_flavor.inputs.readers import streams
+from mlflow_onnx_flavor.inputs.readers.streams import RowStream, large_data
 
 FRAME = pd.DataFrame({"a": np.arange(1000.0), "city": [f"{n:03}" for n in range(1000)]})
 SIGNATURE = infer_signature(FRAME)

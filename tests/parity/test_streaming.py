@@ -15,7 +15,8 @@ from sklearn.linear_model import LinearRegression
 import mlflow_onnx_flavor
 from mlflow_onnx_flavor.comparison.merge import merged
 from mlflow_onnx_flavor.comparison.outputs import compare_outputs
-from mlflow_onnx_flavor.inputs import Inputs, streams
+from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.inputs.readers import streams
 from mlflow_onnx_flavor.parity import streaming, tasks
 from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.schemas.configuration import Configuration

@@ -11,10 +11,10 @@ import pandas as pd
 
 from mlflow_onnx_flavor.artifact.digests import digest_of
 from mlflow_onnx_flavor.errors import InvalidDataError
-from mlflow_onnx_flavor.inputs import data_sets
 from mlflow_onnx_flavor.inputs.batches import Inputs
-from mlflow_onnx_flavor.inputs.column_types import csv_types
-from mlflow_onnx_flavor.inputs.evaluation import as_inputs, local_file, read_local
+from mlflow_onnx_flavor.inputs.readers import data_sets
+from mlflow_onnx_flavor.inputs.readers.column_types import csv_types
+from mlflow_onnx_flavor.inputs.readers.evaluation import as_inputs, local_file, read_local
 
 if TYPE_CHECKING:
     from mlflow.models.signature import ModelSignature

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mlflow_onnx_flavor.errors import InvalidDataError
-from mlflow_onnx_flavor.inputs import data_sets
+from mlflow_onnx_flavor.inputs.readers import data_sets
 
 Table = pd.DataFrame | dict[str, np.ndarray]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_onnx_flavor.errors import InvalidDataError
-from mlflow_onnx_flavor.inputs.data_sets import delta_version
+from mlflow_onnx_flavor.inputs.readers.data_sets import delta_version
 
 _AS_PARQUET = "save it as a Parquet file, and give that"
 
