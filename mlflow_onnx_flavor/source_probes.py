@@ -21,9 +21,9 @@ from mlflow_onnx_flavor.artifact.saved_model import feeds_of, graph_file
 from mlflow_onnx_flavor.comparison.outputs import error_by_row
 from mlflow_onnx_flavor.comparison.rounding import JUMP, moved
 from mlflow_onnx_flavor.inputs import EXTREME_PROBES, PROBES, Inputs
-from mlflow_onnx_flavor.inputs.probes import AT_A_SPLIT, Probe, jump_probes, make_probes
-from mlflow_onnx_flavor.inputs.size_probes import size_probes
-from mlflow_onnx_flavor.inputs.split_probes import ColumnSplit
+from mlflow_onnx_flavor.inputs.probes.axis_sizes import size_probes
+from mlflow_onnx_flavor.inputs.probes.generate import AT_A_SPLIT, Probe, jump_probes, make_probes
+from mlflow_onnx_flavor.inputs.probes.tree_splits import ColumnSplit
 from mlflow_onnx_flavor.onnx_graph.facts import GraphColumn, GraphFacts, graph_facts
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.inputs.size_probes import Axis, resized
+from mlflow_onnx_flavor.inputs.probes.axis_sizes import Axis, resized
 
 # Two rows show that the first axis varies, where exporters take 0 and 1 for constants.
 EXAMPLE_ROWS = 2

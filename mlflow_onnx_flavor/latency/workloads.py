@@ -10,7 +10,7 @@ import pandas as pd
 
 from mlflow_onnx_flavor.errors import ConfigurationError
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.inputs.size_probes import Axis, axes_of, resized
+from mlflow_onnx_flavor.inputs.probes.axis_sizes import Axis, axes_of, resized
 
 # What of a model is called: its pyfunc, as it is served; onnxruntime's session alone, with feeds
 # that are ready.

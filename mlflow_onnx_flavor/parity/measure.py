@@ -29,7 +29,7 @@ from mlflow_onnx_flavor.inputs import (
     SEARCHED_PROBES,
     Inputs,
 )
-from mlflow_onnx_flavor.inputs.probes import AT_A_SPLIT, BESIDE_A_JUMP
+from mlflow_onnx_flavor.inputs.probes.generate import AT_A_SPLIT, BESIDE_A_JUMP
 from mlflow_onnx_flavor.inputs.readers.streams import RowStream
 from mlflow_onnx_flavor.machine.hardware import environment
 from mlflow_onnx_flavor.parity.candidate_process import (

@@ -16,7 +16,7 @@ import numpy as np
 from mlflow_onnx_flavor.comparison.outputs import error_by_row
 from mlflow_onnx_flavor.errors import WorkerError
 from mlflow_onnx_flavor.inputs import SEARCHED_PROBES, Inputs
-from mlflow_onnx_flavor.inputs.neighbours import can_vary, neighbours
+from mlflow_onnx_flavor.inputs.probes.mutations import can_vary, neighbours
 
 _PARENTS, _CHILDREN, _ROUNDS = 32, 96, 5
 

@@ -8,9 +8,9 @@ import pytest
 
 from mlflow_onnx_flavor.inputs import EXTREME_PROBES, PROBES, Inputs
 from mlflow_onnx_flavor.inputs.batches import is_probe
-from mlflow_onnx_flavor.inputs.probes import jump_probes, make_probes
-from mlflow_onnx_flavor.inputs.size_probes import size_probes
-from mlflow_onnx_flavor.inputs.split_probes import ColumnSplit
+from mlflow_onnx_flavor.inputs.probes.axis_sizes import size_probes
+from mlflow_onnx_flavor.inputs.probes.generate import jump_probes, make_probes
+from mlflow_onnx_flavor.inputs.probes.tree_splits import ColumnSplit
 
 RNG = np.random.default_rng(0)
 FRAME = pd.DataFrame(

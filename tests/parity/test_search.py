@@ -8,7 +8,7 @@ import pytest
 
 from mlflow_onnx_flavor.errors import WorkerTaskError
 from mlflow_onnx_flavor.inputs import PROBES, Inputs
-from mlflow_onnx_flavor.inputs.neighbours import can_vary, neighbours
+from mlflow_onnx_flavor.inputs.probes.mutations import can_vary, neighbours
 from mlflow_onnx_flavor.parity.search import search
 
 RNG = np.random.default_rng(0)

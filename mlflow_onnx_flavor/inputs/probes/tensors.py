@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from mlflow_onnx_flavor.inputs.frame_probes import UNSEEN_TEXTS
+from mlflow_onnx_flavor.inputs.probes.columns import UNSEEN_TEXTS
 
 Arrays = Mapping[str, np.ndarray]
 Made = Iterator[tuple[str, dict[str, np.ndarray], bool]]

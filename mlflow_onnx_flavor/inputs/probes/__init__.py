@@ -1,0 +1,1 @@
+"""Generated inputs that look for trouble."""
