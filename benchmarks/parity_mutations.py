@@ -81,7 +81,7 @@ class _Checked:
     def __init__(self, source: Source, folder: Path):
         from mlflow_onnx_flavor.conversion import convert_model
         from mlflow_onnx_flavor.inputs import Inputs
-        from mlflow_onnx_flavor.source_process import SourceModelWorker
+        from mlflow_onnx_flavor.source.process import SourceModelWorker
 
         self.source, self.folder = source, folder
         source.save(folder / "source")

@@ -165,10 +165,11 @@ def ours(model: Any, rows: np.ndarray, transforms: bool) -> str:
     import mlflow
     from sklearn.pipeline import make_pipeline
 
-    from mlflow_onnx_flavor import scoring, source_worker
+    from mlflow_onnx_flavor import scoring
     from mlflow_onnx_flavor.conversion import convert_model
     from mlflow_onnx_flavor.errors import OnnxFlavorError
     from mlflow_onnx_flavor.inputs import Inputs
+    from mlflow_onnx_flavor.source import tasks as source_worker
 
     with tempfile.TemporaryDirectory() as folder:
         if transforms and hasattr(model, "predict"):  # MLflow would serve its prediction

@@ -25,8 +25,8 @@ from mlflow_onnx_flavor.errors import (
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.schemas.evidence import OutputParity
 from mlflow_onnx_flavor.schemas.graph import GraphSpec
-from mlflow_onnx_flavor.source_environment import SourceEnv, VersionDifference
-from mlflow_onnx_flavor.source_process import SourceModelWorker, roundings_by
+from mlflow_onnx_flavor.source.environment import SourceEnv, VersionDifference
+from mlflow_onnx_flavor.source.process import SourceModelWorker, roundings_by
 
 MODEL_FILE = "model.onnx"
 MORE_TIME = "allow more with conversion.timeout_seconds"

@@ -333,7 +333,7 @@ def _verified(model_uri: str, trust: Trust | Mapping[str, Any]) -> Verification:
 
 
 def _local(model_uri: str, dst_path: str | None = None) -> Path:
-    from mlflow_onnx_flavor.sources import fetch
+    from mlflow_onnx_flavor.source.model import fetch
 
     folder = fetch(os.fspath(model_uri))
     if dst_path is None:

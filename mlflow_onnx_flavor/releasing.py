@@ -27,7 +27,7 @@ from mlflow_onnx_flavor.schemas.records import (
     SourceRecord,
 )
 from mlflow_onnx_flavor.schemas.summary import RegisteredVersion, ReleaseSummary, StepSummary
-from mlflow_onnx_flavor.source_process import SourceModelWorker, started
+from mlflow_onnx_flavor.source.process import SourceModelWorker, started
 from mlflow_onnx_flavor.steps import summarize
 from mlflow_onnx_flavor.steps.check_latency import check_latency
 from mlflow_onnx_flavor.steps.check_parity import check_parity

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlflow_onnx_flavor import source_batches
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.source_batches import PROBED_BATCHES, answers_in_batches
+from mlflow_onnx_flavor.source import batching
+from mlflow_onnx_flavor.source.batching import PROBED_BATCHES, answers_in_batches
 
 ROWS = np.arange(100, dtype=np.float32).reshape(-1, 1)
 
@@ -32,7 +32,7 @@ def asked(source, batch_size, rows=100):
 @pytest.fixture
 def impatient(monkeypatch):
     """Every source is too slow to be asked for all batches."""
-    monkeypatch.setattr(source_batches, "PATIENCE_S", -1.0)
+    monkeypatch.setattr(batching, "PATIENCE_S", -1.0)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 32, 300])

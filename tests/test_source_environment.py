@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 import mlflow_onnx_flavor as onnx_flavor
-from mlflow_onnx_flavor import source_environment
 from mlflow_onnx_flavor.errors import SourceEnvironmentError
 from mlflow_onnx_flavor.explanation import explain
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
-from mlflow_onnx_flavor.source_environment import differences, environment_note
+from mlflow_onnx_flavor.source import environment
+from mlflow_onnx_flavor.source.environment import differences, environment_note
 
 OLD = "1.5.2"
 REQUIREMENTS = f"scikit-learn=={OLD}\nnumpy==1.26.4\npandas==2.2.3\ncloudpickle\n"
@@ -50,7 +50,7 @@ def old_model(tmp_path_factory) -> Path:
     recorded = folder / "recorded"
     recorded.mkdir()
     (recorded / "requirements.txt").write_text(REQUIREMENTS)
-    python = source_environment.python_of(recorded, "sklearn")
+    python = environment.python_of(recorded, "sklearn")
     subprocess.run(
         [python, "-c", TRAIN, folder / "model", recorded / "requirements.txt", OLD],
         check=True,
@@ -99,14 +99,14 @@ def test_requirements_that_cannot_be_installed_are_one_sentence(tmp_path, monkey
     monkeypatch.setenv("MLFLOW_ENV_ROOT", str(tmp_path / "envs"))
     (tmp_path / "requirements.txt").write_text("numpy==1.26.4\nnumpy==2.0.0\n")
     with pytest.raises(SourceEnvironmentError, match="cannot be built.*numpy") as raised:
-        source_environment.python_of(tmp_path, "sklearn")
+        environment.python_of(tmp_path, "sklearn")
     assert "\n" not in str(raised.value)
     assert [each.suffix for each in (tmp_path / "envs").iterdir()] == [".lock"]  # nothing is left
 
 
 def test_a_model_without_requirements_is_told_so(tmp_path):
     with pytest.raises(SourceEnvironmentError, match="records no requirements"):
-        source_environment.python_of(tmp_path, "sklearn")
+        environment.python_of(tmp_path, "sklearn")
 
 
 def test_pins_that_this_environment_keeps_are_no_difference(tmp_path):

@@ -15,7 +15,7 @@ from mlflow_onnx_flavor.formatting.text import plain_table
 from mlflow_onnx_flavor.gates import Finding, judge_latency, judge_parity
 from mlflow_onnx_flavor.reporting.console import Progress, print_latency, print_parity
 from mlflow_onnx_flavor.schemas.configuration import Configuration
-from mlflow_onnx_flavor.source_environment import environment_note
+from mlflow_onnx_flavor.source.environment import environment_note
 
 
 def convert(arguments: argparse.Namespace) -> int:

@@ -53,7 +53,7 @@ from mlflow_onnx_flavor.schemas.evidence import (
     ParityRow,
     ProbeRecord,
 )
-from mlflow_onnx_flavor.source_process import SourceModelWorker, roundings_by
+from mlflow_onnx_flavor.source.process import SourceModelWorker, roundings_by
 
 _OF_ONE_SIZE = frozenset({EVALUATION_DATA, INPUT_EXAMPLE, PROBES, EXTREME_PROBES})
 

@@ -26,7 +26,7 @@ from mlflow_onnx_flavor.inputs.readers.streams import RowStream
 from mlflow_onnx_flavor.parity.candidate_process import CandidateProcess, one_line
 from mlflow_onnx_flavor.parity.known_causes import share_of
 from mlflow_onnx_flavor.schemas.evidence import OutputParity, ParityRow
-from mlflow_onnx_flavor.source_process import SourceModelWorker
+from mlflow_onnx_flavor.source.process import SourceModelWorker
 
 # A candidate that differs on more of the first rows is not asked for millions more.
 _HOPELESS = 0.01

@@ -33,7 +33,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 PRELOADED = (
     "mlflow.pyfunc",
     "onnxruntime",
-    "mlflow_onnx_flavor.source_worker",
+    "mlflow_onnx_flavor.source.tasks",
     "mlflow_onnx_flavor.parity.tasks",
     "mlflow_onnx_flavor.latency.tasks",
 )

@@ -12,7 +12,7 @@ from mlflow_onnx_flavor.artifact import signing
 from mlflow_onnx_flavor.registry.calls import EVIDENCE_TAG, get_version, registry_errors
 from mlflow_onnx_flavor.registry.evidence import check_evidence, fetch_evidence
 from mlflow_onnx_flavor.schemas.configuration import SigningKey, Trust
-from mlflow_onnx_flavor.sources import fetch
+from mlflow_onnx_flavor.source.model import fetch
 from mlflow_onnx_flavor.tracking.downloads import download
 from mlflow_onnx_flavor.tracking.server import check_server
 

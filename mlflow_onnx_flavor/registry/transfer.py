@@ -21,7 +21,7 @@ from mlflow_onnx_flavor.registry.calls import (
 from mlflow_onnx_flavor.registry.evidence import check_evidence, fetch_evidence
 from mlflow_onnx_flavor.registry.signatures import FOLDER as SIGNATURES
 from mlflow_onnx_flavor.registry.versions import register, with_key
-from mlflow_onnx_flavor.sources import fetch
+from mlflow_onnx_flavor.source.model import fetch
 from mlflow_onnx_flavor.tracking.server import check_server
 
 COPIED_TAG = "onnx.copied_from"

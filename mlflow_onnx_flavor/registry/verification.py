@@ -9,7 +9,7 @@ from mlflow_onnx_flavor.registry.calls import DIGEST_TAG, get_version
 from mlflow_onnx_flavor.registry.evidence import check_evidence
 from mlflow_onnx_flavor.registry.signatures import check_signature
 from mlflow_onnx_flavor.schemas.configuration import Trust
-from mlflow_onnx_flavor.sources import resolve_alias
+from mlflow_onnx_flavor.source.model import resolve_alias
 from mlflow_onnx_flavor.tracking.server import check_server
 
 

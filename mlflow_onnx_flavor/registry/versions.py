@@ -13,7 +13,7 @@ from mlflow_onnx_flavor.registry.calls import (
     registry_errors,
     versions_of,
 )
-from mlflow_onnx_flavor.sources import fetch
+from mlflow_onnx_flavor.source.model import fetch
 
 
 def register(

@@ -17,8 +17,8 @@ from mlflow_onnx_flavor.schemas.records import (
     CandidatesRecord,
     SourceRecord,
 )
-from mlflow_onnx_flavor.source_environment import interpreter
-from mlflow_onnx_flavor.sources import read_metadata
+from mlflow_onnx_flavor.source.environment import interpreter
+from mlflow_onnx_flavor.source.model import read_metadata
 from mlflow_onnx_flavor.steps.check_parity import candidate_folders
 from mlflow_onnx_flavor.steps.convert import required_providers
 from mlflow_onnx_flavor.steps.downloads import model_folder, source_model

@@ -19,7 +19,7 @@ from mlflow_onnx_flavor.schemas.records import (
     CandidatesRecord,
     SourceRecord,
 )
-from mlflow_onnx_flavor.source_process import SourceModelWorker, opened
+from mlflow_onnx_flavor.source.process import SourceModelWorker, opened
 from mlflow_onnx_flavor.steps.convert import required_providers
 from mlflow_onnx_flavor.steps.downloads import model_folder, source_model
 from mlflow_onnx_flavor.steps.keys import finished, hardware, step_key, versions_of

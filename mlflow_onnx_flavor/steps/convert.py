@@ -10,8 +10,8 @@ from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
 from mlflow_onnx_flavor.schemas.records import CONVERSION, SOURCE, ConvertedRecord, SourceRecord
-from mlflow_onnx_flavor.source_process import SourceModelWorker, opened
-from mlflow_onnx_flavor.sources import SourceModel
+from mlflow_onnx_flavor.source.model import SourceModel
+from mlflow_onnx_flavor.source.process import SourceModelWorker, opened
 from mlflow_onnx_flavor.steps.downloads import source_model
 from mlflow_onnx_flavor.steps.keys import finished, step_key, versions_of
 from mlflow_onnx_flavor.steps.log_source import load_inputs

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from mlflow_onnx_flavor.source_environment import SourceEnv
-from mlflow_onnx_flavor.sources import SourceModel, fetch, resolve_source
+from mlflow_onnx_flavor.source.environment import SourceEnv
+from mlflow_onnx_flavor.source.model import SourceModel, fetch, resolve_source
 
 
 @cache

@@ -28,7 +28,7 @@ from mlflow_onnx_flavor.schemas.summary import (
     SourceSummary,
 )
 from mlflow_onnx_flavor.schemas.tuning import Tuning
-from mlflow_onnx_flavor.source_environment import environment_note
+from mlflow_onnx_flavor.source.environment import environment_note
 from mlflow_onnx_flavor.steps.runs import read_record
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import mlflow
 
-from mlflow_onnx_flavor import scoring, source_worker
+from mlflow_onnx_flavor import scoring
 from mlflow_onnx_flavor.conversion import Conversion, convert_model
 from mlflow_onnx_flavor.errors import OnnxFlavorError, WorkerTaskError
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.source import tasks as source_worker
 
 
 class InProcessSource:

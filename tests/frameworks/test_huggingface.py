@@ -17,7 +17,7 @@ from mlflow_onnx_flavor.errors import ConversionError, UnsupportedModelError
 from mlflow_onnx_flavor.frameworks.transformers_tokenizer import serialized_tokenizer
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.scoring.tokens import TextTokenizer
-from mlflow_onnx_flavor.sources import resolve_source
+from mlflow_onnx_flavor.source.model import resolve_source
 from tests.frameworks.in_process import converted, session_of
 from tests.frameworks.small_pipelines import (
     SIZES,

@@ -6,8 +6,8 @@ import mlflow
 import numpy as np
 import pytest
 
-from mlflow_onnx_flavor import source_worker
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.source import tasks as source_worker
 from tests.frameworks.in_process import converted, session_of
 from tests.frameworks.small_pipelines import TEXTS, as_frame, save_pipeline, small_config
 

@@ -18,7 +18,7 @@ from mlflow_onnx_flavor.gates import ReleaseEvidence, Verdict, judge
 from mlflow_onnx_flavor.onnx_graph.files import copy_model
 from mlflow_onnx_flavor.onnx_graph.operators import count_operators
 from mlflow_onnx_flavor.onnx_graph.precision import arithmetic_of
-from mlflow_onnx_flavor.sources import read_metadata
+from mlflow_onnx_flavor.source.model import read_metadata
 from tests.onnx_graphs import adding_weights, doubling, side_by_side
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "evidence"

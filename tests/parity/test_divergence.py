@@ -18,7 +18,7 @@ from mlflow_onnx_flavor.parity.divergence import (
     first_divergence,
     known_of_layers,
 )
-from mlflow_onnx_flavor.source_process import SourceModelWorker
+from mlflow_onnx_flavor.source.process import SourceModelWorker
 from tests.frameworks.in_process import converted
 
 RNG = np.random.default_rng(0)

@@ -17,7 +17,7 @@ from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.inputs import INPUT_EXAMPLE, Inputs
 from mlflow_onnx_flavor.parity import candidate_process
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity
-from mlflow_onnx_flavor.source_process import SourceModelWorker
+from mlflow_onnx_flavor.source.process import SourceModelWorker
 from tests.child_processes import kill_at_work
 from tests.onnx_graphs import save, tensor
 

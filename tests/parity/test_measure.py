@@ -15,7 +15,7 @@ from mlflow_onnx_flavor.errors import InvalidDataError
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.parity.candidate_process import MAX_SINGLE_ROWS
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity
-from mlflow_onnx_flavor.source_process import SourceModelWorker
+from mlflow_onnx_flavor.source.process import SourceModelWorker
 from tests.child_processes import workers
 from tests.onnx_graphs import save, tensor
 

@@ -23,7 +23,7 @@ from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.machine.hardware import memory_bytes
 from mlflow_onnx_flavor.processes.worker import PRELOADED, Worker
 from mlflow_onnx_flavor.schemas.configuration import Configuration
-from mlflow_onnx_flavor.source_environment import (
+from mlflow_onnx_flavor.source.environment import (
     SourceEnv,
     VersionDifference,
     differences,
@@ -34,7 +34,7 @@ from mlflow_onnx_flavor.source_environment import (
 LOAD_TIMEOUT_S = 300.0
 ANSWER_TIMEOUT_S = 600.0
 MEMORY_SHARE = 0.85
-TASKS = "mlflow_onnx_flavor.source_worker"
+TASKS = "mlflow_onnx_flavor.source.tasks"
 
 
 class SourceModelWorker:

@@ -34,8 +34,8 @@ from mlflow_onnx_flavor.onnx_graph.outputs import as_arrays
 from mlflow_onnx_flavor.onnx_graph.precision import arithmetic_of
 from mlflow_onnx_flavor.onnx_graph.versions import finish, opset_of
 from mlflow_onnx_flavor.schemas.graph import GraphSpec, PredictionPart, PredictionSpec
-from mlflow_onnx_flavor.source_batches import answers_in_batches
-from mlflow_onnx_flavor.source_probes import probes_of
+from mlflow_onnx_flavor.source.batching import answers_in_batches
+from mlflow_onnx_flavor.source.probing import probes_of
 
 _loaded: dict[str, Any] = {}
 
