@@ -79,7 +79,7 @@ class _Checked:
     """A source in its process, its faithful conversion, and answers on many rows."""
 
     def __init__(self, source: Source, folder: Path):
-        from mlflow_onnx_flavor.conversion import convert_model
+        from mlflow_onnx_flavor.conversion.convert import convert_model
         from mlflow_onnx_flavor.inputs import Inputs
         from mlflow_onnx_flavor.source.process import SourceModelWorker
 

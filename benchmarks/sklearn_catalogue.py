@@ -166,7 +166,7 @@ def ours(model: Any, rows: np.ndarray, transforms: bool) -> str:
     from sklearn.pipeline import make_pipeline
 
     from mlflow_onnx_flavor import scoring
-    from mlflow_onnx_flavor.conversion import convert_model
+    from mlflow_onnx_flavor.conversion.convert import convert_model
     from mlflow_onnx_flavor.errors import OnnxFlavorError
     from mlflow_onnx_flavor.inputs import Inputs
     from mlflow_onnx_flavor.source import tasks as source_worker

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from mlflow_onnx_flavor.conversion import Attempt, convert_model
+from mlflow_onnx_flavor.conversion.convert import Attempt, convert_model
 from mlflow_onnx_flavor.errors import ConversionError
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.source.environment import VersionDifference

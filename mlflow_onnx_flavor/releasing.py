@@ -13,7 +13,7 @@ from typing import Any
 
 from mlflow_onnx_flavor import candidates, registry
 from mlflow_onnx_flavor._version import __version__
-from mlflow_onnx_flavor.conversion import Conversion
+from mlflow_onnx_flavor.conversion.convert import Conversion
 from mlflow_onnx_flavor.errors import ConfigurationError, ConversionError, OnnxFlavorError
 from mlflow_onnx_flavor.gates import Verdict
 from mlflow_onnx_flavor.machine import execution_providers

@@ -11,7 +11,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 import mlflow_onnx_flavor as onnx_flavor
-from mlflow_onnx_flavor.conversion import convert_model
+from mlflow_onnx_flavor.conversion.convert import convert_model
 from mlflow_onnx_flavor.errors import ConversionError, CorruptModelError
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.schemas.configuration import Configuration, ConversionOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlflow_onnx_flavor import flavor
-from mlflow_onnx_flavor.conversion import Conversion, convert_model
+from mlflow_onnx_flavor.conversion.convert import Conversion, convert_model
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider

@@ -7,7 +7,7 @@ from typing import Any
 from mlflow_onnx_flavor import candidates
 from mlflow_onnx_flavor.artifact.digests import digest_of, size_of
 from mlflow_onnx_flavor.candidates.base import CandidateError, Measuring
-from mlflow_onnx_flavor.conversion import Conversion
+from mlflow_onnx_flavor.conversion.convert import Conversion
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.records import (
     CANDIDATES,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from mlflow_onnx_flavor._version import __version__
-from mlflow_onnx_flavor.conversion import Conversion
+from mlflow_onnx_flavor.conversion.convert import Conversion
 from mlflow_onnx_flavor.gates import Verdict
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import LatencyReport, ParityReport

@@ -8,7 +8,7 @@ from typing import Any
 import mlflow
 
 from mlflow_onnx_flavor import scoring
-from mlflow_onnx_flavor.conversion import Conversion, convert_model
+from mlflow_onnx_flavor.conversion.convert import Conversion, convert_model
 from mlflow_onnx_flavor.errors import OnnxFlavorError, WorkerTaskError
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.source import tasks as source_worker

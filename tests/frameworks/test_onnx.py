@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mlflow_onnx_flavor import frameworks, scoring
-from mlflow_onnx_flavor.conversion import convert_model
+from mlflow_onnx_flavor.conversion.convert import convert_model
 from mlflow_onnx_flavor.errors import UnsupportedModelError
 from mlflow_onnx_flavor.frameworks import onnx as source_framework
 from mlflow_onnx_flavor.inputs import Inputs

@@ -1,0 +1,1 @@
+"""From a source model to an ONNX model, with a record of every strategy that was tried."""
