@@ -30,8 +30,8 @@ if TYPE_CHECKING:
         save_model,
     )
     from mlflow_onnx_flavor.gates import judge
+    from mlflow_onnx_flavor.pipeline.release import Release, release
     from mlflow_onnx_flavor.registry import history, promote, rollback
-    from mlflow_onnx_flavor.releasing import Release, release
     from mlflow_onnx_flavor.schemas.configuration import Configuration, Gates
 
 _HOME = {

@@ -21,6 +21,7 @@ from mlflow_onnx_flavor.errors import InvalidDataError
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example, read_evaluation_data
 from mlflow_onnx_flavor.inputs.readers.streams import evaluation_data
 from mlflow_onnx_flavor.machine import execution_providers as providers
+from mlflow_onnx_flavor.pipeline.convert import conversion_options
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import (
     ExecutionProvider,
@@ -33,7 +34,6 @@ from mlflow_onnx_flavor.source.live_model import save_live_model
 from mlflow_onnx_flavor.source.model import SourceModel, fetch, read_metadata, resolve_source
 from mlflow_onnx_flavor.source.pickle_scan import check_pickles
 from mlflow_onnx_flavor.source.process import started
-from mlflow_onnx_flavor.steps.convert import conversion_options
 
 ProviderRequest = str | dict[str, Any] | ExecutionProvider
 

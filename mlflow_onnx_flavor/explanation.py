@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict
 
 from mlflow_onnx_flavor.conversion.convert import Attempt, convert_model
 from mlflow_onnx_flavor.errors import ConversionError
+from mlflow_onnx_flavor.pipeline.convert import conversion_options
+from mlflow_onnx_flavor.pipeline.log_source import prepare_source
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.source.environment import VersionDifference
 from mlflow_onnx_flavor.source.process import started
-from mlflow_onnx_flavor.steps.convert import conversion_options
-from mlflow_onnx_flavor.steps.log_source import prepare_source
 
 
 class Explanation(BaseModel):

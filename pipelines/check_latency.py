@@ -7,7 +7,7 @@ def main() -> None:
     arguments = parsed(__doc__, ["optimize_run_id"], ["champion_uri", "config", "parent_run_id"])
 
     def step() -> str:
-        from mlflow_onnx_flavor.steps.check_latency import check_latency
+        from mlflow_onnx_flavor.pipeline.check_latency import check_latency
 
         run_id, report = check_latency(
             arguments.optimize_run_id,

@@ -7,7 +7,7 @@ def main() -> None:
     arguments = parsed(__doc__, ["optimize_run_id"], ["config", "parent_run_id"])
 
     def step() -> str:
-        from mlflow_onnx_flavor.steps.check_parity import check_parity
+        from mlflow_onnx_flavor.pipeline.check_parity import check_parity
 
         run_id, report = check_parity(
             arguments.optimize_run_id,

@@ -7,7 +7,7 @@ def main() -> None:
     arguments = parsed(__doc__, ["source_run_id"], ["config", "parent_run_id"])
 
     def step() -> str:
-        from mlflow_onnx_flavor.steps.convert import convert
+        from mlflow_onnx_flavor.pipeline.convert import convert
 
         record = convert(
             arguments.source_run_id,

@@ -7,7 +7,7 @@ def main() -> None:
     arguments = parsed(__doc__, ["model_uri"], ["data", "config", "parent_run_id"])
 
     def step() -> str:
-        from mlflow_onnx_flavor.steps.log_source import log_source, prepare_source
+        from mlflow_onnx_flavor.pipeline.log_source import log_source, prepare_source
 
         configuration = configuration_of(arguments)
         prepared = prepare_source(arguments.model_uri, arguments.data, configuration)

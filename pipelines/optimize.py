@@ -7,7 +7,7 @@ def main() -> None:
     arguments = parsed(__doc__, ["convert_run_id"], ["config", "parent_run_id"])
 
     def step() -> str:
-        from mlflow_onnx_flavor.steps.optimize import optimize
+        from mlflow_onnx_flavor.pipeline.optimize import optimize
 
         record = optimize(
             arguments.convert_run_id,

@@ -9,7 +9,7 @@ def main() -> None:
     )
 
     def step() -> str:
-        from mlflow_onnx_flavor.steps.promote import promote
+        from mlflow_onnx_flavor.pipeline.promote import promote
 
         movement = promote(
             arguments.registered_model,

@@ -11,7 +11,7 @@ def main() -> None:
     )
 
     def step() -> str:
-        from mlflow_onnx_flavor.steps.register import register
+        from mlflow_onnx_flavor.pipeline.register import register
 
         record = register(
             arguments.parity_run_id,

@@ -7,7 +7,7 @@ def main() -> None:
     arguments = parsed(__doc__, ["registered_model"], ["alias", "config", "parent_run_id"])
 
     def step() -> str:
-        from mlflow_onnx_flavor.steps.promote import rollback
+        from mlflow_onnx_flavor.pipeline.promote import rollback
 
         movement = rollback(
             arguments.registered_model,

@@ -26,10 +26,10 @@ from mlflow_onnx_flavor.errors import (
     OnnxFlavorError,
     UnsafeModelError,
 )
+from mlflow_onnx_flavor.pipeline.check_latency import champion_folder
+from mlflow_onnx_flavor.pipeline.log_source import prepare_source
 from mlflow_onnx_flavor.schemas.configuration import Configuration, ConversionOptions
 from mlflow_onnx_flavor.schemas.records import CandidatesRecord
-from mlflow_onnx_flavor.steps.check_latency import champion_folder
-from mlflow_onnx_flavor.steps.log_source import prepare_source
 from tests.onnx_graphs import doubling
 
 ROWS = np.ones((4, 2), np.float32)

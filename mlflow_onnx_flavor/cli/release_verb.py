@@ -61,7 +61,7 @@ def release_and_print(
     )
     name = registered_model or default_name(model_uri)
 
-    from mlflow_onnx_flavor.releasing import release as run_release
+    from mlflow_onnx_flavor.pipeline.release import release as run_release
     from mlflow_onnx_flavor.reporting.console import Progress, print_summary
     from mlflow_onnx_flavor.reporting.junit import render_junit
 

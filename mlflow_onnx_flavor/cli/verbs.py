@@ -134,8 +134,8 @@ def providers(arguments: argparse.Namespace) -> int:
 
 def promote(arguments: argparse.Namespace) -> int:
     from mlflow_onnx_flavor import registry
-    from mlflow_onnx_flavor.steps.promote import policy_of
-    from mlflow_onnx_flavor.steps.promote import promote as promote_step
+    from mlflow_onnx_flavor.pipeline.promote import policy_of
+    from mlflow_onnx_flavor.pipeline.promote import promote as promote_step
 
     configuration = read_configuration(arguments.config)
     configuration = overridden(configuration, alias=arguments.alias, trust=_trust(arguments))
@@ -155,7 +155,7 @@ def promote(arguments: argparse.Namespace) -> int:
 
 
 def rollback(arguments: argparse.Namespace) -> int:
-    from mlflow_onnx_flavor.steps.promote import rollback as rollback_step
+    from mlflow_onnx_flavor.pipeline.promote import rollback as rollback_step
 
     promotion = overridden(Configuration(), alias=arguments.alias).promotion
     return _moved(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from mlflow_onnx_flavor.pipeline.runs import STEP_TAG
 from mlflow_onnx_flavor.registry.calls import (
     EVIDENCE_TAG,
     KEY_TAG,
@@ -20,7 +21,6 @@ from mlflow_onnx_flavor.registry.calls import (
     versions_of,
 )
 from mlflow_onnx_flavor.registry.signatures import SIGNED_TAG
-from mlflow_onnx_flavor.steps.runs import STEP_TAG
 from mlflow_onnx_flavor.tracking.server import check_server, server_time
 
 if TYPE_CHECKING:

@@ -17,6 +17,22 @@ from mlflow_onnx_flavor.conversion.convert import Conversion
 from mlflow_onnx_flavor.errors import ConfigurationError, ConversionError, OnnxFlavorError
 from mlflow_onnx_flavor.gates import Verdict
 from mlflow_onnx_flavor.machine import execution_providers
+from mlflow_onnx_flavor.pipeline import summarize
+from mlflow_onnx_flavor.pipeline.check_latency import check_latency
+from mlflow_onnx_flavor.pipeline.check_parity import check_parity
+from mlflow_onnx_flavor.pipeline.convert import convert, required_providers
+from mlflow_onnx_flavor.pipeline.downloads import source_model
+from mlflow_onnx_flavor.pipeline.log_source import (
+    PreparedSource,
+    link_inputs,
+    log_source,
+    prepare_source,
+)
+from mlflow_onnx_flavor.pipeline.optimize import optimize
+from mlflow_onnx_flavor.pipeline.promote import promote
+from mlflow_onnx_flavor.pipeline.publish import publish, run_url
+from mlflow_onnx_flavor.pipeline.register import judge_runs, register, why_not
+from mlflow_onnx_flavor.pipeline.runs import end_abandoned_runs, parent_of, read_record, step_run
 from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.reporting.console import Progress
 from mlflow_onnx_flavor.schemas.configuration import Configuration, Promotion
@@ -28,22 +44,6 @@ from mlflow_onnx_flavor.schemas.records import (
 )
 from mlflow_onnx_flavor.schemas.summary import RegisteredVersion, ReleaseSummary, StepSummary
 from mlflow_onnx_flavor.source.process import SourceModelWorker, started
-from mlflow_onnx_flavor.steps import summarize
-from mlflow_onnx_flavor.steps.check_latency import check_latency
-from mlflow_onnx_flavor.steps.check_parity import check_parity
-from mlflow_onnx_flavor.steps.convert import convert, required_providers
-from mlflow_onnx_flavor.steps.downloads import source_model
-from mlflow_onnx_flavor.steps.log_source import (
-    PreparedSource,
-    link_inputs,
-    log_source,
-    prepare_source,
-)
-from mlflow_onnx_flavor.steps.optimize import optimize
-from mlflow_onnx_flavor.steps.promote import promote
-from mlflow_onnx_flavor.steps.publish import publish, run_url
-from mlflow_onnx_flavor.steps.register import judge_runs, register, why_not
-from mlflow_onnx_flavor.steps.runs import end_abandoned_runs, parent_of, read_record, step_run
 
 
 @dataclass(frozen=True)

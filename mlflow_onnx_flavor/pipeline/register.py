@@ -11,6 +11,11 @@ from mlflow_onnx_flavor.errors import (
     ModelNotFoundError,
 )
 from mlflow_onnx_flavor.gates import ReleaseEvidence, Verdict, judge
+from mlflow_onnx_flavor.pipeline.cache import finished, step_key
+from mlflow_onnx_flavor.pipeline.convert import required_providers
+from mlflow_onnx_flavor.pipeline.downloads import model_folder
+from mlflow_onnx_flavor.pipeline.runs import log_record, read_record, step_run
+from mlflow_onnx_flavor.pipeline.summarize import summarize
 from mlflow_onnx_flavor.reporting.model_card import describe_version, tags
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import LatencyReport, ModelIdentity, ParityReport
@@ -24,11 +29,6 @@ from mlflow_onnx_flavor.schemas.records import (
     RegistrationRecord,
 )
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
-from mlflow_onnx_flavor.steps.convert import required_providers
-from mlflow_onnx_flavor.steps.downloads import model_folder
-from mlflow_onnx_flavor.steps.keys import finished, step_key
-from mlflow_onnx_flavor.steps.runs import log_record, read_record, step_run
-from mlflow_onnx_flavor.steps.summarize import summarize
 
 
 def judge_runs(

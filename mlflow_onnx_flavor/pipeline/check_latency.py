@@ -7,6 +7,12 @@ from mlflow_onnx_flavor.artifact.digests import digest_of, size_of
 from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.gates import is_undecided
 from mlflow_onnx_flavor.latency.statistics import Precision
+from mlflow_onnx_flavor.pipeline.cache import finished, hardware, step_key, versions_of
+from mlflow_onnx_flavor.pipeline.check_parity import candidate_folders
+from mlflow_onnx_flavor.pipeline.convert import required_providers
+from mlflow_onnx_flavor.pipeline.downloads import model_folder, source_model
+from mlflow_onnx_flavor.pipeline.log_source import load_inputs
+from mlflow_onnx_flavor.pipeline.runs import log_record, read_record, step_run
 from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import LatencyReport, ModelIdentity
@@ -19,12 +25,6 @@ from mlflow_onnx_flavor.schemas.records import (
 )
 from mlflow_onnx_flavor.source.environment import interpreter
 from mlflow_onnx_flavor.source.model import read_metadata
-from mlflow_onnx_flavor.steps.check_parity import candidate_folders
-from mlflow_onnx_flavor.steps.convert import required_providers
-from mlflow_onnx_flavor.steps.downloads import model_folder, source_model
-from mlflow_onnx_flavor.steps.keys import finished, hardware, step_key, versions_of
-from mlflow_onnx_flavor.steps.log_source import load_inputs
-from mlflow_onnx_flavor.steps.runs import log_record, read_record, step_run
 
 
 def check_latency(

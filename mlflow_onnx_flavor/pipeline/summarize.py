@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from mlflow_onnx_flavor._version import __version__
 from mlflow_onnx_flavor.conversion.convert import Conversion
 from mlflow_onnx_flavor.gates import Verdict
+from mlflow_onnx_flavor.pipeline.runs import read_record
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import LatencyReport, ParityReport
 from mlflow_onnx_flavor.schemas.records import (
@@ -29,7 +30,6 @@ from mlflow_onnx_flavor.schemas.summary import (
 )
 from mlflow_onnx_flavor.schemas.tuning import Tuning
 from mlflow_onnx_flavor.source.environment import environment_note
-from mlflow_onnx_flavor.steps.runs import read_record
 
 
 def summarize(

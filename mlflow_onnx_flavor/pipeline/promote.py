@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mlflow_onnx_flavor import registry
+from mlflow_onnx_flavor.pipeline.runs import log_record, step_run
 from mlflow_onnx_flavor.registry import ANY, Movement, Policy
 from mlflow_onnx_flavor.schemas.configuration import Configuration, Promotion
-from mlflow_onnx_flavor.steps.runs import log_record, step_run
 
 MOVEMENT = "movement.json"
 

@@ -7,15 +7,15 @@ from typing import Any
 from mlflow_onnx_flavor import flavor
 from mlflow_onnx_flavor.conversion.convert import Conversion, convert_model
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.pipeline.cache import finished, step_key, versions_of
+from mlflow_onnx_flavor.pipeline.downloads import source_model
+from mlflow_onnx_flavor.pipeline.log_source import load_inputs
+from mlflow_onnx_flavor.pipeline.runs import log_record, read_record, scratch_folder, step_run
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
 from mlflow_onnx_flavor.schemas.records import CONVERSION, SOURCE, ConvertedRecord, SourceRecord
 from mlflow_onnx_flavor.source.model import SourceModel
 from mlflow_onnx_flavor.source.process import SourceModelWorker, opened
-from mlflow_onnx_flavor.steps.downloads import source_model
-from mlflow_onnx_flavor.steps.keys import finished, step_key, versions_of
-from mlflow_onnx_flavor.steps.log_source import load_inputs
-from mlflow_onnx_flavor.steps.runs import log_record, read_record, scratch_folder, step_run
 
 CONVERTED = "converted.json"
 CPU = ExecutionProvider(name="CPUExecutionProvider")

@@ -8,6 +8,11 @@ from mlflow_onnx_flavor import candidates
 from mlflow_onnx_flavor.artifact.digests import digest_of, size_of
 from mlflow_onnx_flavor.candidates.base import CandidateError, Measuring
 from mlflow_onnx_flavor.conversion.convert import Conversion
+from mlflow_onnx_flavor.pipeline.cache import finished, hardware, step_key
+from mlflow_onnx_flavor.pipeline.convert import CONVERTED, log_candidate, required_providers
+from mlflow_onnx_flavor.pipeline.downloads import model_folder, source_model
+from mlflow_onnx_flavor.pipeline.log_source import load_inputs
+from mlflow_onnx_flavor.pipeline.runs import log_record, read_record, scratch_folder, step_run
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.records import (
     CANDIDATES,
@@ -19,11 +24,6 @@ from mlflow_onnx_flavor.schemas.records import (
     SkippedCandidate,
     SourceRecord,
 )
-from mlflow_onnx_flavor.steps.convert import CONVERTED, log_candidate, required_providers
-from mlflow_onnx_flavor.steps.downloads import model_folder, source_model
-from mlflow_onnx_flavor.steps.keys import finished, hardware, step_key
-from mlflow_onnx_flavor.steps.log_source import load_inputs
-from mlflow_onnx_flavor.steps.runs import log_record, read_record, scratch_folder, step_run
 
 MODEL_FILE = "model.onnx"
 MEASURED_ROWS = 4096  # of the rows there are, for a candidate that is built by measuring

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from mlflow_onnx_flavor.errors import MissingSignatureError
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example
 from mlflow_onnx_flavor.inputs.readers.streams import RowStream, evaluation_data
+from mlflow_onnx_flavor.pipeline.cache import finished, step_key
+from mlflow_onnx_flavor.pipeline.downloads import source_model
+from mlflow_onnx_flavor.pipeline.runs import log_record, read_record, scratch_folder, step_run
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.records import SOURCE, DataRecord, SourceRecord
 from mlflow_onnx_flavor.source.model import SourceModel
 from mlflow_onnx_flavor.source.pickle_scan import check_pickles
-from mlflow_onnx_flavor.steps.downloads import source_model
-from mlflow_onnx_flavor.steps.keys import finished, step_key
-from mlflow_onnx_flavor.steps.runs import log_record, read_record, scratch_folder, step_run
 from mlflow_onnx_flavor.tracking.downloads import download
 
 if TYPE_CHECKING:

@@ -8,6 +8,11 @@ from pathlib import Path
 from mlflow_onnx_flavor import parity
 from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.machine import execution_providers
+from mlflow_onnx_flavor.pipeline.cache import finished, hardware, step_key, versions_of
+from mlflow_onnx_flavor.pipeline.convert import required_providers
+from mlflow_onnx_flavor.pipeline.downloads import model_folder, source_model
+from mlflow_onnx_flavor.pipeline.log_source import load_inputs, load_more
+from mlflow_onnx_flavor.pipeline.runs import log_record, read_record, step_run
 from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity, ParityReport
@@ -20,11 +25,6 @@ from mlflow_onnx_flavor.schemas.records import (
     SourceRecord,
 )
 from mlflow_onnx_flavor.source.process import SourceModelWorker, opened
-from mlflow_onnx_flavor.steps.convert import required_providers
-from mlflow_onnx_flavor.steps.downloads import model_folder, source_model
-from mlflow_onnx_flavor.steps.keys import finished, hardware, step_key, versions_of
-from mlflow_onnx_flavor.steps.log_source import load_inputs, load_more
-from mlflow_onnx_flavor.steps.runs import log_record, read_record, step_run
 
 WORST_INPUTS = "worst_inputs"  # the artifact folder of the rows that disagree most
 
