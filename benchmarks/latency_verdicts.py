@@ -38,7 +38,7 @@ from mlflow_onnx_flavor import latency
 from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.gates import is_judged, judge_latency
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.latency.participants import TASKS
+from mlflow_onnx_flavor.latency.contestants import TASKS
 from mlflow_onnx_flavor.latency.rounds import BLOCK_MS, WARMUP_MS
 from mlflow_onnx_flavor.latency.statistics import Precision
 from mlflow_onnx_flavor.latency.workloads import Workload

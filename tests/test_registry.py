@@ -26,7 +26,7 @@ from mlflow_onnx_flavor.errors import (
 )
 from mlflow_onnx_flavor.registry import lock as lock_module
 from mlflow_onnx_flavor.registry import versions as versions_module
-from mlflow_onnx_flavor.registry.calls import EVIDENCE_TAG
+from mlflow_onnx_flavor.registry.client import EVIDENCE_TAG
 from mlflow_onnx_flavor.registry.policy import Policy
 from mlflow_onnx_flavor.schemas.configuration import SigningKey, Trust
 from mlflow_onnx_flavor.tracking.server import server_time
@@ -140,7 +140,7 @@ def test_a_failed_registration_leaves_nothing(client):
 
 
 def test_more_versions_than_a_page_are_all_seen(client, monkeypatch):
-    monkeypatch.setattr("mlflow_onnx_flavor.registry.calls.PAGE", 1)
+    monkeypatch.setattr("mlflow_onnx_flavor.registry.client.PAGE", 1)
     assert {each.version for each in registry.versions_of(NAME)} >= {1, 2}
 
 
@@ -301,7 +301,7 @@ def test_the_history_keeps_its_order_where_a_clock_is_ahead(client, monkeypatch)
             return ahead
 
     with monkeypatch.context() as elsewhere:
-        elsewhere.setattr("mlflow_onnx_flavor.registry.movements.datetime", Ahead)
+        elsewhere.setattr("mlflow_onnx_flavor.registry.alias_history.datetime", Ahead)
         registry.promote(NAME, "2")
     registry.rollback(NAME)
     assert [each.moved_to for each in registry.history(NAME)] == ["1", "2", "1"]

@@ -17,16 +17,11 @@ from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.frameworks import get as framework_module
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency import scenarios
-from mlflow_onnx_flavor.latency.participants import (
-    Entrant,
-    Participant,
-    SavedInputs,
-    open_all,
-)
+from mlflow_onnx_flavor.latency.contestants import Entrant, Participant, SavedInputs, open_all
 from mlflow_onnx_flavor.latency.percentiles import percentile_intervals, percentile_ratio
 from mlflow_onnx_flavor.latency.rounds import Rounds
 from mlflow_onnx_flavor.latency.statistics import MIN_ROUNDS, Precision, figures
-from mlflow_onnx_flavor.latency.surroundings import Watch
+from mlflow_onnx_flavor.latency.system_load import Watch
 from mlflow_onnx_flavor.latency.tasks import BATCHES
 from mlflow_onnx_flavor.latency.workloads import (
     PYFUNC,

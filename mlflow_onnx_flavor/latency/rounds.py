@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mlflow_onnx_flavor.latency.participants import Participant
+from mlflow_onnx_flavor.latency.contestants import Participant
 from mlflow_onnx_flavor.latency.percentiles import percentile_intervals, percentile_ratio
 from mlflow_onnx_flavor.latency.statistics import (
     MIN_ROUNDS,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mlflow_onnx_flavor.latency.participants import Participant, SavedInputs
+from mlflow_onnx_flavor.latency.contestants import Participant, SavedInputs
 from mlflow_onnx_flavor.latency.statistics import SEED
 from mlflow_onnx_flavor.latency.workloads import PYFUNC, Workload
 from mlflow_onnx_flavor.machine.hardware import cores_allowed

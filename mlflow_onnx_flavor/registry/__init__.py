@@ -5,10 +5,10 @@ promote("fraud-onnx", version)
 rollback("fraud-onnx")
 """
 
+from mlflow_onnx_flavor.registry.alias_history import Movement, history
 from mlflow_onnx_flavor.registry.aliases import ANY, promote, rollback
-from mlflow_onnx_flavor.registry.calls import aliased_version, get_version, versions_of
+from mlflow_onnx_flavor.registry.client import aliased_version, get_version, versions_of
 from mlflow_onnx_flavor.registry.evidence import check_evidence
-from mlflow_onnx_flavor.registry.movements import Movement, history
 from mlflow_onnx_flavor.registry.policy import Policy
 from mlflow_onnx_flavor.registry.retention import Superseded, remove, superseded
 from mlflow_onnx_flavor.registry.signatures import sign_version

@@ -7,10 +7,10 @@ alias where it was.
 from __future__ import annotations
 
 from mlflow_onnx_flavor.errors import NothingToRollBackError, PromotionRefusedError
-from mlflow_onnx_flavor.registry.calls import aliased_version, get_version, registry_errors
+from mlflow_onnx_flavor.registry.alias_history import Movement, complete, history, movement, record
+from mlflow_onnx_flavor.registry.client import aliased_version, get_version, registry_errors
 from mlflow_onnx_flavor.registry.evidence import check_evidence
 from mlflow_onnx_flavor.registry.lock import lock
-from mlflow_onnx_flavor.registry.movements import Movement, complete, history, movement, record
 from mlflow_onnx_flavor.registry.policy import Policy, check_policy
 from mlflow_onnx_flavor.tracking.server import check_server
 

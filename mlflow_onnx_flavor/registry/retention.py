@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from mlflow_onnx_flavor.pipeline.runs import STEP_TAG
-from mlflow_onnx_flavor.registry.calls import (
+from mlflow_onnx_flavor.registry.client import (
     EVIDENCE_TAG,
     KEY_TAG,
     PAGE,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor.artifact import signing
-from mlflow_onnx_flavor.registry.calls import EVIDENCE_TAG, get_version, registry_errors
+from mlflow_onnx_flavor.registry.client import EVIDENCE_TAG, get_version, registry_errors
 from mlflow_onnx_flavor.registry.evidence import check_evidence, fetch_evidence
 from mlflow_onnx_flavor.schemas.configuration import SigningKey, Trust
 from mlflow_onnx_flavor.source.model import fetch

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlflow_onnx_flavor.registry.calls import (
+from mlflow_onnx_flavor.registry.client import (
     DIGEST_TAG,
     EVIDENCE_TAG,
     KEY_TAG,

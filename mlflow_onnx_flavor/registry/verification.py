@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from mlflow_onnx_flavor.errors import ModelNotFoundError
-from mlflow_onnx_flavor.registry.calls import DIGEST_TAG, get_version
+from mlflow_onnx_flavor.registry.client import DIGEST_TAG, get_version
 from mlflow_onnx_flavor.registry.evidence import check_evidence
 from mlflow_onnx_flavor.registry.signatures import check_signature
 from mlflow_onnx_flavor.schemas.configuration import Trust

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlflow_onnx_flavor.artifact.digests import check_digest
-from mlflow_onnx_flavor.registry.calls import (
+from mlflow_onnx_flavor.registry.client import (
     DIGEST_TAG,
     EVIDENCE_TAG,
     KEY_TAG,

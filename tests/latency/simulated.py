@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.errors import WorkerTimeoutError
-from mlflow_onnx_flavor.latency.participants import Entrant, Participant
+from mlflow_onnx_flavor.latency.contestants import Entrant, Participant
 from mlflow_onnx_flavor.latency.workloads import PYFUNC
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity
 

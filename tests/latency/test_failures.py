@@ -11,7 +11,7 @@ import pytest
 from mlflow_onnx_flavor import latency
 from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.latency import participants as participants_module
+from mlflow_onnx_flavor.latency import contestants as participants_module
 from mlflow_onnx_flavor.latency.rounds import Rounds
 from mlflow_onnx_flavor.latency.statistics import Precision
 from mlflow_onnx_flavor.latency.workloads import PYFUNC, Workload

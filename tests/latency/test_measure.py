@@ -16,7 +16,7 @@ from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.errors import ConfigurationError
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency import rounds as rounds_module
-from mlflow_onnx_flavor.latency.participants import TASKS
+from mlflow_onnx_flavor.latency.contestants import TASKS
 from mlflow_onnx_flavor.latency.statistics import Precision
 from mlflow_onnx_flavor.processes.worker import Worker
 from mlflow_onnx_flavor.schemas.configuration import LatencyOptions, ServerScenario

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
 
-from mlflow_onnx_flavor.registry.calls import registry_errors
+from mlflow_onnx_flavor.registry.client import registry_errors
 from mlflow_onnx_flavor.tracking.server import check_server
 
 HISTORY_TAG = "onnx.history."
