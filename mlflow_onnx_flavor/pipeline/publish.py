@@ -6,7 +6,7 @@ from mlflow_onnx_flavor.reporting.html import render_html
 from mlflow_onnx_flavor.reporting.junit import render_junit
 from mlflow_onnx_flavor.reporting.metrics import metrics
 from mlflow_onnx_flavor.reporting.model_card import describe_version
-from mlflow_onnx_flavor.reporting.plots import figures
+from mlflow_onnx_flavor.reporting.plots.figures import figures
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 

@@ -11,11 +11,20 @@ from typing import TextIO
 from mlflow_onnx_flavor.formatting import numbers
 from mlflow_onnx_flavor.formatting.provider_names import ProviderNames, short
 from mlflow_onnx_flavor.gates import Finding, is_judged
-from mlflow_onnx_flavor.reporting import headline, latency_tables, probe_tables, tables
-from mlflow_onnx_flavor.reporting.latency_tables import speedup_cell
-from mlflow_onnx_flavor.reporting.noise import noise_note
+from mlflow_onnx_flavor.reporting import headline
 from mlflow_onnx_flavor.reporting.progress import Progress
-from mlflow_onnx_flavor.reporting.tables import Cell, Table
+from mlflow_onnx_flavor.reporting.tables import (
+    latency as latency_tables,
+)
+from mlflow_onnx_flavor.reporting.tables import (
+    parity as tables,
+)
+from mlflow_onnx_flavor.reporting.tables import (
+    probes as probe_tables,
+)
+from mlflow_onnx_flavor.reporting.tables.latency import speedup_cell
+from mlflow_onnx_flavor.reporting.tables.noise import noise_note
+from mlflow_onnx_flavor.reporting.tables.parity import Cell, Table
 from mlflow_onnx_flavor.reporting.terminal import Block, print_blocks
 from mlflow_onnx_flavor.schemas.evidence import LatencyReport, ParityReport
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary, SourceSummary

@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor.formatting import numbers
 from mlflow_onnx_flavor.formatting.text import printable
-from mlflow_onnx_flavor.reporting import (
-    headline,
-    latency_tables,
+from mlflow_onnx_flavor.reporting import headline
+from mlflow_onnx_flavor.reporting.plots import figures, frame
+from mlflow_onnx_flavor.reporting.tables import (
+    latency as latency_tables,
+)
+from mlflow_onnx_flavor.reporting.tables import (
     noise,
-    plot_frame,
-    plots,
-    probe_tables,
-    tables,
+)
+from mlflow_onnx_flavor.reporting.tables import (
+    parity as tables,
+)
+from mlflow_onnx_flavor.reporting.tables import (
+    probes as probe_tables,
 )
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 
@@ -66,7 +71,7 @@ def render_html(summary: ReleaseSummary, drawn: Mapping[str, Figure] | None = No
         lstrip_blocks=True,
     )
     environment.filters["with_code"] = _with_code
-    drawn = plots.figures(summary) if drawn is None else drawn
+    drawn = figures.figures(summary) if drawn is None else drawn
     return environment.get_template("report.html").render(
         summary=summary,
         outcome=headline.outcome(summary),
@@ -161,7 +166,7 @@ def _configuration(summary: ReleaseSummary) -> str:
 
 
 def _data_uri(figure) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(plot_frame.svg(figure).encode()).decode()
+    return "data:image/svg+xml;base64," + base64.b64encode(frame.svg(figure).encode()).decode()
 
 
 def _with_code(text: str):

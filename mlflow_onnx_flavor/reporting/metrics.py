@@ -12,7 +12,8 @@ import statistics
 
 from mlflow_onnx_flavor.formatting.provider_names import ProviderNames
 from mlflow_onnx_flavor.gates import is_judged
-from mlflow_onnx_flavor.reporting import headline, tables
+from mlflow_onnx_flavor.reporting import headline
+from mlflow_onnx_flavor.reporting.tables import parity as tables
 from mlflow_onnx_flavor.schemas.evidence import LatencyRow, ParityRow
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 

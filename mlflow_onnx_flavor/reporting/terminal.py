@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from mlflow_onnx_flavor.formatting.text import aligned, encodable, one_line
-from mlflow_onnx_flavor.reporting.tables import Cell, Table
+from mlflow_onnx_flavor.reporting.tables.parity import Cell, Table
 
 STYLES = {"good": "green", "bad": "bold red", "warn": "yellow", "muted": "dim", "": ""}
 WRAPPED_COLUMNS = ("measured", "required", "why")  # sentences; other columns stay on one line

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from mlflow_onnx_flavor.reporting.html import render_html
-from mlflow_onnx_flavor.reporting.plot_frame import INK
+from mlflow_onnx_flavor.reporting.plots.frame import INK
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
 

@@ -8,9 +8,9 @@ import pytest
 from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 
-from mlflow_onnx_flavor.reporting import latency_plots
 from mlflow_onnx_flavor.reporting.metrics import metric_name, metrics
 from mlflow_onnx_flavor.reporting.model_card import tags
+from mlflow_onnx_flavor.reporting.plots import latency as latency_plots
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
 
 

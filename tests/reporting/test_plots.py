@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mlflow_onnx_flavor.reporting import latency_plots, plot_frame, plots
+from mlflow_onnx_flavor.reporting.plots import figures, frame
+from mlflow_onnx_flavor.reporting.plots import latency as latency_plots
 
 
 def with_outputs(summary, *outputs):
@@ -22,7 +23,7 @@ def labels_of(figure) -> list[str]:
 
 
 def test_a_release_has_its_plots(passing):
-    assert list(plots.figures(passing)) == [
+    assert list(figures.figures(passing)) == [
         "error_distribution",
         "latency",
         "latency_distribution",
@@ -32,27 +33,25 @@ def test_a_release_has_its_plots(passing):
 
 
 def test_what_was_not_measured_is_not_drawn(not_converted, make_release):
-    assert plots.figures(not_converted) == {}
-    assert list(plots.figures(make_release(latency=None))) == ["error_distribution"]
+    assert figures.figures(not_converted) == {}
+    assert list(figures.figures(make_release(latency=None))) == ["error_distribution"]
 
 
 @pytest.mark.parametrize("name", ["error_distribution", "latency", "speedup"])
 def test_png_and_svg_are_complete_files(passing, name):
-    figure = plots.figures(passing)[name]
-    assert plot_frame.png(figure).startswith(b"\x89PNG")
-    assert ElementTree.fromstring(plot_frame.svg(figure)).tag.endswith("svg")
+    figure = figures.figures(passing)[name]
+    assert frame.png(figure).startswith(b"\x89PNG")
+    assert ElementTree.fromstring(frame.svg(figure)).tag.endswith("svg")
 
 
 def test_the_same_summary_gives_the_same_drawing(passing):
-    assert plot_frame.svg(latency_plots.speedup(passing)) == plot_frame.svg(
-        latency_plots.speedup(passing)
-    )
+    assert frame.svg(latency_plots.speedup(passing)) == frame.svg(latency_plots.speedup(passing))
 
 
 def test_the_error_distribution_has_a_curve_per_candidate_and_provider_and_the_tolerance(passing):
     expected = [f"{name} on {where}" for name in ("converted", "fused", "int8_dynamic")
                 for where in ("CPU", "OpenVINO")]  # fmt: skip
-    assert labels_of(plots.error_distribution(passing)) == [*expected, "tolerance"]
+    assert labels_of(figures.error_distribution(passing)) == [*expected, "tolerance"]
 
 
 def test_latency_draws_the_source_beside_every_candidate_in_a_panel_per_provider(passing):
@@ -69,14 +68,14 @@ def test_the_speedup_shows_the_threshold_of_the_gate(failing):
 
 def test_answers_without_any_difference_are_said_in_words(passing):
     exact = passing.parity.rows[0].outputs[1].model_copy(update={"rows_above": (0,) * 141})
-    figure = plots.error_distribution(with_outputs(passing, exact))
+    figure = figures.error_distribution(with_outputs(passing, exact))
     (text,) = figure.axes[0].texts
     assert text.get_text().startswith("no difference:\nconverted on CPU")
 
 
 def test_only_labels_means_no_error_distribution(passing):
     summary = with_outputs(passing, passing.parity.rows[0].outputs[0])
-    assert plots.error_distribution(summary) is None
+    assert figures.error_distribution(summary) is None
 
 
 def test_one_batch_size_and_many_outputs_are_drawn(passing):
@@ -87,14 +86,14 @@ def test_one_batch_size_and_many_outputs_are_drawn(passing):
     summary = summary.model_copy(
         update={"latency": passing.latency.model_copy(update={"rows": rows})}
     )
-    for figure in plots.figures(summary).values():
-        assert plot_frame.png(figure)
-    assert len(plots.error_distribution(summary).axes) == plots.MOST_OUTPUTS
+    for figure in figures.figures(summary).values():
+        assert frame.png(figure)
+    assert len(figures.error_distribution(summary).axes) == figures.MOST_OUTPUTS
 
 
 def test_hostile_names_are_drawn_as_they_are(hostile):
-    for figure in plots.figures(hostile).values():
-        ElementTree.fromstring(plot_frame.svg(figure))
+    for figure in figures.figures(hostile).values():
+        ElementTree.fromstring(frame.svg(figure))
 
 
 def test_infinite_and_missing_figures_do_not_break_a_plot(passing):
@@ -102,7 +101,7 @@ def test_infinite_and_missing_figures_do_not_break_a_plot(passing):
     infinite = output.model_copy(
         update={"rows_above": (output.rows,) * 141, "max_absolute_error": float("inf")}
     )
-    assert plot_frame.png(plots.error_distribution(with_outputs(passing, infinite)))
+    assert frame.png(figures.error_distribution(with_outputs(passing, infinite)))
 
 
 def test_importing_the_reports_loads_no_drawing_and_no_template_library():
@@ -117,5 +116,5 @@ def test_drawing_leaves_the_global_state_of_matplotlib_alone(passing):
     already = (
         "matplotlib.pyplot" in sys.modules
     )  # MLflow imports it where another test logged a figure
-    plot_frame.svg(latency_plots.speedup(passing))
+    frame.svg(latency_plots.speedup(passing))
     assert ("matplotlib.pyplot" in sys.modules) == already

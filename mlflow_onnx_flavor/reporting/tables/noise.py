@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mlflow_onnx_flavor.formatting import numbers
-from mlflow_onnx_flavor.reporting.tables import Table, table
+from mlflow_onnx_flavor.reporting.tables.parity import Table, table
 from mlflow_onnx_flavor.schemas.evidence import Surroundings
 
 # Shares from which on an absolute time is not what it would be on a quiet machine.

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from mlflow_onnx_flavor.formatting import numbers
 from mlflow_onnx_flavor.formatting.provider_names import ProviderNames
 from mlflow_onnx_flavor.gates import is_judged
-from mlflow_onnx_flavor.reporting.tables import (
+from mlflow_onnx_flavor.reporting.tables.parity import (
     NOTHING,
     Cell,
     Table,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor.formatting.provider_names import ProviderNames
 from mlflow_onnx_flavor.gates import is_judged
-from mlflow_onnx_flavor.reporting.plot_frame import (
+from mlflow_onnx_flavor.reporting.plots.frame import (
     FAINT,
     INK,
     LINE_STYLES,

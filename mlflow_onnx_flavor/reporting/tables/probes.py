@@ -7,7 +7,7 @@ from math import isinf
 
 from mlflow_onnx_flavor.formatting import numbers
 from mlflow_onnx_flavor.formatting.provider_names import ProviderNames
-from mlflow_onnx_flavor.reporting.tables import NOTHING, Cell, Table, table
+from mlflow_onnx_flavor.reporting.tables.parity import NOTHING, Cell, Table, table
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 
 _MOST_OF_A_COMPARISON = 3

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor.formatting.provider_names import ProviderNames
 from mlflow_onnx_flavor.gates import tolerance_of
-from mlflow_onnx_flavor.reporting import latency_plots
-from mlflow_onnx_flavor.reporting.plot_frame import (
+from mlflow_onnx_flavor.reporting.plots import latency as latency_plots
+from mlflow_onnx_flavor.reporting.plots.frame import (
     INK,
     LINE_STYLES,
     add_legend,
