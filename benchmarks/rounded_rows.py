@@ -58,8 +58,8 @@ def _models() -> list[tuple[str, Any]]:
 def _session(model: Any, dtype: Any) -> onnxruntime.InferenceSession:
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
-    from mlflow_onnx_flavor.frameworks.boosted_steps import register_boosted_steps
-    from mlflow_onnx_flavor.frameworks.sklearn import target_opset
+    from mlflow_onnx_flavor.frameworks.boosting.steps import register_boosted_steps
+    from mlflow_onnx_flavor.frameworks.sklearn.framework import target_opset
 
     register_boosted_steps(model)
     # Nothing here says that the rows were float64 before, so float32 is not refused.

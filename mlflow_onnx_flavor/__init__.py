@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from mlflow_onnx_flavor.schemas.configuration import Configuration, Gates
 
 _HOME = {
-    "Configuration": "configuration",
-    "Gates": "configuration",
-    "Release": "releasing",
+    "Configuration": "schemas.configuration",
+    "Gates": "schemas.configuration",
+    "Release": "pipeline.release",
     "_load_pyfunc": "flavor",
     "check_latency": "api",
     "check_parity": "api",
@@ -50,7 +50,7 @@ _HOME = {
     "load_session": "flavor",
     "log_model": "flavor",
     "promote": "registry",
-    "release": "releasing",
+    "release": "pipeline.release",
     "rollback": "registry",
     "save_model": "flavor",
 }

@@ -14,7 +14,7 @@ from typing import Any
 
 from mlflow_onnx_flavor.errors import MissingFrameworkError, UnsupportedModelError
 from mlflow_onnx_flavor.frameworks.base import Framework
-from mlflow_onnx_flavor.frameworks.pipeline_tasks import check_task
+from mlflow_onnx_flavor.frameworks.transformers.tasks import check_task
 
 # MLflow's flavor name -> the module that knows it; of a model with several flavors the first
 # counts, since a booster's wrapper may carry the scikit-learn flavor as well.
@@ -49,7 +49,7 @@ def supported() -> tuple[str, ...]:
 
 def get(name: str) -> Framework:
     """The framework's module.  Importing it does not import the framework itself."""
-    return importlib.import_module(f"mlflow_onnx_flavor.frameworks.{name}")
+    return importlib.import_module(f"mlflow_onnx_flavor.frameworks.{name}.framework")
 
 
 def recognise(flavors: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ from mlflow_onnx_flavor.comparison.outputs import compare_outputs
 from mlflow_onnx_flavor.comparison.rounding import merged, own_rounding
 from mlflow_onnx_flavor.comparison.tolerance import roundings_of
 from mlflow_onnx_flavor.errors import CorruptModelError, MissingFrameworkError, OnnxFlavorError
-from mlflow_onnx_flavor.frameworks import doubts
+from mlflow_onnx_flavor.frameworks import conversion_warnings
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.machine.hardware import versions
@@ -174,7 +174,7 @@ def export(
     strategies = _strategies(example_path, evaluation_path)
     chosen = next(each for each in strategies if each.name == strategy)
     begun_ns = time.perf_counter_ns()
-    with doubts.collected() as told:
+    with conversion_warnings.collected() as told:
         exported = chosen.export(Path(out_path))
     finish(Path(out_path), **finishing)
     seconds = (time.perf_counter_ns() - begun_ns) / 1e9

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from mlflow_onnx_flavor.frameworks import pytorch
+from mlflow_onnx_flavor.frameworks.pytorch import framework as pytorch
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_graph.float32 import compute_in_float32
 from mlflow_onnx_flavor.scoring import load_session
@@ -127,7 +127,7 @@ def test_modules_convert_and_are_nearer_to_the_truth_than_themselves(
 
 def test_a_wrong_answer_is_not_excused_by_the_rounding_of_bfloat16(tmp_path, monkeypatch):
     from mlflow_onnx_flavor.errors import ConversionError
-    from mlflow_onnx_flavor.frameworks import pytorch_export
+    from mlflow_onnx_flavor.frameworks.pytorch import export
 
     def off_by_a_tenth(path, *rest):
         compute_in_float32(path, *rest)
@@ -138,7 +138,7 @@ def test_a_wrong_answer_is_not_excused_by_the_rounding_of_bfloat16(tmp_path, mon
                 weights.CopyFrom(onnx.numpy_helper.from_array(1.1 * array, weights.name))
         onnx.save(model, str(path))
 
-    monkeypatch.setattr(pytorch_export, "compute_in_float32", off_by_a_tenth)
+    monkeypatch.setattr(export, "compute_in_float32", off_by_a_tenth)
     folder = save(Body(), tmp_path / "source")
     with pytest.raises(ConversionError, match="dynamo_float32: failed, 'output' of the exported"):
         converted(folder, "pytorch", Inputs(ROWS[:3]), Inputs(ROWS), tmp_path / "out")

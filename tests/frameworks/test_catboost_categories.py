@@ -16,10 +16,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
 from mlflow_onnx_flavor.errors import ConversionError
-from mlflow_onnx_flavor.frameworks import catboost as framework
-from mlflow_onnx_flavor.frameworks import catboost_combinations
 from mlflow_onnx_flavor.frameworks.base import LoadedSource
-from mlflow_onnx_flavor.frameworks.catboost_ctrs import (
+from mlflow_onnx_flavor.frameworks.catboost import combinations, framework
+from mlflow_onnx_flavor.frameworks.catboost.ctrs import (
     CATEGORY,
     Element,
     Table,
@@ -231,7 +230,7 @@ def test_means_of_the_target_as_a_gpu_counts_them(tmp_path):
 
 
 def kinds_of_ctrs(model) -> set[str]:
-    from mlflow_onnx_flavor.frameworks.catboost_binary import stored
+    from mlflow_onnx_flavor.frameworks.catboost.binary import stored
 
     return {each.base.kind for each in stored(model)[0]}
 
@@ -300,7 +299,7 @@ def test_combinations_that_no_rows_explain_are_refused():
 @pytest.mark.parametrize("most_sums", [2**23, 1000, 10])
 def test_combinations_are_found_by_all_sums_by_halves_or_not_at_all(most_sums, monkeypatch):
     rng = np.random.default_rng(0)
-    monkeypatch.setattr(catboost_combinations, "_MOST_SUMS", most_sums)
+    monkeypatch.setattr(combinations, "_MOST_SUMS", most_sums)
     numbers = [as_numbers(rng.integers(-(2**31), 2**31, size)) for size in (12, 9, 2, 11)]
     places = np.stack([rng.integers(0, len(each), 20) for each in numbers], axis=1)
     table = Table(
@@ -309,7 +308,7 @@ def test_combinations_are_found_by_all_sums_by_halves_or_not_at_all(most_sums, m
     sums = sum(n[p] * f for n, p, f in zip(numbers, places.T, table.factors, strict=True))
     order = np.argsort(sums)
     table = replace(table, keys=sums[order])
-    found = catboost_combinations.explained(table, numbers, places[:3])
+    found = combinations.explained(table, numbers, places[:3])
     known = np.isin(order, range(3)) if most_sums == 10 else np.ones(20, bool)
     np.testing.assert_array_equal(found[known], places[order][known])
     assert (found[~known] == -1).all()
@@ -326,7 +325,7 @@ def test_texts_and_numbers_side_by_side_are_refused():
 
 
 def test_the_hash_of_every_text_is_told_of_equal_ones_too():
-    from mlflow_onnx_flavor.frameworks.catboost_hashes import hashes_of
+    from mlflow_onnx_flavor.frameworks.catboost.hashes import hashes_of
 
     texts = ["", "Köln", '"\\', "a\x00b", "x" * 300, "19771", "135374", "7"]
     found = hashes_of(texts)

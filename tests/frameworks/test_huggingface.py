@@ -14,7 +14,7 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from mlflow_onnx_flavor import scoring
 from mlflow_onnx_flavor.candidates import fused, int8_dynamic
 from mlflow_onnx_flavor.errors import ConversionError, UnsupportedModelError
-from mlflow_onnx_flavor.frameworks.transformers_tokenizer import serialized_tokenizer
+from mlflow_onnx_flavor.frameworks.transformers.tokenizer import serialized_tokenizer
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.scoring.tokens import TextTokenizer
 from mlflow_onnx_flavor.source.model import resolve_source

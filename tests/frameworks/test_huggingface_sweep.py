@@ -12,7 +12,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from mlflow_onnx_flavor.errors import ConversionError
-from mlflow_onnx_flavor.frameworks.pytorch_calls import named_outputs
+from mlflow_onnx_flavor.frameworks.pytorch.calls import named_outputs
 from mlflow_onnx_flavor.inputs import Inputs
 from tests.frameworks.in_process import converted, session_of
 from tests.frameworks.small_pipelines import SIZES

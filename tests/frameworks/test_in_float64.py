@@ -147,7 +147,7 @@ def test_a_source_in_float64_is_the_truth_itself(tmp_path):
 
 def test_half_precision_is_measured_where_no_copy_is_worth_its_memory(tmp_path, monkeypatch):
     """Weights are widened one by one then, to the same answers."""
-    from mlflow_onnx_flavor.frameworks import pytorch_float64
+    from mlflow_onnx_flavor.frameworks.pytorch import float64
 
     torch.manual_seed(0)
     net = torch.nn.Sequential(
@@ -156,14 +156,14 @@ def test_half_precision_is_measured_where_no_copy_is_worth_its_memory(tmp_path, 
     save(net.half(), tmp_path)
     tokens = np.arange(40).reshape(8, 5) % 7
     copied = rounding(tmp_path / "m", "pytorch", tokens, tmp_path)
-    monkeypatch.setattr(pytorch_float64, "_MOST_BYTES", 0)
+    monkeypatch.setattr(float64, "_MOST_BYTES", 0)
     assert rounding(tmp_path / "m", "pytorch", tokens, tmp_path) == copied
     assert copied["output"]["basis"] == "float64" and copied["output"]["error"] > 5e-5
 
 
 def test_half_precision_that_cannot_be_measured_is_refused_with_what_to_do(tmp_path, monkeypatch):
     from mlflow_onnx_flavor.errors import ConversionError
-    from mlflow_onnx_flavor.frameworks import pytorch
+    from mlflow_onnx_flavor.frameworks.pytorch import framework as pytorch
 
     torch.manual_seed(0)
     layers = (torch.nn.Linear(6, 6), torch.nn.LayerNorm(6))

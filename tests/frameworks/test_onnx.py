@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from mlflow_onnx_flavor import frameworks, scoring
 from mlflow_onnx_flavor.conversion.convert import convert_model
 from mlflow_onnx_flavor.errors import UnsupportedModelError
-from mlflow_onnx_flavor.frameworks import onnx as source_framework
+from mlflow_onnx_flavor.frameworks.onnx import framework as source_framework
 from mlflow_onnx_flavor.inputs import Inputs
 from tests.frameworks.in_process import InProcessSource, converted, session_of
 

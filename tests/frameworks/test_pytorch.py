@@ -16,7 +16,8 @@ from torch import nn
 
 from mlflow_onnx_flavor import scoring
 from mlflow_onnx_flavor.errors import ConversionError
-from mlflow_onnx_flavor.frameworks import pytorch, pytorch_export
+from mlflow_onnx_flavor.frameworks.pytorch import export as pytorch_export
+from mlflow_onnx_flavor.frameworks.pytorch import framework as pytorch
 from mlflow_onnx_flavor.inputs import Inputs
 from tests.frameworks.in_process import converted, session_of
 

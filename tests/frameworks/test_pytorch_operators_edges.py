@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mlflow_onnx_flavor.frameworks.pytorch_calls import named_outputs
-from mlflow_onnx_flavor.frameworks.pytorch_export import Exporter
+from mlflow_onnx_flavor.frameworks.pytorch.calls import named_outputs
+from mlflow_onnx_flavor.frameworks.pytorch.export import Exporter
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.scoring import load_session
 

@@ -31,8 +31,9 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from mlflow_onnx_flavor.frameworks import doubts, sklearn_converters
-from mlflow_onnx_flavor.frameworks.sklearn import target_opset
+from mlflow_onnx_flavor.frameworks import conversion_warnings
+from mlflow_onnx_flavor.frameworks.sklearn import converters
+from mlflow_onnx_flavor.frameworks.sklearn.framework import target_opset
 from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 
@@ -63,7 +64,7 @@ def with_gaps(rows: np.ndarray) -> np.ndarray:
 
 
 def session_of(model, width: int, dtype=np.float64):
-    sklearn_converters.register_all()
+    converters.register_all()
     kind = DoubleTensorType if dtype == np.float64 else FloatTensorType
     pipeline = Pipeline([("transform", model), ("as it is", "passthrough")])
     exported = skl2onnx.to_onnx(
@@ -290,12 +291,12 @@ def test_imputing_neighbours_that_ties_leave_undecided_are_told_or_refused():
         session_of(impute.KNNImputer().fit(rows), 4)
     spread = with_gaps(generator.normal(size=(300, 4)))
     spread[40], spread[41] = spread[0], spread[0]  # ties of rows that have the same values
-    with doubts.collected() as told:
+    with conversion_warnings.collected() as told:
         same(impute.KNNImputer(), spread, None, with_gaps(generator.normal(size=(60, 4))))
     assert told == []
     spread[42:46] = spread[1]
     spread[42:46, 1] = range(4)  # and of some that have others
-    with doubts.collected() as told:
+    with conversion_warnings.collected() as told:
         session_of(impute.KNNImputer(n_neighbors=1).fit(spread), 4)
     assert len(told) == 1 and "depends on the processor" in told[0]
 

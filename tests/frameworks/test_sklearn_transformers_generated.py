@@ -31,9 +31,9 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
-from mlflow_onnx_flavor.frameworks import sklearn_converters
-from mlflow_onnx_flavor.frameworks.columns import column_feeds, skl2onnx_types
-from mlflow_onnx_flavor.frameworks.sklearn import target_opset
+from mlflow_onnx_flavor.frameworks.sklearn import converters
+from mlflow_onnx_flavor.frameworks.sklearn.framework import target_opset
+from mlflow_onnx_flavor.frameworks.tabular import column_feeds, skl2onnx_types
 from mlflow_onnx_flavor.onnx_graph.edit import save
 from mlflow_onnx_flavor.scoring.feeds import Feeder
 
@@ -133,7 +133,7 @@ def test_any_column_transformer(transformer, tmp_path):
         warnings.simplefilter("ignore")
         transformer.fit(TRAINING, TARGET)
         expected = np.asarray(transformer.transform(UNSEEN), np.float64)
-    sklearn_converters.register_all()
+    converters.register_all()
     feeds = column_feeds(TRAINING, "float64", keep_integers=False)
     exported = skl2onnx.to_onnx(
         Pipeline([("columns", transformer), ("as it is", "passthrough")]),

@@ -13,15 +13,15 @@ from skl2onnx.common.data_types import StringTensorType
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.pipeline import Pipeline
 
-from mlflow_onnx_flavor.frameworks import sklearn_converters
-from mlflow_onnx_flavor.frameworks.columns import (
+from mlflow_onnx_flavor.frameworks.sklearn import converters
+from mlflow_onnx_flavor.frameworks.sklearn.converters import text_patterns
+from mlflow_onnx_flavor.frameworks.sklearn.framework import target_opset
+from mlflow_onnx_flavor.frameworks.tabular import (
     is_array_of_texts,
     skl2onnx_types,
     text_feed,
     width,
 )
-from mlflow_onnx_flavor.frameworks.sklearn import target_opset
-from mlflow_onnx_flavor.frameworks.sklearn_converters import text_patterns
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_graph.edit import save
 from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
@@ -60,7 +60,7 @@ def texts() -> list[str]:
 
 
 def session_of(vectorizer, folder):
-    sklearn_converters.register_all()
+    converters.register_all()
     exported = skl2onnx.to_onnx(
         Pipeline([("text", vectorizer), ("as it is", "passthrough")]),
         initial_types=[("text", StringTensorType([None, 1]))],
@@ -169,7 +169,7 @@ def test_texts_alone_are_an_array_of_one_axis(texts, tmp_path):
     vectorizer = TfidfVectorizer().fit(texts)
     rows = Inputs(np.array(texts, dtype=object))
     assert is_array_of_texts(rows)
-    sklearn_converters.register_all()
+    converters.register_all()
     exported = skl2onnx.to_onnx(
         Pipeline([("text", vectorizer), ("as it is", "passthrough")]),
         initial_types=skl2onnx_types(text_feed(), width(rows)),

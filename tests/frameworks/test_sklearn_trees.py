@@ -36,7 +36,7 @@ from sklearn.tree import (
     ExtraTreeRegressor,
 )
 
-from mlflow_onnx_flavor.frameworks import sklearn_converters
+from mlflow_onnx_flavor.frameworks.sklearn import converters
 from mlflow_onnx_flavor.inputs import Inputs
 from tests.frameworks.in_process import converted, session_of
 
@@ -91,7 +91,7 @@ def thresholds(model):
 
 
 def exported(model, columns: int, dtype, **options):
-    sklearn_converters.register_all()
+    converters.register_all()
     kind = DoubleTensorType if dtype == np.float64 else FloatTensorType
     exported = skl2onnx.to_onnx(
         model,

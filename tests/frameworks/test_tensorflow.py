@@ -19,8 +19,13 @@ from mlflow.models import Model
 from mlflow_onnx_flavor import scoring
 from mlflow_onnx_flavor.comparison import pyfunc_output
 from mlflow_onnx_flavor.errors import ConversionError, UnsupportedModelError
-from mlflow_onnx_flavor.frameworks import tensorflow, tensorflow_export
 from mlflow_onnx_flavor.frameworks.base import LoadedSource
+from mlflow_onnx_flavor.frameworks.tensorflow import (
+    export as tensorflow_export,
+)
+from mlflow_onnx_flavor.frameworks.tensorflow import (
+    framework as tensorflow,
+)
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency import tasks
 from tests.frameworks.in_process import converted, session_of

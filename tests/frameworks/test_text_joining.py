@@ -7,7 +7,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from mlflow_onnx_flavor.frameworks.text_joining import join_texts
+from mlflow_onnx_flavor.frameworks.transformers.text_joining import join_texts
 
 TEXTS = ["PER", "", "LOC", "Müller"]
 

@@ -1,0 +1,1 @@
+"""What XGBoost, LightGBM and CatBoost share."""

@@ -1,0 +1,145 @@
+"""XGBoost, LightGBM and CatBoost estimators as steps of scikit-learn pipelines."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import numpy as np
+
+from mlflow_onnx_flavor.frameworks.boosting.answers import LABEL, PREDICTION, PROBABILITIES
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
+
+# Of each framework: its module here, and its classes with whether they classify.
+_FRAMEWORKS = {
+    "xgboost": {
+        "XGBClassifier": True,
+        "XGBRFClassifier": True,
+        "XGBRegressor": False,
+        "XGBRFRegressor": False,
+        "XGBRanker": False,
+    },
+    "lightgbm": {"LGBMClassifier": True, "LGBMRegressor": False, "LGBMRanker": False},
+    "catboost": {"CatBoostClassifier": True, "CatBoostRegressor": False},
+}
+# These round rows to float32 before they compare; LightGBM compares in float64.
+_ROUNDING = ("xgboost", "catboost")
+
+
+def register_boosted_steps(model: Any) -> None:
+    """Tell skl2onnx the converters of the boosters that are loaded; a no-op where none is."""
+    from mlflow_onnx_flavor.frameworks.sklearn import converters
+
+    converters.register_all()
+    for framework, classes in _FRAMEWORKS.items():
+        if framework in sys.modules:
+            _register(framework, classes)
+
+
+def _register(framework: str, classes: dict[str, bool]) -> None:
+    from skl2onnx import update_registered_converter
+    from skl2onnx.common import shape_calculator as shapes
+
+    for name, classifies in classes.items():
+        estimator = getattr(sys.modules[framework], name, None)
+        if estimator is None:
+            continue
+        options = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
+        if framework == "lightgbm":  # the others have no decision_function
+            options["raw_scores"] = [True, False]
+        update_registered_converter(
+            estimator,
+            f"Boosted{name}",
+            _classifier_shapes if classifies else shapes.calculate_linear_regressor_output_shapes,
+            _converter(framework),
+            # The others are classifiers to scikit-learn, and so to skl2onnx.
+            parser=_parse_classifier if name == "CatBoostClassifier" else None,
+            options=options if classifies else None,
+        )
+
+
+def _classifier_shapes(operator: Any) -> None:
+    from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
+
+    calculate_linear_classifier_output_shapes(operator)
+    if _answers_in_a_column(operator.scope_inst, operator.raw_operator):
+        label = operator.outputs[0].type
+        label.shape = [label.shape[0], 1]
+
+
+def _answers_in_a_column(scope: Any, model: Any) -> bool:
+    """Whether labels come as (rows, 1): CatBoost's do of more than two classes.
+
+    An estimator around it asks for positions in place of labels ("nocl") and wants (rows,).
+    """
+    asked_positions = scope.get_options(model, {"nocl": False})["nocl"]
+    return type(model).__name__ == "CatBoostClassifier" and (
+        len(model.classes_) > 2 and not asked_positions
+    )
+
+
+def _parse_classifier(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
+    """Two outputs, though scikit-learn's base class does not mark it as a classifier."""
+    from skl2onnx._parse import _apply_zipmap, _get_sklearn_operator_name
+    from skl2onnx.common.data_types import Int64TensorType, guess_tensor_type
+
+    operator = scope.declare_local_operator(_get_sklearn_operator_name(type(model)), model)
+    operator.inputs = inputs
+    kind = guess_tensor_type(inputs[0].type)
+    operator.outputs.append(scope.declare_local_variable("label", Int64TensorType()))
+    operator.outputs.append(scope.declare_local_variable("probabilities", kind))
+    options = scope.get_options(model, {"zipmap": True}, fail=False)
+    if options["zipmap"] is False:
+        return operator.outputs
+    return _apply_zipmap(options["zipmap"], scope, model, inputs[0].type, operator.outputs)
+
+
+def _converter(framework: str) -> Any:
+    def convert(scope: Any, operator: Any, container: Any) -> None:
+        _convert(framework, scope, operator, container)
+
+    return convert
+
+
+def _convert(framework: str, scope: Any, operator: Any, container: Any) -> None:
+    from skl2onnx.common.utils_classifier import get_label_classes
+
+    from mlflow_onnx_flavor.frameworks.sklearn.converters import trees_graph
+
+    module = importlib.import_module(f"mlflow_onnx_flavor.frameworks.{framework}.framework")
+    trees_graph.declare_trees_opset()
+    model = operator.raw_operator
+    if framework not in _ROUNDING:
+        trees_graph.require_float64(scope, operator)
+    parts = trees_graph.parts_of(scope)
+    rows = trees_graph.float64_rows(parts, operator, rounded=framework in _ROUNDING)
+    if len(operator.outputs) == 1:
+        value = module.add_answers(parts, rows, model)[PREDICTION]
+        columns = parts.constant([-1, max(value.columns, 1)], np.int64)
+        matrix = parts.add("Reshape", value.name, columns)
+        # skl2onnx declares one column; only the booster knows how many targets it has.
+        operator.outputs[0].type.shape = [None, max(value.columns, 1)]
+        trees_graph.result(parts, matrix, operator.outputs[0])
+    else:
+        answers = module.add_answers(parts, rows, model, get_label_classes(scope, model))
+        label, probabilities = answers[LABEL], answers[PROBABILITIES]
+        if label.columns or not probabilities.columns:
+            raise NotExportableError(
+                f"{type(model).__name__} answers with {label.columns or 'no'} columns of labels,"
+                " which a scikit-learn pipeline's ONNX form cannot hold; log the model by itself"
+            )
+        kind = np.int64 if label.dtype is not object else object
+        name = label.name
+        if _answers_in_a_column(scope, model):
+            name = parts.add("Reshape", name, parts.constant([-1, 1], np.int64))
+        parts.cast(name, kind, output=operator.outputs[0].full_name)
+        scores = probabilities.name
+        if hasattr(module, "add_scores") and _asks_scores(container, model):
+            scores = module.add_scores(parts, rows, model)
+        trees_graph.result(parts, scores, operator.outputs[1])
+    trees_graph.put(parts, container)
+
+
+def _asks_scores(container: Any, model: Any) -> bool:
+    return container.get_options(model, {"raw_scores": False})["raw_scores"]

@@ -1,0 +1,207 @@
+"""Call a PyTorch module with MLflow's inputs, and give what it returns stable names."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlflow_onnx_flavor.frameworks.tabular import MATRIX
+from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.schemas.graph import FeedSpec
+
+OUTPUT = "output"
+
+# What Hugging Face's models keep for the next token that they write.
+_NO_CACHE = ": set model.config.use_cache = False before it is logged"
+
+
+@dataclass(frozen=True)
+class Call:
+    """The arguments of ``module(*args, **kwargs)``.
+
+    ``names``: of the tensors among them, in the order in which an exporter meets them.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    names: tuple[str, ...]
+
+
+def call_of(model: Any, inputs: Inputs) -> Call:
+    """A frame is one float32 matrix, as in MLflow's pyfunc; named arrays go by name.
+
+    Named arrays become keyword arguments where ``forward`` has parameters of these names, the one
+    dictionary that ``forward`` takes where it has a single parameter of another name, and
+    positional arguments in the signature's order otherwise.
+    """
+    data = inputs.data
+    if isinstance(data, pd.DataFrame):
+        return Call((_tensor(data.to_numpy(dtype=np.float32)),), {}, (MATRIX,))
+    if isinstance(data, np.ndarray):
+        return Call((_tensor(data),), {}, (MATRIX,))
+    tensors = {name: _tensor(array) for name, array in data.items()}
+    parameters = _parameters(model)
+    if set(tensors) <= set(parameters):
+        return _by_parameter(tensors, parameters)
+    if len(parameters) == 1 and _takes_a_dictionary(model, tensors):
+        return Call((), {parameters[0]: tensors}, tuple(tensors))
+    return Call(tuple(tensors.values()), {}, tuple(tensors))
+
+
+def named_outputs(model: Any, inputs: Inputs) -> dict[str, np.ndarray]:
+    """The tensors that ``model`` returns, by name, as arrays of shape (rows, ...)."""
+    return answers_of(model, call_of(model, inputs))
+
+
+def answers_of(model: Any, call: Call) -> dict[str, np.ndarray]:
+    """What ``model`` answers to ``call``, by name."""
+    return {name: _array(tensor) for name, tensor in _named(run(model, call)).items()}
+
+
+def answers_within(model: Any, inputs: Inputs) -> dict[str, np.ndarray]:
+    """What the modules inside ``model`` give, by qualified name; those that give one tensor, and of
+    a module that is called several times the last answer.
+    """
+    import torch
+
+    found: dict[str, np.ndarray] = {}
+
+    def keep(name: str) -> Any:
+        def hook(_module: Any, _given: Any, answer: Any) -> None:
+            if isinstance(answer, torch.Tensor):
+                found[name] = _array(answer)
+
+        return hook
+
+    hooks = [part.register_forward_hook(keep(name)) for name, part in model.named_modules() if name]
+    try:
+        run(model, call_of(model, inputs))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def tensors_within(model: Any) -> list[Any]:
+    """The parameters and buffers of ``model``; quantized modules keep more than tensors there."""
+    import torch
+
+    return [each for each in model.state_dict().values() if isinstance(each, torch.Tensor)]
+
+
+def run(model: Any, call: Call) -> Any:
+    """What the module returns."""
+    import torch
+
+    with torch.no_grad():
+        return model(*call.args, **call.kwargs)
+
+
+def tensors_of(call: Call) -> tuple[Any, ...]:
+    """The tensors among the arguments, in the order of ``call.names``."""
+    found: list[Any] = []
+    for value in (*call.args, *call.kwargs.values()):
+        found += value.values() if isinstance(value, Mapping) else (value,)
+    return tuple(found)
+
+
+def feeds_of(call: Call, inputs: Inputs, names: Sequence[str]) -> tuple[FeedSpec, ...]:
+    """How a graph is fed whose inputs, in the order of ``call.names``, are ``names``."""
+    data = inputs.data
+    if isinstance(data, pd.DataFrame):
+        columns = tuple(map(str, data.columns))
+        return (FeedSpec(name=names[0], layout="matrix", dtype="float32", columns=columns),)
+    if isinstance(data, np.ndarray):
+        return (FeedSpec(name=names[0], layout="tensor", dtype=str(data.dtype)),)
+    return tuple(
+        FeedSpec(name=name, layout="tensor", dtype=str(data[key].dtype), key=key)
+        for name, key in zip(names, call.names, strict=True)
+    )
+
+
+def _by_parameter(tensors: Mapping[str, Any], parameters: tuple[str, ...]) -> Call:
+    """Positional where the names are the first parameters: every exporter knows those."""
+    names = tuple(name for name in parameters if name in tensors)
+    if names == parameters[: len(names)]:
+        return Call(tuple(tensors[name] for name in names), {}, names)
+    return Call((), {name: tensors[name] for name in names}, names)
+
+
+def _parameters(model: Any) -> tuple[str, ...]:
+    """The names of the parameters of ``forward``; none where it was made by torch.export."""
+    import torch
+
+    if isinstance(model, torch.fx.GraphModule):
+        return ()
+    if isinstance(model, torch.jit.ScriptModule):
+        return tuple(each.name for each in model.forward.schema.arguments[1:])
+    named = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    found = inspect.signature(model.forward).parameters.values()
+    return tuple(each.name for each in found if each.kind in named)
+
+
+def _takes_a_dictionary(model: Any, tensors: Mapping[str, Any]) -> bool:
+    """Whether the one parameter is a dictionary: it is where there are several tensors."""
+    import torch
+
+    if isinstance(model, torch.jit.ScriptModule):
+        return model.forward.schema.arguments[1].type.kind() == "DictType"
+    return len(tensors) > 1 or "dict" in str(_annotation(model)).lower()
+
+
+def _annotation(model: Any) -> Any:
+    return next(iter(inspect.signature(model.forward).parameters.values())).annotation
+
+
+def _named(returned: Any) -> dict[str, Any]:
+    import torch
+
+    if isinstance(returned, torch.Tensor):
+        return {OUTPUT: returned}
+    found = dict(_leaves(returned, ""))
+    if not found:
+        raise TypeError("the module returns no tensor; ONNX gives back tensors alone")
+    return found
+
+
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """The tensors within dictionaries, tuples and lists; None, an output left out, is skipped."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _leaves(each, f"{name}_{key}" if name else str(key))
+    elif hasattr(value, "_fields"):  # a named tuple
+        for key in value._fields:
+            yield from _leaves(getattr(value, key), f"{name}_{key}" if name else key)
+    elif isinstance(value, list | tuple):
+        for number, each in enumerate(value):
+            yield from _leaves(each, f"{name or OUTPUT}_{number}")
+    elif value is not None:
+        raise TypeError(
+            f"the module returns a {type(value).__name__}"
+            + (f" as {name!r}" if name else "")
+            + "; ONNX takes tensors, alone or in tuples and dictionaries"
+            + (_NO_CACHE if name == "past_key_values" else "")
+        )
+
+
+def _tensor(array: np.ndarray) -> Any:
+    """A copy: a module that works in place must not change the inputs."""
+    import torch
+
+    return torch.from_numpy(np.array(array, order="C"))
+
+
+def _array(tensor: Any) -> np.ndarray:
+    import torch
+
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy()

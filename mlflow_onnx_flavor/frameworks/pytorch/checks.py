@@ -1,0 +1,132 @@
+"""Hold an exported file against its module, at the sizes that the module takes."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlflow_onnx_flavor.frameworks.other_sizes import alike, of_other_sizes
+from mlflow_onnx_flavor.frameworks.pytorch.calls import Call, call_of, named_outputs, tensors_of
+from mlflow_onnx_flavor.frameworks.pytorch.float64 import exact_answers
+from mlflow_onnx_flavor.frameworks.pytorch.floats import HALF
+from mlflow_onnx_flavor.frameworks.pytorch.sizes import edges
+from mlflow_onnx_flavor.frameworks.tensor_names import graph_inputs
+from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
+
+log = logging.getLogger(__name__)
+
+_NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)\(\d+\)")
+
+
+def check_sizes(
+    model: Any,
+    example: Inputs,
+    path: Path,
+    call: Call,
+    outputs: tuple[str, ...],
+    floats: Collection[str],
+    program: Any = None,
+) -> set[str]:
+    """Refuse a graph that answers otherwise than ``model`` at a size that it takes.
+
+    ``call``: on the example; ``floats``: the dtypes that the model computes in; ``program``:
+    torch.onnx.export's, where the export made one.  Returns the inputs that the graph takes.
+    """
+    inputs = graph_inputs(call.names, outputs)
+    session = _opened(path, floats)
+    taken = {each.name for each in session.get_inputs()}
+    keys = dict(zip(inputs, call.names, strict=True))
+    coarse = bool(HALF.intersection(floats))
+    for what, rows in of_other_sizes(example, session, keys, *edges(program)):
+        try:
+            expected = named_outputs(model, rows)
+        except (RuntimeError, AssertionError, IndexError, ValueError):
+            continue  # the module itself does not take such a size
+        refuse_without_rows(expected, what)
+        tensors = tensors_of(call_of(model, rows))
+        feeds = {name: each.numpy() for name, each in zip(inputs, tensors, strict=True)}
+        feeds = {name: array for name, array in feeds.items() if name in taken}
+        found = _found(session, outputs, feeds)
+        wrong = _unlike(expected, found)
+        if wrong and coarse:  # the module's own rounding is: what it means to answer decides
+            wrong = _unlike(exact_answers(model, rows), found, wrong)
+        if wrong:
+            raise NotExportableError(_in_words(wrong[0], what))
+    return taken
+
+
+def refuse_without_rows(answers: Mapping[str, np.ndarray], what: str) -> None:
+    for name, array in answers.items():
+        if array.ndim == 0:
+            raise NotExportableError(
+                f"for {what}, {name!r} is one number without an axis of rows; keep the rows, as"
+                " squeeze(-1) does where squeeze() does not and a mean over axis 1 does, or leave"
+                " it out of what the module returns"
+            )
+
+
+def _unlike(
+    expected: Mapping[str, np.ndarray],
+    found: Mapping[str, np.ndarray],
+    names: Sequence[str] | None = None,
+) -> list[str]:
+    """Those of ``names``, or of all, that are missing in ``expected`` or not alike."""
+    return [
+        name
+        for name in (expected if names is None else names)
+        if name not in expected or name not in found or not alike(expected[name], found[name])
+    ]
+
+
+def _in_words(name: str, what: str) -> str:
+    if not what:
+        return (
+            f"{name!r} of the exported graph is not what the module answers for the example itself:"
+            " the exporter mistakes one of its operators; compute it in another way"
+        )
+    size = "the size of the batch" if what.startswith("a batch") else "that size"
+    return (
+        f"for {what}, {name!r} is not what the module answers: what the module does depends on"
+        f" {size}, which the exporter settled by its example; take {size} out of its branches"
+    )
+
+
+def _opened(path: Path, floats: Collection[str]) -> Any:
+    """An onnxruntime session of what was exported."""
+    from mlflow_onnx_flavor.scoring import load_session
+
+    try:
+        return load_session(str(path)).session
+    except Exception as error:  # onnxruntime's errors have no base of their own
+        if "bfloat16" in floats:
+            raise NotExportableError(
+                "the model computes in bfloat16, for which onnxruntime's CPU provider lacks"
+                " operators"
+            ) from error
+        if missing := _NO_KERNEL.search(str(error)):
+            dtype = "float64" if "float64" in floats else "the dtype that the model gives it"
+            raise NotExportableError(
+                f"onnxruntime's CPU provider has no {missing.group(1)} in {dtype}"
+            ) from error
+        reason = str(error).partition("\n")[0].rpartition(" failed:")[2]
+        raise NotExportableError(
+            f"onnxruntime does not take what the exporter made ({reason}); write the part that it"
+            " names in another way"
+        ) from error
+
+
+def _found(
+    session: Any, outputs: tuple[str, ...], feeds: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """What the file answers; nothing where it fails, as where a shape within it is fixed."""
+    try:
+        return dict(zip(outputs, session.run(list(outputs), dict(feeds)), strict=True))
+    except Exception:  # onnxruntime's errors have no base of their own
+        log.info("the exported file fails", exc_info=True)
+        return {}

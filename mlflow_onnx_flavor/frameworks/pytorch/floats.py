@@ -1,0 +1,77 @@
+"""The float dtypes that a PyTorch module computes in."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from mlflow_onnx_flavor.frameworks.pytorch.calls import call_of, run, tensors_of, tensors_within
+from mlflow_onnx_flavor.inputs import Inputs
+
+log = logging.getLogger(__name__)
+
+HALF = frozenset({"float16", "bfloat16"})
+# What onnxruntime's CPU provider lacks kernels for.
+LACKING = frozenset({"bfloat16", "float64"})
+
+
+def narrowed(model: Any, example: Inputs) -> frozenset[str]:
+    """What a graph may have to compute in float32, for want of kernels.
+
+    float64 that a module in bfloat16 turns to on its way is there for its precision and stays.
+    """
+    floats = floats_of(model, example)
+    if "bfloat16" in floats and "float64" not in _given(model, example):
+        return frozenset({"bfloat16"})
+    return floats & LACKING
+
+
+def why_in_float32(dtypes: frozenset[str]) -> str:
+    """Why a strategy computes ``dtypes`` in float32."""
+    if "bfloat16" in dtypes:
+        return (
+            "computed in float32, which holds every bfloat16: onnxruntime's CPU provider lacks"
+            " operators in bfloat16"
+        )
+    return "computed in float32: onnxruntime has no float64 convolutions, for instance"
+
+
+def floats_of(model: Any, example: Inputs) -> frozenset[str]:
+    """Names such as "bfloat16": of the module's tensors, of what it is given, and of what it makes
+    of that on its way, as under autocast; the last only where it takes ``example``.
+    """
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    made: set[str] = set()
+
+    class Seen(TorchDispatchMode):
+        def __torch_dispatch__(self, operator, _types, args=(), kwargs=None):
+            answer = operator(*args, **(kwargs or {}))
+            made.update(_names(answer))
+            return answer
+
+    try:
+        with Seen():
+            run(model, call_of(model, example))
+    except Exception:  # whatever a module raises on rows that it does not take
+        log.info("the module does not take the example", exc_info=True)
+    return frozenset(made) | _given(model, example)
+
+
+def floats_within(model: Any) -> frozenset[str]:
+    """Those of the module's parameters and buffers."""
+    return _names(tensors_within(model))
+
+
+def _given(model: Any, example: Inputs) -> frozenset[str]:
+    return floats_within(model) | _names(tensors_of(call_of(model, example)))
+
+
+def _names(values: Any) -> frozenset[str]:
+    """The float dtypes of the tensors among ``values``."""
+    import torch
+    from torch.utils._pytree import tree_leaves
+
+    tensors = (each for each in tree_leaves(values) if isinstance(each, torch.Tensor))
+    floats = (each.dtype for each in tensors if each.is_floating_point())
+    return frozenset(str(dtype).removeprefix("torch.") for dtype in floats)

@@ -1,0 +1,1 @@
+"""Operators that PyTorch's exporter lacks or gets wrong."""

@@ -1,0 +1,133 @@
+"""PyTorch's distances, and what it computes of two numbers or of their signs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
+    is_float,
+    is_negative,
+    like,
+    log_add_exp,
+)
+
+
+def distance_translations() -> dict[Any, Callable[..., Any]]:
+    """For `pytorch_operators.translations`."""
+    from torch.ops import aten
+
+    return {
+        aten._cdist_forward.default: _cdist,
+        aten._euclidean_dist.default: _euclidean,
+        aten.hypot.default: _hypot,
+        aten.copysign.Tensor: _copysign,
+        aten.copysign.Scalar: _copysign,
+        aten.sign.default: _sign,
+        aten.signbit.default: _signbit,
+        aten.atan2.default: _atan2,
+        aten.heaviside.default: _heaviside,
+        aten.logaddexp.default: _logaddexp,
+        aten.logaddexp2.default: _logaddexp2,
+    }
+
+
+def _cdist(x1, x2, p, compute_mode=None):
+    """Between every row of ``x1`` and every row of ``x2``, from their differences.
+
+    Beyond 25 rows PyTorch multiplies matrices instead, which is less exact.
+    """
+    from onnxscript import opset20 as op
+
+    apart = op.Abs(op.Sub(op.Unsqueeze(x1, [-2]), op.Unsqueeze(x2, [-3])))
+    if p == 0:
+        zero = like(0.0, x1)
+        return op.ReduceSum(op.CastLike(op.Not(op.Equal(apart, zero)), x1), [-1], keepdims=0)
+    if p == float("inf"):
+        return op.ReduceMax(apart, [-1], keepdims=0)
+    if p == 1:
+        return op.ReduceSum(apart, [-1], keepdims=0)
+    if p == 2:
+        return op.ReduceL2(apart, [-1], keepdims=0)
+    powers = op.ReduceSum(op.Pow(apart, like(float(p), x1)), [-1], keepdims=0)
+    return op.Pow(powers, like(1.0 / p, x1))
+
+
+def _euclidean(x1, x2):
+    return _cdist(x1, x2, 2)
+
+
+def _hypot(self, other):
+    """The larger times the root of one and the other's share of it, squared: nothing overflows."""
+    from onnxscript import opset20 as op
+
+    self, other = op.Abs(self), op.Abs(other)
+    larger = op.GreaterOrEqual(self, other)
+    high, low = op.Where(larger, self, other), op.Where(larger, other, self)
+    zero, one = like(0.0, self), like(1.0, self)
+    share = op.Div(low, op.Where(op.Equal(high, zero), one, high))
+    found = op.Mul(high, op.Sqrt(op.Add(one, op.Mul(share, share))))
+    infinite = op.Or(op.IsInf(self), op.IsInf(other))
+    return op.Where(infinite, like(float("inf"), self), found)
+
+
+def _copysign(self, other):
+    from onnxscript import opset20 as op
+
+    size = op.Abs(self) if is_float(self) else op.Cast(op.Abs(self), to=1)
+    if isinstance(other, int | float):
+        return op.Neg(size) if str(float(other)).startswith("-") else op.Identity(size)
+    return op.Where(is_negative(other), op.Neg(size), size)
+
+
+def _sign(self):
+    """Of NaN it is 0."""
+    from onnxscript import opset20 as op
+
+    sign = op.Sign(self)
+    return op.Where(op.IsNaN(self), like(0.0, self), sign) if is_float(self) else sign
+
+
+def _signbit(self):
+    from onnxscript import opset20 as op
+
+    return is_negative(self) if is_float(self) else op.Less(self, like(0, self))
+
+
+def _atan2(self, other):
+    """On both sides of the half axis where the angle jumps, and NaN where one is."""
+    from onnxscript import opset20 as op
+
+    zero, one = like(0.0, self), like(1.0, self)
+    half, whole = like(math.pi / 2, self), like(math.pi, self)
+    y, x = op.Abs(self), op.Abs(other)
+    steep = op.Greater(y, x)
+    high, low = op.Where(steep, y, x), op.Where(steep, x, y)
+    even = op.And(op.Equal(high, low), op.IsInf(high))
+    ratio = op.Div(op.Where(even, one, low), op.Where(op.Or(even, op.Equal(high, zero)), one, high))
+    angle = op.Atan(ratio)
+    angle = op.Where(steep, op.Sub(half, angle), angle)
+    angle = op.Where(is_negative(other), op.Sub(whole, angle), angle)
+    angle = op.Where(is_negative(self), op.Neg(angle), angle)
+    return op.Where(op.Or(op.IsNaN(self), op.IsNaN(other)), like(float("nan"), self), angle)
+
+
+def _heaviside(self, values):
+    """``values`` at zero, 0 for NaN."""
+    from onnxscript import opset20 as op
+
+    zero = like(0, self)
+    return op.Where(op.Equal(self, zero), values, op.CastLike(op.Greater(self, zero), self))
+
+
+def _logaddexp(self, other):
+    return log_add_exp(self, other)
+
+
+def _logaddexp2(self, other):
+    """By way of the natural logarithm."""
+    from onnxscript import opset20 as op
+
+    scale = like(math.log(2.0), self)
+    return op.Div(log_add_exp(op.Mul(self, scale), op.Mul(other, scale)), scale)

@@ -1,0 +1,168 @@
+"""The layers inside a Keras model, by their names nested as "encoder/proj"."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlflow_onnx_flavor.frameworks.tensorflow.calls import Call, is_keras
+from mlflow_onnx_flavor.onnx_graph.layer_names import name_answers, name_layers
+
+log = logging.getLogger(__name__)
+
+# What a value may be off its layer's answer and still be it, on the few rows of an example.
+_SAME = 1e-4
+# Beyond so many bytes the graph is not run once more to see which of its values are answers.
+_MOST_BYTES = 500_000_000
+
+_AT_ONCE = 32
+
+# A layer that is called more often, such as the cell of a recurrent one, is left out.
+_MOST_CALLS = 8
+_AGAIN = " (call "
+
+See = Callable[[str, Any], None]
+
+
+def answers_within(model: Any, call: Call) -> dict[str, np.ndarray]:
+    """What the layers that give one tensor give on the arrays of ``call``: "encoder/proj", and
+    "encoder/proj (call 2)" where the model calls it once more.
+    """
+    import tensorflow as tf
+
+    found: dict[str, list[Any]] = {}
+
+    def see(path: str, answer: Any) -> None:
+        answers = found.setdefault(path, [])
+        if len(answers) <= _MOST_CALLS:
+            answers.append(np.asarray(answer) if isinstance(answer, tf.Tensor) else None)
+
+    with _seeing(model, see):
+        call.answers()
+    return {
+        path if number == 1 else f"{path}{_AGAIN}{number})": answer
+        for path, answers in found.items()
+        if len(answers) <= _MOST_CALLS
+        for number, answer in enumerate(answers, 1)
+        if answer is not None
+    }
+
+
+@contextmanager
+def scopes_within(model: Any) -> Iterator[dict[str, str]]:
+    """The layer of each of TensorFlow's name scopes, filled in while the model is traced."""
+    import tensorflow as tf
+
+    found: dict[str, str] = {}
+
+    def see(path: str, _answer: Any) -> None:
+        if scope := tf.get_current_name_scope():
+            found[scope] = path
+
+    with _seeing(model, see):
+        yield found
+
+
+def write_layers(model: Any, call: Call, exported: Any, scopes: Mapping[str, str]) -> None:
+    """Write the names of layers into the nodes of ``exported``, and which values are their answers:
+    an exporter folds and moves nodes, so that is looked up on the arrays of ``call``.
+    """
+    layer_of_value = name_layers(exported.graph, scopes)
+    if exported.ByteSize() > _MOST_BYTES or not layer_of_value:
+        return
+    try:
+        answers = answers_within(model, call)
+        name_answers(exported.graph, _found(exported, call, layer_of_value, answers))
+    except Exception:  # names are a help only: a file without them is as right
+        log.info("the answers of layers are not found in the graph", exc_info=True)
+
+
+def _found(
+    exported: Any, call: Call, layer_of_value: Mapping[str, str], answers: Mapping[str, np.ndarray]
+) -> dict[str, str]:
+    """The answer that each value is, of those that are one: the last where several are the same."""
+    names = [node.output[0] for node in exported.graph.node if node.output[0] in layer_of_value]
+    by_layer: dict[str, list[str]] = {}
+    for name in answers:
+        by_layer.setdefault(name.partition(_AGAIN)[0], []).append(name)
+    value_of: dict[str, str] = {}
+    for value, array in _values(exported, call, names):
+        for name in by_layer.get(layer_of_value[value], ()):
+            if _same(answers[name], array):
+                value_of[name] = value
+    return {value: name for name, value in value_of.items()}
+
+
+def _values(exported: Any, call: Call, names: list[str]) -> Iterator[tuple[str, Any]]:
+    """The values ``names`` of the graph on the arrays of ``call``, a few held at a time."""
+    import onnx
+    import onnxruntime as ort
+
+    exposed = onnx.ModelProto()
+    exposed.CopyFrom(exported)
+    already = {each.name for each in exposed.graph.output}
+    exposed.graph.output.extend(
+        onnx.ValueInfoProto(name=name) for name in names if name not in already
+    )
+    with tempfile.TemporaryDirectory(prefix="mlflow-onnx-layers-") as folder:
+        file = Path(folder) / "exposed.onnx"
+        onnx.save(exposed, str(file))
+        session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    given = [each.name for each in session.get_inputs()]
+    feeds = dict(zip(given, call.arrays.values(), strict=True))
+    for start in range(0, len(names), _AT_ONCE):
+        some = names[start : start + _AT_ONCE]
+        yield from zip(some, session.run(some, feeds), strict=True)
+
+
+def _same(layer: np.ndarray, value: Any) -> bool:
+    value = np.asarray(value)
+    if layer.shape != value.shape or layer.dtype.kind != "f":
+        return layer.shape == value.shape and np.array_equal(layer, value)
+    scale = float(np.abs(layer).max(initial=0.0)) or 1.0
+    return bool(np.abs(layer - value).max(initial=0.0) <= _SAME * scale)
+
+
+@contextmanager
+def _seeing(model: Any, see: See) -> Iterator[None]:
+    """While it lasts, ``see`` is told what each layer inside ``model`` answers."""
+    with ExitStack() as stack:
+        for path, layer in _layers(model) if is_keras(model) else ():
+            stack.enter_context(_told(layer, path, see))
+        yield
+
+
+@contextmanager
+def _told(layer: Any, path: str, see: See) -> Iterator[None]:
+    inner = layer.call
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        answer = inner(*args, **kwargs)
+        see(path, answer)
+        return answer
+
+    # Past Keras's own __setattr__, which tracks what a layer is made of.
+    object.__setattr__(layer, "call", call)
+    try:
+        yield
+    finally:
+        object.__delattr__(layer, "call")
+
+
+def _layers(
+    model: Any, before: str = "", known: set[int] | None = None
+) -> Iterator[tuple[str, Any]]:
+    """Every layer inside with its path; one that stands in several places by the first."""
+    known = set() if known is None else known
+    for layer in model._flatten_layers(include_self=False, recursive=False):
+        if id(layer) not in known:
+            known.add(id(layer))
+            path = f"{before}{layer.name}"
+            yield path, layer
+            yield from _layers(layer, f"{path}/", known)

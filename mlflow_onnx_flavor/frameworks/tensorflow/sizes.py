@@ -1,0 +1,79 @@
+"""A graph of tf2onnx answers as its model at other sizes than those of the example, or is refused.
+
+A layer may branch in Python on a shape, which tracing settles once and for all.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource
+from mlflow_onnx_flavor.frameworks.other_sizes import alike, of_other_sizes
+from mlflow_onnx_flavor.frameworks.tensorflow.calls import call_of
+from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
+from mlflow_onnx_flavor.schemas.graph import GraphSpec, PredictionSpec
+
+log = logging.getLogger(__name__)
+
+
+def refuse_other_answers(
+    source: LoadedSource, example: Inputs, path: Path, export: Export
+) -> Export:
+    """``export``, whose file is at ``path``; raises NotExportableError where it answers otherwise.
+
+    Sizes that the model itself does not take are let pass.
+    """
+    from mlflow_onnx_flavor.scoring import open_graph
+
+    every_output = PredictionSpec(container="dict", parts=())  # of no form: it is only run
+    graph = GraphSpec(feeds=export.feeds, outputs=export.outputs, prediction=every_output)
+    session = open_graph(str(path), graph.model_dump(mode="json"))
+    keys = {feed.name: feed.key for feed in export.feeds}
+    for what, rows in of_other_sizes(example, session.session, keys):
+        expected = _expected(source, rows)
+        if expected is None:
+            continue
+        found = _found(session, rows)
+        wrong = [
+            name
+            for name, array in expected.items()
+            if name not in found or not alike(array, np.asarray(found[name]))
+        ]
+        if wrong and not what and not _leaves_sizes_open(session.session):
+            return export  # what differs is no size
+        if wrong:
+            place = f"for {what or 'the example itself'}, {wrong[0]!r}"
+            size = "the size of the batch" if what.startswith("a batch") else "an open size"
+            raise NotExportableError(
+                f"{place} is not what the model answers: a layer asks for {size} in Python, which"
+                " tracing settles once; take it out of its branches, or log the model with that"
+                " size in its signature"
+            )
+    return export
+
+
+def _leaves_sizes_open(session: Any) -> bool:
+    shapes = (value.shape[1:] for value in session.get_inputs())
+    return any(not isinstance(size, int) for shape in shapes for size in shape)
+
+
+def _expected(source: LoadedSource, rows: Inputs) -> dict[str, np.ndarray] | None:
+    try:
+        return call_of(source, rows).answers()
+    except Exception:  # whatever a layer raises on a size that it does not take
+        log.info("the model does not take this size", exc_info=True)
+        return None
+
+
+def _found(session: Any, rows: Inputs) -> dict[str, Any]:
+    """What the file answers; nothing where it fails, as where a shape within it is fixed."""
+    try:
+        return session.run(rows.data)
+    except Exception:  # onnxruntime's errors have no base of their own
+        log.info("the exported file fails", exc_info=True)
+        return {}

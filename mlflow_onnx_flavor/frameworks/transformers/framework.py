@@ -1,0 +1,218 @@
+"""Hugging Face: pipelines of encoders as `mlflow.transformers` stores them, which take text.
+
+The encoder becomes the graph; the tokenizer travels in the file's metadata and runs in front of it
+(`scoring/tokens.py`), since it has no ONNX operators.  What is answered is the task's to say: see
+`pipeline_tasks` and the modules that it names.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlflow_onnx_flavor.errors import UnsupportedModelError
+from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
+from mlflow_onnx_flavor.frameworks.other_sizes import alike
+from mlflow_onnx_flavor.frameworks.pytorch.export import Exporter
+from mlflow_onnx_flavor.frameworks.pytorch.float64 import (
+    float64_by_default,
+    float64_copy,
+    widens_on_the_way,
+)
+from mlflow_onnx_flavor.frameworks.pytorch.floats import LACKING, floats_within, why_in_float32
+from mlflow_onnx_flavor.frameworks.transformers.tasks import PipelineTask, task_of
+from mlflow_onnx_flavor.frameworks.transformers.tokenizer import serialized_tokenizer, tensors_taken
+from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
+from mlflow_onnx_flavor.schemas.graph import FeedSpec
+from mlflow_onnx_flavor.scoring.tokens import TOKENIZER_KEY, TextTokenizer, texts_of
+
+flavor = "transformers"
+extra = "transformers"
+modules = ("transformers", "torch", "onnxscript")
+distributions = ("transformers", "tokenizers", "torch", "onnxscript", "onnx", "numpy")
+
+
+def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
+    """Load the pipeline that `mlflow.transformers` stored, on the CPU."""
+    import mlflow.transformers
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    pyfunc = pyfunc_of(path)
+    task, config = task_of(flavor), dict(pyfunc.model_config or {})
+    unknown = sorted(set(config) - task.known_config)
+    if unknown:
+        raise UnsupportedModelError(
+            f"the model's model_config sets {unknown[0]!r}, which changes the pipeline's answer in"
+            " a way that is not converted; log it without"
+        )
+    if (pyfunc.metadata.metadata or {}).get("prompt_template"):
+        raise UnsupportedModelError(
+            "the model puts each text into a prompt_template, which is not converted; log it"
+            " without, and put the template around the texts that it is given"
+        )
+    pipeline = mlflow.transformers.load_model(str(path), device="cpu")
+    pipeline.model.eval()
+    task.check(pipeline, config)
+    return LoadedSource(pipeline, _OneColumn(pyfunc, task), path, flavor)
+
+
+def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
+    """What the pipeline answers, a text at a time as it does."""
+    return _answers(source, texts_of(inputs.data))
+
+
+def in_float64(source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]] | None:
+    """`reference_outputs` of the same pipeline around its model in float64; None where the model
+    cannot be.
+    """
+    model = float64_copy(source.native.model)
+    if model is None and not widens_on_the_way(source.native.model):
+        return None
+    pipeline = copy.copy(source.native)
+    pipeline.model = model or pipeline.model
+    exact = replace(source, native=pipeline)
+
+    def answers(inputs: Inputs) -> dict[str, np.ndarray]:
+        with float64_by_default(every_tensor=model is None):
+            return reference_outputs(exact, inputs)
+
+    return answers
+
+
+def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
+    """The encoder by PyTorch's exporter, what the task makes of it added to the graph; then the
+    same in float32, where the encoder computes in what onnxruntime may lack.
+    """
+    found = [
+        Strategy(
+            "dynamo_with_tokenizer",
+            "PyTorch's exporter for the encoder; the tokenizer runs in front of the graph",
+            lambda path: _export(source, example, path),
+            "torch",
+        )
+    ]
+    if dtypes := floats_within(source.native.model) & LACKING:
+        found.append(
+            Strategy(
+                "dynamo_with_tokenizer_float32",
+                why_in_float32(dtypes),
+                lambda path: _export(source, example, path, dtypes),
+                "torch",
+            )
+        )
+    return found
+
+
+def classes(source: LoadedSource) -> list[str]:
+    """The labels of a classifier, in the order of the columns of "probabilities"."""
+    task = task_of(source.flavor)
+    return task.labels(source.native) if hasattr(task, "labels") else []
+
+
+class _OneColumn:
+    """MLflow's pyfunc of a pipeline, which takes a list of texts but not a frame with one column
+    of them.
+    """
+
+    def __init__(self, pyfunc: Any, task: PipelineTask):
+        self._pyfunc, self._task, self.metadata = pyfunc, task, pyfunc.metadata
+        self.model_config = pyfunc.model_config or {}
+
+    def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any:
+        return self._task.predict(self._pyfunc, texts_of(data), params)
+
+
+def _answers(source: LoadedSource, texts: Sequence[str]) -> dict[str, np.ndarray]:
+    return task_of(source.flavor).answers(source.native, texts, source.pyfunc.model_config)
+
+
+def _export(
+    source: LoadedSource, example: Inputs, path: Path, in_float32: frozenset[str] = frozenset()
+) -> Export:
+    """``in_float32``: the dtypes that the graph computes in float32."""
+    import onnx
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    task, pipeline = task_of(source.flavor), source.native
+    config = source.pyfunc.model_config
+    texts = _of_several_lengths(source, max(texts_of(example.data), key=len))
+    taken = _tensors(task, pipeline)
+    side = "right" if task.pads_right else pipeline.tokenizer.padding_side
+    tokenizer = serialized_tokenizer(pipeline, task.preprocessing(config), side)
+    tensors = TextTokenizer(tokenizer).tensors(texts, taken)
+    signature = ModelSignature(
+        Schema([TensorSpec(np.dtype(np.int64), (-1, -1), name) for name in taken])
+    )
+    exporter = Exporter(task.module(pipeline, config), Inputs(tensors), signature)
+    exported = exporter.in_float32(in_float32).dynamo(path)
+    model = onnx.load(str(path), load_external_data=False)
+    outputs = task.complete(model, pipeline, config)
+    model.metadata_props.add(key=TOKENIZER_KEY, value=tokenizer)
+    onnx.save_model(model, str(path))
+    export = Export(
+        feeds=tuple(
+            FeedSpec(name=feed.name, layout="tokens", dtype="int64", key=feed.key)
+            for feed in exported.feeds
+        ),
+        outputs=outputs,
+        prediction=task.prediction,
+        lengths=task.lengths,
+    )
+    _check_padding(source, path, export, texts)
+    return export
+
+
+def _tensors(task: PipelineTask, pipeline: Any) -> tuple[str, ...]:
+    taken = tensors_taken(pipeline)
+    return (*taken, *(name for name in task.tensors if name not in taken))
+
+
+def _check_padding(source: LoadedSource, path: Path, export: Export, texts: Sequence[str]) -> None:
+    """Refuse a graph that answers otherwise for a text that is padded than the pipeline, which
+    never pads, does: where the model pays no heed to the mask, or counts positions from the left.
+    """
+    from mlflow_onnx_flavor.scoring import open_graph
+
+    expected = _answers(source, texts)
+    feeds = [each.model_dump(mode="json") for each in export.feeds]
+    found = open_graph(str(path), {"feeds": feeds}).run(texts)
+    wrong = _unlike(expected, found)
+    if wrong and widens_on_the_way(source.native.model):  # the pipeline's own rounding is coarse
+        wrong = _unlike(in_float64(source)(Inputs(pd.DataFrame({"text": texts}))), found)
+    if wrong:
+        right = task_of(source.flavor).pads_right
+        other = "" if right else "log the pipeline with another tokenizer.padding_side, or "
+        raise NotExportableError(
+            f"{wrong[0]!r} of a text changes when the text is padded to the length of another,"
+            f" which the pipeline never does: {type(source.native.model).__name__} does not"
+            f" leave padding out of what it computes; {other}serve the model as it is"
+        )
+
+
+def _unlike(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> list[str]:
+    floats = (name for name, array in expected.items() if array.dtype.kind == "f")
+    return [name for name in floats if not alike(expected[name], found[name])]
+
+
+def _of_several_lengths(source: LoadedSource, text: str) -> list[str]:
+    """``text``, a half of it, and it twice, where the model takes as much."""
+    found = (text, text[: (len(text) + 1) // 2], f"{text} {text}")
+    return [each for each in found if _takes(source, each)] or [text]
+
+
+def _takes(source: LoadedSource, text: str) -> bool:
+    try:
+        _answers(source, [text])
+    except Exception:  # whatever a model raises on more tokens than it has positions for
+        return False
+    return True

@@ -1,0 +1,117 @@
+"""Which of Hugging Face's pipelines are converted, by task, and what to do about the others."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mlflow_onnx_flavor.errors import UnsupportedModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+
+# A pipeline's task -> the module that knows it.
+_FILES = {
+    "text-classification": "classifier",
+    "sentiment-analysis": "classifier",
+    "feature-extraction": "features",
+    "token-classification": "tags",
+    "ner": "tags",
+}
+
+_IMAGE_TASKS = (
+    *("image-classification", "image-feature-extraction", "image-segmentation"),
+    *("object-detection", "depth-estimation", "zero-shot-image-classification"),
+)
+_AUDIO_TASKS = (
+    *("audio-classification", "automatic-speech-recognition"),
+    "zero-shot-audio-classification",
+)
+_GENERATING_TASKS = (
+    *("text-generation", "text2text-generation", "summarization", "translation"),
+    *("conversational", "image-to-text", "image-text-to-text", "text-to-audio"),
+)
+
+_LOG_THE_MODEL = (
+    "log its model with mlflow.pytorch.log_model(pipeline.model, serialization_format='pickle',"
+    " signature=<{tensors}>, input_example=<{rows}>), release that, and {rest}"
+)
+_OF_TOKENS = _LOG_THE_MODEL.format(
+    tensors="input_ids and attention_mask as int64 tensors of shape (-1, -1)",
+    rows="tokens",
+    rest="tokenize in front of it",
+)
+_OF_PIXELS = _LOG_THE_MODEL.format(
+    tensors="pixel_values as a float32 tensor of shape (-1, channels, height, width)",
+    rows="pixels",
+    rest="read and scale images in front of it",
+)
+
+
+class PipelineTask(Protocol):
+    """One task: the tensors of a pipeline's model, and what the pipeline makes of them.
+
+    A module of this package may itself be one.  What it does not understand it refuses with
+    UnsupportedModelError or NotExportableError.
+    """
+
+    known_config: frozenset[str]  # of a model_config: what does here what it does in the pipeline
+    tensors: tuple[str, ...]  # of the tokenizer: what `module` takes, whatever the model does
+    pads_right: bool  # on whatever side the tokenizer would
+    prediction: tuple[str, ...]  # the outputs that make the pyfunc's answer
+    lengths: str  # as in `base.Export`
+
+    def check(self, pipeline: Any, config: Mapping[str, Any]) -> None:
+        """Refuse what is not converted; ``config``: the model's model_config."""
+
+    def preprocessing(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the pipeline calls its tokenizer with."""
+
+    def answers(
+        self, pipeline: Any, texts: Sequence[str], config: Mapping[str, Any]
+    ) -> dict[str, np.ndarray]:
+        """What the pipeline answers each text alone, as the graph's outputs."""
+
+    def predict(self, pyfunc: Any, texts: Sequence[str], params: Any) -> Any:
+        """What MLflow's pyfunc answers."""
+
+    def module(self, pipeline: Any, config: Mapping[str, Any]) -> Any:
+        """A PyTorch module from tokens to tensors by name."""
+
+    def complete(
+        self, model: onnx.ModelProto, pipeline: Any, config: Mapping[str, Any]
+    ) -> tuple[str, ...]:
+        """Add to the exported graph what PyTorch cannot say; returns its outputs in order."""
+
+
+def task_of(entry: Mapping[str, Any]) -> PipelineTask:
+    """The module that knows the task of a pipeline; ``entry``: the transformers flavor's."""
+    return importlib.import_module(f"{__package__}.{_FILES[entry['task']]}")
+
+
+def check_task(entry: Mapping[str, Any]) -> None:
+    """Raise UnsupportedModelError, with the remedy, for a pipeline that is not converted."""
+    task = entry.get("task")
+    if entry.get("inference_task"):
+        raise UnsupportedModelError(
+            f"the model answers requests of the form {entry['inference_task']}, with a count of"
+            " tokens in a nested dictionary, which no graph gives; log the pipeline without this"
+            " task"
+        )
+    if task not in _FILES:
+        raise UnsupportedModelError(
+            f"the model is a pipeline for {task or 'no known task'}; {', '.join(_FILES)} can be"
+            f" converted whole: {_remedy(str(task))}"
+        )
+
+
+def _remedy(task: str) -> str:
+    if task in _IMAGE_TASKS:
+        return _OF_PIXELS
+    if task in _AUDIO_TASKS:
+        return "it reads sound, for which there is no ONNX operator, so serve it as it is"
+    if task in _GENERATING_TASKS or task.startswith("translation_"):
+        return "it runs its model once for every token that it writes, so serve it as it is"
+    return _OF_TOKENS
