@@ -17,11 +17,11 @@ from mlflow_onnx_flavor import frameworks
 from mlflow_onnx_flavor.artifact.digests import digest_of, size_of
 from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.conversion.convert import Conversion, convert_model
+from mlflow_onnx_flavor.conversion.options import conversion_options
 from mlflow_onnx_flavor.errors import InvalidDataError
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example, read_evaluation_data
 from mlflow_onnx_flavor.inputs.readers.streams import evaluation_data
 from mlflow_onnx_flavor.machine import execution_providers as providers
-from mlflow_onnx_flavor.pipeline.convert import conversion_options
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import (
     ExecutionProvider,

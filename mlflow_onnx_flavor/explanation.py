@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from mlflow_onnx_flavor.conversion.convert import Attempt, convert_model
+from mlflow_onnx_flavor.conversion.options import conversion_options
 from mlflow_onnx_flavor.errors import ConversionError
-from mlflow_onnx_flavor.pipeline.convert import conversion_options
 from mlflow_onnx_flavor.pipeline.log_source import prepare_source
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.source.environment import VersionDifference

@@ -5,15 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mlflow_onnx_flavor.errors import ConfigurationError
-from mlflow_onnx_flavor.gates import (
-    Finding,
-    ReleaseEvidence,
-    is_undecided,
-    judge,
-    judge_latency,
-    rows_needed,
-    upper_bound,
-)
+from mlflow_onnx_flavor.gates import is_undecided, judge, judge_latency, rows_needed, upper_bound
 from mlflow_onnx_flavor.schemas.configuration import (
     Gates,
     LatencyGate,
@@ -37,6 +29,7 @@ from mlflow_onnx_flavor.schemas.evidence import (
     ParityReport,
     ParityRow,
 )
+from mlflow_onnx_flavor.schemas.verdict import Finding, ReleaseEvidence
 
 CPU = ExecutionProvider(name="CPUExecutionProvider")
 HERE = Environment(

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from mlflow_onnx_flavor.gates import ReleaseEvidence, Verdict, judge
+from mlflow_onnx_flavor.gates import judge
 from mlflow_onnx_flavor.schemas.configuration import Gates, LatencyGate
+from mlflow_onnx_flavor.schemas.verdict import ReleaseEvidence, Verdict
 
 SAMPLES = Path(__file__).parent / "samples" / "evidence"
 

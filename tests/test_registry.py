@@ -26,9 +26,9 @@ from mlflow_onnx_flavor.errors import (
 )
 from mlflow_onnx_flavor.registry import lock as lock_module
 from mlflow_onnx_flavor.registry import versions as versions_module
-from mlflow_onnx_flavor.registry.client import EVIDENCE_TAG
 from mlflow_onnx_flavor.registry.policy import Policy
 from mlflow_onnx_flavor.schemas.configuration import SigningKey, Trust
+from mlflow_onnx_flavor.schemas.registry_tags import EVIDENCE_TAG
 from mlflow_onnx_flavor.tracking.server import server_time
 from tests.serving import QUICK_RELEASE
 from tests.test_signing import new_key

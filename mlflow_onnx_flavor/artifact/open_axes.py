@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_onnx_flavor.artifact.saved_model import feeds_of, graph_file
-from mlflow_onnx_flavor.inputs.probes.axis_sizes import Axis
+from mlflow_onnx_flavor.onnx_graph.axes import Axis
 from mlflow_onnx_flavor.onnx_graph.structure import read_structure
 
 

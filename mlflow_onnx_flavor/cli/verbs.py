@@ -12,9 +12,10 @@ from mlflow_onnx_flavor.cli.ending import DONE, GATE_FAILED, NOT_CONVERTIBLE
 from mlflow_onnx_flavor.cli.parser import print_json
 from mlflow_onnx_flavor.configuration_file import overridden, read_configuration
 from mlflow_onnx_flavor.formatting.text import plain_table
-from mlflow_onnx_flavor.gates import Finding, judge_latency, judge_parity
+from mlflow_onnx_flavor.gates import judge_latency, judge_parity
 from mlflow_onnx_flavor.reporting.console import Progress, print_latency, print_parity
 from mlflow_onnx_flavor.schemas.configuration import Configuration
+from mlflow_onnx_flavor.schemas.verdict import Finding
 from mlflow_onnx_flavor.source.environment import environment_note
 
 

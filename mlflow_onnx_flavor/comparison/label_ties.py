@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mlflow_onnx_flavor.comparison.tolerance import Arithmetic, Rounding, auto_tolerance
+from mlflow_onnx_flavor.comparison.tolerance import Rounding, auto_tolerance
+from mlflow_onnx_flavor.onnx_graph.precision import Arithmetic
 
 LABELS, SCORES = "label", "probabilities"
 

@@ -9,7 +9,8 @@ import numpy as np
 from mlflow_onnx_flavor.comparison.label_ties import SCORES, tied_rows
 from mlflow_onnx_flavor.comparison.outputs import compare_outputs, error_by_row
 from mlflow_onnx_flavor.comparison.pyfunc_output import Answer, compare_forms
-from mlflow_onnx_flavor.comparison.tolerance import Arithmetic, Rounding, Roundings
+from mlflow_onnx_flavor.comparison.tolerance import Rounding, Roundings
+from mlflow_onnx_flavor.onnx_graph.precision import Arithmetic
 from mlflow_onnx_flavor.schemas.evidence import FormDifference, OutputParity, WorstRow
 
 Outputs = Mapping[str, np.ndarray]

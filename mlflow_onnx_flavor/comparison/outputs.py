@@ -9,12 +9,8 @@ import numpy as np
 import pandas as pd
 
 from mlflow_onnx_flavor.comparison.distributions import distances
-from mlflow_onnx_flavor.comparison.tolerance import (
-    Arithmetic,
-    AutoTolerance,
-    Rounding,
-    auto_tolerance,
-)
+from mlflow_onnx_flavor.comparison.tolerance import AutoTolerance, Rounding, auto_tolerance
+from mlflow_onnx_flavor.onnx_graph.precision import Arithmetic
 from mlflow_onnx_flavor.schemas.evidence import ERROR_THRESHOLDS, OutputParity
 
 FLOAT32 = Arithmetic()

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mlflow_onnx_flavor.onnx_graph.precision import Arithmetic
+
 Basis = Literal["dtypes", "reductions", "perturbation", "float64"]
 
 # As many roundings of a dtype as two faithful implementations may be apart, whatever is computed:
@@ -32,16 +34,7 @@ _PER_ROOT_OF_TERMS = 4
 _OWN_ROUNDING = 8
 
 
-@dataclass(frozen=True)
-class Arithmetic:
-    """What a graph computes with.
-
-    ``dtype``: its coarsest float, as `precision.arithmetic_of` reads it.  ``terms``: how many
-    numbers are added up on the way to an answer, as far as the file tells; None: not known.
-    """
-
-    dtype: str = "float32"
-    terms: int | None = None
+_FLOAT32 = Arithmetic()
 
 
 @dataclass(frozen=True)
@@ -70,7 +63,7 @@ class AutoTolerance:
 def auto_tolerance(
     source: np.dtype,
     candidate: np.dtype,
-    arithmetic: Arithmetic = Arithmetic(),
+    arithmetic: Arithmetic = _FLOAT32,
     rounding: Rounding | None = None,
 ) -> AutoTolerance:
     """The tolerance of the coarsest arithmetic in the chain, narrowed by what is known of it.

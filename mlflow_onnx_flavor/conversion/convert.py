@@ -23,9 +23,10 @@ from mlflow_onnx_flavor.errors import (
     WorkerTimeoutError,
 )
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.schemas.configuration import SourceEnv
 from mlflow_onnx_flavor.schemas.evidence import OutputParity
 from mlflow_onnx_flavor.schemas.graph import GraphSpec
-from mlflow_onnx_flavor.source.environment import SourceEnv, VersionDifference
+from mlflow_onnx_flavor.source.environment import VersionDifference
 from mlflow_onnx_flavor.source.process import SourceModelWorker, roundings_by
 
 MODEL_FILE = "model.onnx"

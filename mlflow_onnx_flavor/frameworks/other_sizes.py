@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.inputs.probes.axis_sizes import Axis, resized
+from mlflow_onnx_flavor.inputs.probes.axis_sizes import resized
+from mlflow_onnx_flavor.onnx_graph.axes import Axis
 
 # Two rows show that the first axis varies, where exporters take 0 and 1 for constants.
 EXAMPLE_ROWS = 2

@@ -7,18 +7,18 @@ from math import ceil, log, log1p
 
 from mlflow_onnx_flavor.errors import ConfigurationError
 from mlflow_onnx_flavor.formatting import numbers
-from mlflow_onnx_flavor.inputs.batches import (
-    EVALUATION_DATA,
-    EXTREME_PROBES,
-    INPUT_EXAMPLE,
-    is_probe,
-)
 from mlflow_onnx_flavor.schemas.configuration import ParityGate
 from mlflow_onnx_flavor.schemas.evidence import (
     ExecutionProvider,
     OutputParity,
     ParityReport,
     ParityRow,
+)
+from mlflow_onnx_flavor.schemas.origins import (
+    EVALUATION_DATA,
+    EXTREME_PROBES,
+    INPUT_EXAMPLE,
+    is_probe,
 )
 from mlflow_onnx_flavor.schemas.verdict import NOT_ENOUGH, Finding, measured_on, rows_of
 

@@ -6,16 +6,16 @@ evaluation = read_evaluation_data("eval.parquet", source.signature)
 example = input_example(source)
 """
 
-from mlflow_onnx_flavor.inputs.batches import (
+from mlflow_onnx_flavor.inputs.batches import Inputs
+from mlflow_onnx_flavor.inputs.readers.evaluation import as_inputs, read_evaluation_data
+from mlflow_onnx_flavor.inputs.readers.example import input_example
+from mlflow_onnx_flavor.schemas.origins import (
     EVALUATION_DATA,
     EXTREME_PROBES,
     INPUT_EXAMPLE,
     PROBES,
     SEARCHED_PROBES,
-    Inputs,
 )
-from mlflow_onnx_flavor.inputs.readers.evaluation import as_inputs, read_evaluation_data
-from mlflow_onnx_flavor.inputs.readers.example import input_example
 
 __all__ = [
     "EVALUATION_DATA",

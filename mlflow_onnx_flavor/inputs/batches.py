@@ -14,22 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mlflow_onnx_flavor.schemas.origins import EVALUATION_DATA
+
 InputData = pd.DataFrame | np.ndarray | dict[str, np.ndarray]
-
-EVALUATION_DATA = "evaluation data"
-INPUT_EXAMPLE = "input example"
-PROBES = "probes"
-SEARCHED_PROBES = "probes searched on"  # with the candidate's name
-EXTREME_PROBES = "extreme probes"  # such as no service should be asked
-
-
-def probes_of_size(size: int) -> str:
-    """The origin of probes of another size along an axis."""
-    return f"{PROBES} of size {size}"
-
-
-def is_probe(origin: str) -> bool:
-    return origin.startswith(PROBES) or origin == EXTREME_PROBES
 
 
 @dataclass(frozen=True)

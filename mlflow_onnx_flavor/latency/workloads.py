@@ -10,7 +10,8 @@ import pandas as pd
 
 from mlflow_onnx_flavor.errors import ConfigurationError
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.inputs.probes.axis_sizes import Axis, axes_of, resized
+from mlflow_onnx_flavor.inputs.probes.axis_sizes import axes_of, resized
+from mlflow_onnx_flavor.onnx_graph.axes import Axis
 
 # What of a model is called: its pyfunc, as it is served; onnxruntime's session alone, with feeds
 # that are ready.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlflow_onnx_flavor.comparison.tolerance import Arithmetic
 from mlflow_onnx_flavor.onnx_graph.reduction_terms import terms
 from mlflow_onnx_flavor.onnx_graph.structure import read_structure
 
@@ -32,6 +32,18 @@ _FLOAT32_BY_STANDARD = frozenset(
         "ZipMap",
     }
 )
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """What a graph computes with.
+
+    ``dtype``: its coarsest float, as `arithmetic_of` reads it.  ``terms``: how many numbers are
+    added up on the way to an answer, as far as the file tells; None: not known.
+    """
+
+    dtype: str = "float32"
+    terms: int | None = None
 
 
 def arithmetic_of(path: str | Path) -> Arithmetic:

@@ -22,7 +22,7 @@ from mlflow_onnx_flavor.comparison.matching import (
     worst_rows,
 )
 from mlflow_onnx_flavor.comparison.pyfunc_output import Answer
-from mlflow_onnx_flavor.comparison.tolerance import Arithmetic, Roundings, widest
+from mlflow_onnx_flavor.comparison.tolerance import Roundings, widest
 from mlflow_onnx_flavor.errors import (
     OnnxFlavorError,
     WorkerCrashedError,
@@ -31,6 +31,7 @@ from mlflow_onnx_flavor.errors import (
     WorkerTimeoutError,
 )
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.onnx_graph.precision import Arithmetic
 from mlflow_onnx_flavor.parity.known_causes import cause_and_remedy, fell_back, remedy_for
 from mlflow_onnx_flavor.parity.stopwatch import Stopwatch
 from mlflow_onnx_flavor.processes.pool import SpareWorkers

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder, graph_file
-from mlflow_onnx_flavor.inputs import EXTREME_PROBES
 from mlflow_onnx_flavor.onnx_graph.structure import read_structure
 from mlflow_onnx_flavor.schemas.evidence import ParityRow
+from mlflow_onnx_flavor.schemas.origins import EXTREME_PROBES
 
 # Beyond so many bytes a file is not read again to expose its inner values.
 _MOST_BYTES = 500_000_000

@@ -21,14 +21,7 @@ from mlflow_onnx_flavor.errors import (
     WorkerError,
     WorkerTaskError,
 )
-from mlflow_onnx_flavor.inputs import (
-    EVALUATION_DATA,
-    EXTREME_PROBES,
-    INPUT_EXAMPLE,
-    PROBES,
-    SEARCHED_PROBES,
-    Inputs,
-)
+from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.inputs.probes.generate import AT_A_SPLIT, BESIDE_A_JUMP
 from mlflow_onnx_flavor.inputs.readers.streams import RowStream
 from mlflow_onnx_flavor.machine.hardware import environment
@@ -52,6 +45,13 @@ from mlflow_onnx_flavor.schemas.evidence import (
     ParityReport,
     ParityRow,
     ProbeRecord,
+)
+from mlflow_onnx_flavor.schemas.origins import (
+    EVALUATION_DATA,
+    EXTREME_PROBES,
+    INPUT_EXAMPLE,
+    PROBES,
+    SEARCHED_PROBES,
 )
 from mlflow_onnx_flavor.source.process import SourceModelWorker, roundings_by
 

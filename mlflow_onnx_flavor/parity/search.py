@@ -15,8 +15,9 @@ import numpy as np
 
 from mlflow_onnx_flavor.comparison.outputs import error_by_row
 from mlflow_onnx_flavor.errors import WorkerError
-from mlflow_onnx_flavor.inputs import SEARCHED_PROBES, Inputs
+from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.inputs.probes.mutations import can_vary, neighbours
+from mlflow_onnx_flavor.schemas.origins import SEARCHED_PROBES
 
 _PARENTS, _CHILDREN, _ROUNDS = 32, 96, 5
 

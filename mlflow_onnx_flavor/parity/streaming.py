@@ -19,13 +19,15 @@ from pathlib import Path
 from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.comparison.matching import compare_all
 from mlflow_onnx_flavor.comparison.merge import merged
-from mlflow_onnx_flavor.comparison.tolerance import Arithmetic, Roundings
+from mlflow_onnx_flavor.comparison.tolerance import Roundings
 from mlflow_onnx_flavor.errors import OnnxFlavorError
-from mlflow_onnx_flavor.inputs import EVALUATION_DATA, Inputs
+from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.inputs.readers.streams import RowStream
+from mlflow_onnx_flavor.onnx_graph.precision import Arithmetic
 from mlflow_onnx_flavor.parity.candidate_process import CandidateProcess, one_line
 from mlflow_onnx_flavor.parity.known_causes import share_of
 from mlflow_onnx_flavor.schemas.evidence import OutputParity, ParityRow
+from mlflow_onnx_flavor.schemas.origins import EVALUATION_DATA
 from mlflow_onnx_flavor.source.process import SourceModelWorker
 
 # A candidate that differs on more of the first rows is not asked for millions more.

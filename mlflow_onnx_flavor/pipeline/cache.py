@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 from mlflow_onnx_flavor import frameworks
 from mlflow_onnx_flavor.errors import CorruptModelError
 from mlflow_onnx_flavor.machine.hardware import cores_allowed, cpu_model, memory_bytes, versions
-from mlflow_onnx_flavor.pipeline.runs import KEY_TAG, STEP_TAG, is_finished_with, step_experiment_id
+from mlflow_onnx_flavor.pipeline.runs import is_finished_with, step_experiment_id
 from mlflow_onnx_flavor.schemas.configuration import Configuration
+from mlflow_onnx_flavor.schemas.tags import KEY_TAG, STEP_TAG
 
 Record = TypeVar("Record")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from mlflow_onnx_flavor import frameworks, latency
 from mlflow_onnx_flavor.artifact.digests import digest_of, size_of
 from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
+from mlflow_onnx_flavor.conversion.options import required_providers
 from mlflow_onnx_flavor.gates import is_undecided
 from mlflow_onnx_flavor.latency.statistics import Precision
 from mlflow_onnx_flavor.pipeline.cache import finished, hardware, step_key, versions_of
 from mlflow_onnx_flavor.pipeline.check_parity import candidate_folders
-from mlflow_onnx_flavor.pipeline.convert import required_providers
 from mlflow_onnx_flavor.pipeline.downloads import model_folder, source_model
 from mlflow_onnx_flavor.pipeline.log_source import load_inputs
 from mlflow_onnx_flavor.pipeline.runs import log_record, read_record, step_run

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mlflow_onnx_flavor import parity
 from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
+from mlflow_onnx_flavor.conversion.options import required_providers
 from mlflow_onnx_flavor.machine import execution_providers
 from mlflow_onnx_flavor.pipeline.cache import finished, hardware, step_key, versions_of
-from mlflow_onnx_flavor.pipeline.convert import required_providers
 from mlflow_onnx_flavor.pipeline.downloads import model_folder, source_model
 from mlflow_onnx_flavor.pipeline.log_source import load_inputs, load_more
 from mlflow_onnx_flavor.pipeline.runs import log_record, read_record, step_run

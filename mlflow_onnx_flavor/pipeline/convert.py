@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mlflow_onnx_flavor import flavor
 from mlflow_onnx_flavor.conversion.convert import Conversion, convert_model
+from mlflow_onnx_flavor.conversion.options import conversion_options, required_providers
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.pipeline.cache import finished, step_key, versions_of
 from mlflow_onnx_flavor.pipeline.downloads import source_model
 from mlflow_onnx_flavor.pipeline.log_source import load_inputs
 from mlflow_onnx_flavor.pipeline.runs import log_record, read_record, scratch_folder, step_run
 from mlflow_onnx_flavor.schemas.configuration import Configuration
-from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
 from mlflow_onnx_flavor.schemas.records import CONVERSION, SOURCE, ConvertedRecord, SourceRecord
 from mlflow_onnx_flavor.source.model import SourceModel
 from mlflow_onnx_flavor.source.process import SourceModelWorker, opened
 
 CONVERTED = "converted.json"
-CPU = ExecutionProvider(name="CPUExecutionProvider")
 
 
 def convert(
@@ -79,22 +76,6 @@ def _key(record: SourceRecord, configuration: Configuration) -> str:
 def _read(run_id: str) -> ConvertedRecord:
     read_record(run_id, CONVERSION, Conversion)
     return read_record(run_id, CONVERTED, ConvertedRecord)
-
-
-def conversion_options(configuration: Configuration, source: SourceModel) -> dict[str, Any]:
-    """What `convert_model` is told by the configuration and about the source."""
-    options = configuration.conversion
-    return {
-        "strategy_timeout_s": options.timeout_seconds,
-        "opset": options.opset,
-        "ir_version": options.ir_version,
-        "metadata": {"source_uri": source.resolved_uri, "source_digest": source.digest},
-    }
-
-
-def required_providers(configuration: Configuration) -> tuple[ExecutionProvider, ...]:
-    """The providers on which every gate must hold: those asked for, else the CPU."""
-    return configuration.execution_providers or (CPU,)
 
 
 def log_candidate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from mlflow_onnx_flavor.source.environment import SourceEnv
+from mlflow_onnx_flavor.schemas.configuration import SourceEnv
 from mlflow_onnx_flavor.source.model import SourceModel, fetch, resolve_source
 
 

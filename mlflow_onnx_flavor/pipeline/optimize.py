@@ -8,8 +8,9 @@ from mlflow_onnx_flavor import candidates
 from mlflow_onnx_flavor.artifact.digests import digest_of, size_of
 from mlflow_onnx_flavor.candidates.base import CandidateError, Measuring
 from mlflow_onnx_flavor.conversion.convert import Conversion
+from mlflow_onnx_flavor.conversion.options import required_providers
 from mlflow_onnx_flavor.pipeline.cache import finished, hardware, step_key
-from mlflow_onnx_flavor.pipeline.convert import CONVERTED, log_candidate, required_providers
+from mlflow_onnx_flavor.pipeline.convert import CONVERTED, log_candidate
 from mlflow_onnx_flavor.pipeline.downloads import model_folder, source_model
 from mlflow_onnx_flavor.pipeline.log_source import load_inputs
 from mlflow_onnx_flavor.pipeline.runs import log_record, read_record, scratch_folder, step_run

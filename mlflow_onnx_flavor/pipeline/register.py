@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from mlflow_onnx_flavor import registry
 from mlflow_onnx_flavor.artifact.digests import manifest_of
+from mlflow_onnx_flavor.conversion.options import required_providers
 from mlflow_onnx_flavor.errors import (
     CorruptModelError,
     DigestMismatchError,
     GateFailedError,
     ModelNotFoundError,
 )
-from mlflow_onnx_flavor.gates import ReleaseEvidence, Verdict, judge
+from mlflow_onnx_flavor.gates import judge
 from mlflow_onnx_flavor.pipeline.cache import finished, step_key
-from mlflow_onnx_flavor.pipeline.convert import required_providers
 from mlflow_onnx_flavor.pipeline.downloads import model_folder
 from mlflow_onnx_flavor.pipeline.runs import log_record, read_record, step_run
 from mlflow_onnx_flavor.pipeline.summarize import summarize
@@ -29,6 +29,7 @@ from mlflow_onnx_flavor.schemas.records import (
     RegistrationRecord,
 )
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
+from mlflow_onnx_flavor.schemas.verdict import ReleaseEvidence, Verdict
 
 
 def judge_runs(

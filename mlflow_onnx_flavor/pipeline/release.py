@@ -14,13 +14,13 @@ from typing import Any
 from mlflow_onnx_flavor import candidates, registry
 from mlflow_onnx_flavor._version import __version__
 from mlflow_onnx_flavor.conversion.convert import Conversion
+from mlflow_onnx_flavor.conversion.options import required_providers
 from mlflow_onnx_flavor.errors import ConfigurationError, ConversionError, OnnxFlavorError
-from mlflow_onnx_flavor.gates import Verdict
 from mlflow_onnx_flavor.machine import execution_providers
 from mlflow_onnx_flavor.pipeline import summarize
 from mlflow_onnx_flavor.pipeline.check_latency import check_latency
 from mlflow_onnx_flavor.pipeline.check_parity import check_parity
-from mlflow_onnx_flavor.pipeline.convert import convert, required_providers
+from mlflow_onnx_flavor.pipeline.convert import convert
 from mlflow_onnx_flavor.pipeline.downloads import source_model
 from mlflow_onnx_flavor.pipeline.log_source import (
     PreparedSource,
@@ -43,6 +43,7 @@ from mlflow_onnx_flavor.schemas.records import (
     SourceRecord,
 )
 from mlflow_onnx_flavor.schemas.summary import RegisteredVersion, ReleaseSummary, StepSummary
+from mlflow_onnx_flavor.schemas.verdict import Verdict
 from mlflow_onnx_flavor.source.process import SourceModelWorker, started
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from mlflow_onnx_flavor.errors import CorruptModelError, OnnxFlavorError, one_line
 from mlflow_onnx_flavor.machine.disk import storage_error
 from mlflow_onnx_flavor.machine.process_id import is_gone, this_process
+from mlflow_onnx_flavor.schemas.tags import DONE_TAG, ERROR_TAG, KEY_TAG, PROCESS_TAG, STEP_TAG
 from mlflow_onnx_flavor.tracking.server import check_server, refusal_of, refusals
 
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 Record = TypeVar("Record", bound=BaseModel)
-
-STEP_TAG, KEY_TAG, DONE_TAG = "onnx.step", "onnx.key", "onnx.done"
-ERROR_TAG = "onnx.error"
-PROCESS_TAG = "onnx.process"  # who works on the run, while it does
 
 
 @contextmanager

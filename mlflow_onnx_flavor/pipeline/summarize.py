@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 from mlflow_onnx_flavor._version import __version__
 from mlflow_onnx_flavor.conversion.convert import Conversion
-from mlflow_onnx_flavor.gates import Verdict
 from mlflow_onnx_flavor.pipeline.runs import read_record
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import LatencyReport, ParityReport
@@ -29,6 +28,7 @@ from mlflow_onnx_flavor.schemas.summary import (
     SourceSummary,
 )
 from mlflow_onnx_flavor.schemas.tuning import Tuning
+from mlflow_onnx_flavor.schemas.verdict import Verdict
 from mlflow_onnx_flavor.source.environment import environment_note
 
 

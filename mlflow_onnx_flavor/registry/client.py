@@ -12,8 +12,6 @@ from mlflow_onnx_flavor.tracking.server import refusal_of
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-DIGEST_TAG, EVIDENCE_TAG = "onnx.digest", "onnx.evidence_run_id"
-KEY_TAG = "onnx.release_key"
 PAGE = 200
 
 

@@ -15,8 +15,9 @@ from mlflow_onnx_flavor.errors import (
     PromotionRefusedError,
     one_line,
 )
-from mlflow_onnx_flavor.gates import ReleaseEvidence, Verdict, judge
-from mlflow_onnx_flavor.registry.client import DIGEST_TAG, EVIDENCE_TAG
+from mlflow_onnx_flavor.gates import judge
+from mlflow_onnx_flavor.schemas.registry_tags import DIGEST_TAG, EVIDENCE_TAG
+from mlflow_onnx_flavor.schemas.verdict import ReleaseEvidence, Verdict
 from mlflow_onnx_flavor.source.model import fetch
 from mlflow_onnx_flavor.tracking.downloads import download
 from mlflow_onnx_flavor.tracking.server import refusal_of

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor.errors import PromotionRefusedError
-from mlflow_onnx_flavor.gates import Verdict
 from mlflow_onnx_flavor.registry.signatures import check_signature
 from mlflow_onnx_flavor.schemas.configuration import Trust
+from mlflow_onnx_flavor.schemas.verdict import Verdict
 from mlflow_onnx_flavor.tracking.server import server_time
 
 if TYPE_CHECKING:

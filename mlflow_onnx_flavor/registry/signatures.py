@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor.artifact import signing
-from mlflow_onnx_flavor.registry.client import EVIDENCE_TAG, get_version, registry_errors
+from mlflow_onnx_flavor.registry.client import get_version, registry_errors
 from mlflow_onnx_flavor.registry.evidence import check_evidence, fetch_evidence
 from mlflow_onnx_flavor.schemas.configuration import SigningKey, Trust
+from mlflow_onnx_flavor.schemas.registry_tags import EVIDENCE_TAG
 from mlflow_onnx_flavor.source.model import fetch
 from mlflow_onnx_flavor.tracking.downloads import download
 from mlflow_onnx_flavor.tracking.server import check_server

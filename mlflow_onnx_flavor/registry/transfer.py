@@ -11,16 +11,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlflow_onnx_flavor.registry.client import (
-    DIGEST_TAG,
-    EVIDENCE_TAG,
-    KEY_TAG,
-    get_version,
-    registry_errors,
-)
+from mlflow_onnx_flavor.registry.client import get_version, registry_errors
 from mlflow_onnx_flavor.registry.evidence import check_evidence, fetch_evidence
 from mlflow_onnx_flavor.registry.signatures import FOLDER as SIGNATURES
 from mlflow_onnx_flavor.registry.versions import register, with_key
+from mlflow_onnx_flavor.schemas.registry_tags import DIGEST_TAG, EVIDENCE_TAG, KEY_TAG
 from mlflow_onnx_flavor.source.model import fetch
 from mlflow_onnx_flavor.tracking.server import check_server
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from mlflow_onnx_flavor.errors import ModelNotFoundError
-from mlflow_onnx_flavor.registry.client import DIGEST_TAG, get_version
+from mlflow_onnx_flavor.registry.client import get_version
 from mlflow_onnx_flavor.registry.evidence import check_evidence
 from mlflow_onnx_flavor.registry.signatures import check_signature
 from mlflow_onnx_flavor.schemas.configuration import Trust
+from mlflow_onnx_flavor.schemas.registry_tags import DIGEST_TAG
 from mlflow_onnx_flavor.source.model import resolve_alias
 from mlflow_onnx_flavor.tracking.server import check_server
 

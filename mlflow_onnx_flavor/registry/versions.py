@@ -6,13 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlflow_onnx_flavor.artifact.digests import check_digest
-from mlflow_onnx_flavor.registry.client import (
-    DIGEST_TAG,
-    EVIDENCE_TAG,
-    KEY_TAG,
-    registry_errors,
-    versions_of,
-)
+from mlflow_onnx_flavor.registry.client import registry_errors, versions_of
+from mlflow_onnx_flavor.schemas.registry_tags import DIGEST_TAG, EVIDENCE_TAG, KEY_TAG
 from mlflow_onnx_flavor.source.model import fetch
 
 

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from mlflow_onnx_flavor.formatting import numbers
 from mlflow_onnx_flavor.formatting.provider_names import ProviderNames, short
-from mlflow_onnx_flavor.gates import Finding, is_judged
+from mlflow_onnx_flavor.gates import is_judged
 from mlflow_onnx_flavor.reporting import headline
 from mlflow_onnx_flavor.reporting.progress import Progress
 from mlflow_onnx_flavor.reporting.tables import (
@@ -28,6 +28,7 @@ from mlflow_onnx_flavor.reporting.tables.parity import Cell, Table
 from mlflow_onnx_flavor.reporting.terminal import Block, print_blocks
 from mlflow_onnx_flavor.schemas.evidence import LatencyReport, ParityReport
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary, SourceSummary
+from mlflow_onnx_flavor.schemas.verdict import Finding
 
 __all__ = ["Progress", "print_latency", "print_parity", "print_summary"]
 

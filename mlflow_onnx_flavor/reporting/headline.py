@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlflow_onnx_flavor.formatting import numbers
-from mlflow_onnx_flavor.gates import NOT_ENOUGH, Finding, is_judged
-from mlflow_onnx_flavor.inputs import EVALUATION_DATA, INPUT_EXAMPLE
+from mlflow_onnx_flavor.gates import is_judged
 from mlflow_onnx_flavor.schemas.evidence import Interval, OutputParity, ParityRow
+from mlflow_onnx_flavor.schemas.origins import EVALUATION_DATA, INPUT_EXAMPLE
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
+from mlflow_onnx_flavor.schemas.verdict import NOT_ENOUGH, Finding
 
 Outcome = Literal["passed", "failed", "stopped"]
 

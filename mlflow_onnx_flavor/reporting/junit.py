@@ -14,9 +14,9 @@ from typing import Literal
 from xml.etree import ElementTree
 
 from mlflow_onnx_flavor.formatting.text import printable
-from mlflow_onnx_flavor.gates import Finding
 from mlflow_onnx_flavor.reporting import headline
 from mlflow_onnx_flavor.schemas.summary import AttemptSummary, ReleaseSummary
+from mlflow_onnx_flavor.schemas.verdict import Finding
 
 WITHOUT_MEASUREMENT = ("crashed", "failed", "timed out", "fell back", "skipped", "not measured")
 

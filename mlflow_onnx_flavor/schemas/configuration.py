@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
-from mlflow_onnx_flavor.source.environment import SourceEnv
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Confidence = Annotated[float, Field(gt=0.5, lt=1)]
@@ -19,6 +18,8 @@ Count = Annotated[int, Field(ge=1)]
 
 
 Tolerance = Literal["auto"] | Positive
+
+SourceEnv = Literal["current", "recorded"]
 
 
 class Section(BaseModel):

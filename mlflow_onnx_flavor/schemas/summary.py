@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from mlflow_onnx_flavor.gates import Verdict
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import LatencyReport, ParityReport, Versioned
 from mlflow_onnx_flavor.schemas.tuning import Tuning
+from mlflow_onnx_flavor.schemas.verdict import Verdict
 
 
 class Part(BaseModel):

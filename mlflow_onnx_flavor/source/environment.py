@@ -17,7 +17,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -25,8 +24,7 @@ from packaging.version import Version
 from pydantic import BaseModel, ConfigDict
 
 from mlflow_onnx_flavor.errors import SourceEnvironmentError
-
-SourceEnv = Literal["current", "recorded"]
+from mlflow_onnx_flavor.schemas.configuration import SourceEnv
 
 DISTRIBUTION = "mlflow-onnx-flavor"
 OLDEST_PYTHON = Version("3.11")

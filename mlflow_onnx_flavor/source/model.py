@@ -11,8 +11,8 @@ from mlflow_onnx_flavor import errors, frameworks
 from mlflow_onnx_flavor.artifact.digests import digest_of, size_of
 from mlflow_onnx_flavor.artifact.trusted_code import check_code
 from mlflow_onnx_flavor.errors import one_line
+from mlflow_onnx_flavor.schemas.configuration import SourceEnv
 from mlflow_onnx_flavor.schemas.evidence import ModelIdentity
-from mlflow_onnx_flavor.source.environment import SourceEnv
 from mlflow_onnx_flavor.tracking.downloads import download
 from mlflow_onnx_flavor.tracking.server import check_server, refusal_of
 

@@ -20,11 +20,12 @@ from mlflow_onnx_flavor.artifact.open_axes import open_axes
 from mlflow_onnx_flavor.artifact.saved_model import feeds_of, graph_file
 from mlflow_onnx_flavor.comparison.outputs import error_by_row
 from mlflow_onnx_flavor.comparison.rounding import JUMP, moved
-from mlflow_onnx_flavor.inputs import EXTREME_PROBES, PROBES, Inputs
+from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.inputs.probes.axis_sizes import size_probes
 from mlflow_onnx_flavor.inputs.probes.generate import AT_A_SPLIT, Probe, jump_probes, make_probes
 from mlflow_onnx_flavor.inputs.probes.tree_splits import ColumnSplit
 from mlflow_onnx_flavor.onnx_graph.facts import GraphColumn, GraphFacts, graph_facts
+from mlflow_onnx_flavor.schemas.origins import EXTREME_PROBES, PROBES
 
 log = logging.getLogger(__name__)
 

@@ -22,9 +22,8 @@ from mlflow_onnx_flavor.errors import (
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.machine.hardware import memory_bytes
 from mlflow_onnx_flavor.processes.worker import PRELOADED, Worker
-from mlflow_onnx_flavor.schemas.configuration import Configuration
+from mlflow_onnx_flavor.schemas.configuration import Configuration, SourceEnv
 from mlflow_onnx_flavor.source.environment import (
-    SourceEnv,
     VersionDifference,
     differences,
     in_words,

@@ -14,10 +14,11 @@ from pydantic import ValidationError
 from mlflow_onnx_flavor import flavor
 from mlflow_onnx_flavor.artifact.graph_inference import infer_graph
 from mlflow_onnx_flavor.errors import OnnxFlavorError
-from mlflow_onnx_flavor.gates import ReleaseEvidence, Verdict, judge
+from mlflow_onnx_flavor.gates import judge
 from mlflow_onnx_flavor.onnx_graph.files import copy_model
 from mlflow_onnx_flavor.onnx_graph.operators import count_operators
 from mlflow_onnx_flavor.onnx_graph.precision import arithmetic_of
+from mlflow_onnx_flavor.schemas.verdict import ReleaseEvidence, Verdict
 from mlflow_onnx_flavor.source.model import read_metadata
 from tests.onnx_graphs import adding_weights, doubling, side_by_side
 

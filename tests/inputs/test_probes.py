@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlflow_onnx_flavor.inputs import EXTREME_PROBES, PROBES, Inputs
-from mlflow_onnx_flavor.inputs.batches import is_probe
+from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.inputs.probes.axis_sizes import size_probes
 from mlflow_onnx_flavor.inputs.probes.generate import jump_probes, make_probes
 from mlflow_onnx_flavor.inputs.probes.tree_splits import ColumnSplit
+from mlflow_onnx_flavor.schemas.origins import EXTREME_PROBES, PROBES, is_probe
 
 RNG = np.random.default_rng(0)
 FRAME = pd.DataFrame(

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from mlflow_onnx_flavor.comparison.outputs import compare_outputs
-from mlflow_onnx_flavor.comparison.tolerance import Arithmetic, auto_tolerance
+from mlflow_onnx_flavor.comparison.tolerance import auto_tolerance
+from mlflow_onnx_flavor.onnx_graph.precision import Arithmetic
 
 
 def test_equal_outputs_agree_at_any_tolerance():

@@ -14,9 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mlflow_onnx_flavor import parity
 from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
-from mlflow_onnx_flavor.inputs import INPUT_EXAMPLE, Inputs
+from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.parity import candidate_process
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity
+from mlflow_onnx_flavor.schemas.origins import INPUT_EXAMPLE
 from mlflow_onnx_flavor.source.process import SourceModelWorker
 from tests.child_processes import kill_at_work
 from tests.onnx_graphs import save, tensor

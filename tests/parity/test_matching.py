@@ -11,7 +11,7 @@ from mlflow_onnx_flavor.comparison.matching import (
     missing_outputs,
     pairs,
 )
-from mlflow_onnx_flavor.comparison.tolerance import Arithmetic
+from mlflow_onnx_flavor.onnx_graph.precision import Arithmetic
 
 ONES = np.ones((3, 2))
 

@@ -14,9 +14,10 @@ import mlflow_onnx_flavor
 from mlflow_onnx_flavor import parity
 from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.gates import judge_parity
-from mlflow_onnx_flavor.inputs import EXTREME_PROBES, PROBES, SEARCHED_PROBES, Inputs
+from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity
+from mlflow_onnx_flavor.schemas.origins import EXTREME_PROBES, PROBES, SEARCHED_PROBES
 from mlflow_onnx_flavor.source import tasks as source_worker
 from tests.frameworks.in_process import converted
 

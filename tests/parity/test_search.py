@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from mlflow_onnx_flavor.errors import WorkerTaskError
-from mlflow_onnx_flavor.inputs import PROBES, Inputs
+from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.inputs.probes.mutations import can_vary, neighbours
 from mlflow_onnx_flavor.parity.search import search
+from mlflow_onnx_flavor.schemas.origins import PROBES
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(size=(64, 5)).astype(np.float32)

@@ -8,7 +8,7 @@ import pytest
 from mlflow_onnx_flavor.comparison.label_ties import tied_rows
 from mlflow_onnx_flavor.comparison.matching import compare_all
 from mlflow_onnx_flavor.comparison.outputs import compare_outputs
-from mlflow_onnx_flavor.comparison.tolerance import Arithmetic
+from mlflow_onnx_flavor.onnx_graph.precision import Arithmetic
 
 
 def outputs(scores, dtype=np.float64):

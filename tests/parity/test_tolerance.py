@@ -5,13 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlflow_onnx_flavor.comparison.tolerance import (
-    Arithmetic,
-    Rounding,
-    auto_tolerance,
-    roundings_of,
-    widest,
-)
+from mlflow_onnx_flavor.comparison.tolerance import Rounding, auto_tolerance, roundings_of, widest
+from mlflow_onnx_flavor.onnx_graph.precision import Arithmetic
 
 F32, F64, F16 = (np.dtype(name) for name in ("float32", "float64", "float16"))
 DTYPES_ALONE = 1.2e-4

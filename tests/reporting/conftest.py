@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from mlflow_onnx_flavor.gates import ReleaseEvidence, judge
+from mlflow_onnx_flavor.gates import judge
 from mlflow_onnx_flavor.schemas.configuration import Configuration, Gates, LatencyGate
 from mlflow_onnx_flavor.schemas.evidence import (
     ERROR_THRESHOLDS,
@@ -37,6 +37,7 @@ from mlflow_onnx_flavor.schemas.summary import (
     SourceSummary,
     StepSummary,
 )
+from mlflow_onnx_flavor.schemas.verdict import ReleaseEvidence
 
 CPU = ExecutionProvider(name="CPUExecutionProvider")
 OPENVINO = ExecutionProvider(name="OpenVINOExecutionProvider")

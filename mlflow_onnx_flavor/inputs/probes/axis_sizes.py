@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from mlflow_onnx_flavor.inputs.batches import InputData, Inputs, probes_of_size
-
-# An axis of an input: the input's name ("" for an array without one) and the axis' number.
-Axis = tuple[str, int]
+from mlflow_onnx_flavor.inputs.batches import InputData, Inputs
+from mlflow_onnx_flavor.onnx_graph.axes import Axis
+from mlflow_onnx_flavor.schemas.origins import probes_of_size
 
 _ROWS = 4
 

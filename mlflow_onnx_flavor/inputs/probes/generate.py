@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mlflow_onnx_flavor.inputs.batches import EXTREME_PROBES, PROBES, InputData, Inputs
+from mlflow_onnx_flavor.inputs.batches import InputData, Inputs
 from mlflow_onnx_flavor.inputs.probes.columns import frame_probes
 from mlflow_onnx_flavor.inputs.probes.discontinuities import rows_beside_jumps
 from mlflow_onnx_flavor.inputs.probes.tensors import array_probes
 from mlflow_onnx_flavor.inputs.probes.tree_splits import ColumnSplit, rows_at_splits
+from mlflow_onnx_flavor.schemas.origins import EXTREME_PROBES, PROBES
 
 AT_A_SPLIT = "at a split of a tree"
 BESIDE_A_JUMP = "beside a jump of the answer"

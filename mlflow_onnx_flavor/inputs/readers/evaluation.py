@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from mlflow_onnx_flavor.errors import InvalidDataError
-from mlflow_onnx_flavor.inputs.batches import EVALUATION_DATA, Inputs
+from mlflow_onnx_flavor.inputs.batches import Inputs
 from mlflow_onnx_flavor.inputs.readers.column_types import csv_types, suited
 from mlflow_onnx_flavor.inputs.readers.files import UNNAMED, Table, read_table
 from mlflow_onnx_flavor.inputs.readers.logged_data_sets import file_of_data_set
+from mlflow_onnx_flavor.schemas.origins import EVALUATION_DATA
 from mlflow_onnx_flavor.tracking.downloads import download
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor.errors import CorruptModelError
-from mlflow_onnx_flavor.inputs.batches import INPUT_EXAMPLE, Inputs
+from mlflow_onnx_flavor.inputs.batches import Inputs
+from mlflow_onnx_flavor.schemas.origins import INPUT_EXAMPLE
 
 if TYPE_CHECKING:
     from mlflow.models import Model

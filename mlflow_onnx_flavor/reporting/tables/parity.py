@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 from mlflow_onnx_flavor.formatting import numbers
 from mlflow_onnx_flavor.formatting.provider_names import ProviderNames
-from mlflow_onnx_flavor.gates import Finding, tolerance_of
+from mlflow_onnx_flavor.gates import tolerance_of
 from mlflow_onnx_flavor.schemas.evidence import Environment, OutputParity
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
+from mlflow_onnx_flavor.schemas.verdict import Finding
 
 NOTHING = "–"  # an en dash: the cell does not apply
 

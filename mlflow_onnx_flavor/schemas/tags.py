@@ -1,0 +1,7 @@
+"""Tags of the runs of a release's steps."""
+
+from __future__ import annotations
+
+STEP_TAG, KEY_TAG, DONE_TAG = "onnx.step", "onnx.key", "onnx.done"
+ERROR_TAG = "onnx.error"
+PROCESS_TAG = "onnx.process"  # who works on the run, while it does
