@@ -1,5 +1,6 @@
 # make demo [FRAMEWORK=sklearn|pytorch|tensorflow|xgboost|lightgbm]   train, release, promote
 # make test                                                           every extra, all tests
+# make lint                                                           style, types, and who may import whom
 # make fuzz [SECONDS=300]                                             each reader of foreign files
 PYTHON ?= python3
 VENV ?= .venv
@@ -37,6 +38,8 @@ fuzz: $(VENV)/.installed-test
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m pip install $(PIP_OPTIONS) -c constraints.txt -e ".[bench]"

@@ -1,4 +1,4 @@
-"""Which wrong models does a parity check catch, and which right ones does it refuse?
+"""Count which wrong models a parity check catches, and which right ones it refuses.
 
     python -m benchmarks.parity_mutations [--each 3] [--only "random forest" ...]
 

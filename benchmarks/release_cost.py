@@ -65,7 +65,8 @@ def _train(framework: str, folder: Path):
 
 def _imports(framework: str) -> dict[str, float]:
     """Seconds of the imports that no release can do without, those of the framework left out: they
-    are in the time to load the source."""
+    are in the time to load the source.
+    """
     loader, exporter = FRAMEWORK_OF[framework]
     with_loader = _import_seconds(f"mlflow.pyfunc, {loader}")
     with_exporter = _import_seconds(f"mlflow.pyfunc, {loader}, {exporter}")

@@ -99,7 +99,7 @@ def check_parity(
     resume: str | Path | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> ParityReport:
-    """Do source and candidate give the same answers, on every provider and batch size?
+    """Compare the answers of source and candidate, on every provider and at every batch size.
 
     ``source`` and ``inputs``: as in `convert`.  ``candidate``: a model URI, a folder with an
     MLmodel file, or an ``.onnx`` file.  ``execution_providers``: names, or dictionaries with name
@@ -147,7 +147,7 @@ def check_latency(
     configuration: Configuration | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> LatencyReport:
-    """How much faster than the source is the candidate, per provider and batch size?
+    """Measure source and candidate side by side, on every provider and at every batch size.
 
     Arguments as in `check_parity`; the CPU provider where none is given.
     """

@@ -23,7 +23,7 @@ def tensor(name: str, shape, kind=TensorProto.FLOAT):
 
 
 def doubling(path: Path, columns: int = 2) -> Path:
-    """y = x + x, shape (rows, columns)."""
+    """Y = x + x, shape (rows, columns)."""
     shape = ["rows", columns]
     return save(
         [helper.make_node("Add", ["x", "x"], ["y"])],
@@ -34,7 +34,7 @@ def doubling(path: Path, columns: int = 2) -> Path:
 
 
 def side_by_side(path: Path) -> Path:
-    """y = [a, b]: one input of shape (rows, 1) for each column."""
+    """Y = [a, b]: one input of shape (rows, 1) for each column."""
     return save(
         [helper.make_node("Concat", ["a", "b"], ["y"], axis=1)],
         [tensor("a", ["rows", 1]), tensor("b", ["rows", 1])],
@@ -54,7 +54,7 @@ def repeated_text(path: Path) -> Path:
 
 
 def adding_weights(path: Path, columns: int = 4096, **how) -> Path:
-    """y = x + w with w = 0, 1, 2, ...; ``how``: as `onnx.save_model` takes it."""
+    """Y = x + w with w = 0, 1, 2, ...; ``how``: as `onnx.save_model` takes it."""
     weights = np.arange(columns, dtype=np.float32).reshape(1, columns)
     return save(
         [helper.make_node("Add", ["x", "w"], ["y"])],
@@ -67,7 +67,7 @@ def adding_weights(path: Path, columns: int = 4096, **how) -> Path:
 
 
 def huge(path: Path, weights_bytes: int) -> Path:
-    """y = x + w with ``weights_bytes`` of zeros within the file, which takes no room on the disk.
+    """Y = x + w with ``weights_bytes`` of zeros within the file, which takes no room on the disk.
 
     By hand, since `onnx.save_model` takes the weights from memory: the weights are the last field
     of the last field of the last field.

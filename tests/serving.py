@@ -28,7 +28,7 @@ budget: {seconds: 0.5}
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """This environment's commands on the PATH; no way to this project's source.
+    """Return this environment's commands on the PATH; no way to this project's source.
 
     An MLflow server starts without the eight processes that run its jobs.
     """

@@ -29,7 +29,7 @@ def doubled(path, shape):
 
 
 def left_out(path):
-    """y = x + o where o is given, else x."""
+    """Y = x + o where o is given, else x."""
     kind = helper.make_tensor_type_proto(TensorProto.FLOAT, ["rows", 2])
     given = helper.make_graph(
         [
@@ -61,7 +61,7 @@ def left_out(path):
 
 
 def with_a_weight_to_give(path):
-    """y = x + w, w = 10 unless another is given."""
+    """Y = x + w, w = 10 unless another is given."""
     return save(
         [helper.make_node("Add", ["x", "w"], ["y"])],
         [tensor("x", ["rows", 2]), tensor("w", [1])],

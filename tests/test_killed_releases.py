@@ -35,7 +35,8 @@ class Releases:
 
     def run(self, kill_after_s: float | None = None, kill_at: str = "") -> int | None:
         """The exit status; None where it was killed: so long after its start, or when it says
-        that it begins with ``kill_at``."""
+        that it begins with ``kill_at``.
+        """
         variables = environment(MLFLOW_TRACKING_URI=self.uri)
         variables.pop("MLFLOW_EXPERIMENT_ID", None)  # of the store that the other tests use
         with (self.folder / "log").open("w+b") as log:

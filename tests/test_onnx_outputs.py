@@ -22,7 +22,7 @@ def sequence(name):
 
 
 def two_states(path, factor=2.0):
-    """states = [x * factor, the sum of each row]."""
+    """States = [x * factor, the sum of each row]."""
     return save(
         [
             helper.make_node("Mul", ["x", "factor"], ["scaled"]),

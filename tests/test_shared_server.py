@@ -60,8 +60,11 @@ def command(server, classifier_folder, frame, tmp_path):
         words = (*release, *words[1:]) if words[0] == "release" else words
         return subprocess.run(
             [sys.executable, "-m", "mlflow_onnx_flavor.cli", *words],
-            **{"cwd": tmp_path, "env": somebody, "timeout": 240},
-            **{"capture_output": True, "text": True},
+            cwd=tmp_path,
+            env=somebody,
+            timeout=240,
+            capture_output=True,
+            text=True,
         )
 
     return run

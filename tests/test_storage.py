@@ -45,8 +45,11 @@ def at(tmp_path, classifier_folder, frame):
         ]
         done = subprocess.run(
             [*ALONE, "sh", "-c", script, "sh", *release],
-            **{"cwd": tmp_path, "env": variables, "timeout": 240},
-            **{"capture_output": True, "text": True},
+            cwd=tmp_path,
+            env=variables,
+            timeout=240,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 1, done.stdout + done.stderr
         assert client.search_registered_models() == []

@@ -119,7 +119,7 @@ def postgresql_programs() -> Path:
 
 @contextlib.contextmanager
 def s3_store(folder: Path) -> Iterator[str]:
-    """moto's server, which keeps what it is given in memory, with one bucket."""
+    """Moto's server, which keeps what it is given in memory, with one bucket."""
     import boto3
 
     port = free_port()

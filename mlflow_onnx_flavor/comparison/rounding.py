@@ -143,7 +143,7 @@ def moved(inputs: Inputs, kinds: str, seed: int, turned: bool = False) -> Inputs
 
 
 def _kind(dtype: Any) -> str:
-    """numpy's letter, of pandas' nullable dtypes too."""
+    """Numpy's letter, of pandas' nullable dtypes too."""
     return getattr(dtype, "kind", "O")
 
 

@@ -30,11 +30,11 @@ class ProviderNames:
         return tuple(provider for same in self._seen.values() for provider in same.values())
 
     def full(self, provider: ExecutionProvider) -> str:
-        """ "OpenVINOExecutionProvider" """
+        """Return the full name, such as "OpenVINOExecutionProvider"."""
         return provider.name + self._distinction(provider)
 
     def short(self, provider: ExecutionProvider) -> str:
-        """ "OpenVINO": for terminals and plots, where width is dear."""
+        """Return "OpenVINO": for terminals and plots, where width is scarce."""
         return short(provider.name) + self._distinction(provider)
 
     def key(self, provider: ExecutionProvider) -> str:
@@ -55,7 +55,7 @@ class ProviderNames:
 
 
 def short(name: str) -> str:
-    """ "CPU" of "CPUExecutionProvider"."""
+    """Return "CPU" for "CPUExecutionProvider"."""
     bare, bracket, settings = name.partition(" [")
     return (bare.removesuffix("ExecutionProvider") or bare) + bracket + settings
 

@@ -93,7 +93,7 @@ def names_of(variable_type: Any) -> tuple[str, ...] | None:
 
 
 def _kind(column: pd.Series) -> str:
-    """ "numbers", "text", or "" for what has no ONNX form.
+    """Return "numbers", "text", or "" for what has no ONNX form.
 
     Of categories and of objects it is what they hold; a column that holds nothing is text.
     """

@@ -128,7 +128,8 @@ def _entrants(
     threads: Sequence[int],
 ) -> list[Entrant]:
     """Source and champion as they were logged; every candidate on every provider, as it is served
-    and with every number of threads."""
+    and with every number of threads.
+    """
     entrants = [source]
     if champion is not None:
         entrants.append(Entrant(champion.identity, champion.folder, None, CHAMPION))

@@ -53,7 +53,7 @@ def _in_words(error: OSError) -> str:
 
 
 def _first_of(error: shutil.Error) -> OSError | None:
-    """shutil keeps the files and the words of the errors, not the errors themselves."""
+    """Shutil keeps the files and the words of the errors, not the errors themselves."""
     with suppress(IndexError, TypeError, ValueError):
         source, target, words = error.args[0][0]
         number = re.match(r"\[Errno (\d+)\]", words)

@@ -20,7 +20,7 @@ _FLAGS = re.compile(r"(avx|fma|amx|f16c|sse4|vnni|asimd|sve|bf16|i8mm|sme\d*$)")
 
 
 def environment(distributions: Sequence[str] = ()) -> Environment:
-    """This machine and the versions of the core, plus those of ``distributions``."""
+    """Return this machine and the versions of the core, plus those of ``distributions``."""
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(),

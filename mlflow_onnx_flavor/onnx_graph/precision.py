@@ -56,7 +56,8 @@ def arithmetic_of(path: str | Path) -> Arithmetic:
 
 
 def _coarsest_float(model: Any) -> str:
-    """ "float64", "float32" or "float16": the coarsest float that any value of the graph has;
+    """Return the coarsest float that any value of the graph has: "float64", "float32", "float16".
+
     "float64" also where the graph has no floats at all, since nothing is then rounded.
     """
     seen = set(_float_types(model.graph))

@@ -1,4 +1,4 @@
-"""Parity: do source and candidate give the same answers?
+"""Parity: whether source and candidate give the same answers.
 
     from mlflow_onnx_flavor import parity
 

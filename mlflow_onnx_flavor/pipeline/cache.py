@@ -27,7 +27,8 @@ _RUNTIME = ("mlflow", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-
 
 def step_key(step: str, **parts: Any) -> str:
     """SHA-256 (hex) of ``parts``, which are JSON, with this package's code and the runtime's
-    versions."""
+    versions.
+    """
     whole = {"step": step, "code": code_digest(), "versions": versions(_RUNTIME), **parts}
     text = json.dumps(whole, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

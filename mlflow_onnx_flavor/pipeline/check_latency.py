@@ -104,7 +104,8 @@ def _read(run_id: str) -> tuple[str, LatencyReport]:
 
 def champion_folder(uri: str | None, built: CandidatesRecord) -> CandidateFolder | None:
     """What serves now; None where there is nothing, or where it is one of the candidates, which
-    would be timed against itself."""
+    would be timed against itself.
+    """
     if not uri:
         return None
     folder = model_folder(uri)

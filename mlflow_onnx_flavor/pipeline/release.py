@@ -164,7 +164,8 @@ class _Release:
 
     def _processes(self) -> int:
         """How many processes will hold candidates: for parity one a provider, for latency one each
-        on each."""
+        on each.
+        """
         providers = len(required_providers(self.configuration))
         return providers + providers * len(self.configuration.candidates)
 

@@ -78,7 +78,8 @@ def record(moved: Movement) -> None:
 
 def complete(name: str, alias: str, current: str) -> None:
     """Record the move that left ``alias`` on ``current`` where that was not done: whoever moved it
-    was ended before it could."""
+    was ended before it could.
+    """
     moves = [each for each in history(name) if each.alias == alias]
     last = moves[-1].moved_to if moves else None
     if last != current:

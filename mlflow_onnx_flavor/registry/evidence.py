@@ -1,4 +1,4 @@
-"""Does a version hold what was verified, and does its evidence pass?"""
+"""Whether a version holds what was verified, and whether its evidence passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is what a URI names the artifact that was verified, and who vouches for it?"""
+"""Whether a URI names the artifact that was verified, and who signed it."""
 
 from __future__ import annotations
 

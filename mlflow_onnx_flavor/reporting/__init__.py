@@ -1,0 +1,1 @@
+"""Reports of a release, one output a file."""

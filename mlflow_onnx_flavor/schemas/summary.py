@@ -43,7 +43,8 @@ class DataSummary(Part):
 
 class AttemptSummary(Part):
     """One export strategy.  ``outcome``: "converted", "failed", "crashed", "timed out",
-    "wrong answers" or "not tried"."""
+    "wrong answers" or "not tried".
+    """
 
     strategy: str
     why: str = ""

@@ -45,7 +45,7 @@ def description(tuning: Tuning) -> str:
 
 
 def in_words(settings: Settings) -> str:
-    """ "intra_op_num_threads 1, session.intra_op.allow_spinning 0" """
+    """Return "intra_op_num_threads 1, session.intra_op.allow_spinning 0"."""
     nested = ("config_entries", "provider_options")
     plain = {name: value for name, value in settings.items() if name not in nested}
     plain |= settings.get("config_entries", {})

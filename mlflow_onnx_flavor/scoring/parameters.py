@@ -43,7 +43,8 @@ class Asked:
 
 def asked_of(params: Mapping[str, Any]) -> Asked | None:
     """What ``params`` ask for; None where it is nothing.  Raises ValueError naming the parameter
-    that makes no sense."""
+    that makes no sense.
+    """
     if not isinstance(params, Mapping):
         raise ValueError(f"params must be a dictionary, not {params!r}")
     outputs = params.get("outputs")

@@ -142,7 +142,7 @@ def _needed(recorded: Sequence[Requirement], extra: str) -> list[str]:
 
 
 def _as_here(requirement: Requirement) -> str:
-    """mlflow at the version that is here, since artifacts are written with it; others by range."""
+    """Mlflow at the version that is here, since artifacts are written with it; others by range."""
     if canonicalize_name(requirement.name) == "mlflow":
         return f"mlflow=={importlib.metadata.version('mlflow')}"
     return str(requirement)
@@ -187,7 +187,12 @@ def _build(uv: str, folder: Path, version: str, lines: Sequence[str], model_fold
 def _run(command: list[str], folder: Path) -> None:
     try:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S
+            command,
+            cwd=folder,
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=BUILD_TIMEOUT_S,
         )
     except subprocess.TimeoutExpired as error:
         raise SourceEnvironmentError(

@@ -46,7 +46,7 @@ def graph(path, *nodes, weights=()):
 
 @pytest.fixture
 def dense(tmp_path):
-    """x @ w + b, then relu: a product to quantize, and a constant sum to fold."""
+    """X @ w + b, then relu: a product to quantize, and a constant sum to fold."""
     generator = np.random.default_rng(0)
     return graph(
         tmp_path / "dense.onnx",
@@ -63,7 +63,7 @@ def dense(tmp_path):
 
 
 def branching(path):
-    """x @ w + b if the sum of x is positive, else x @ w - b."""
+    """X @ w + b if the sum of x is positive, else x @ w - b."""
     generator = np.random.default_rng(0)
 
     def branch(operator, prefix):

@@ -35,7 +35,7 @@ def graph(nodes, inputs, outputs, weights=()):
 
 
 def product():
-    """x @ WEIGHT, three columns."""
+    """X @ WEIGHT, three columns."""
     return graph(
         [helper.make_node("MatMul", ["x", "w"], ["y"])],
         {"x": [None, 2]},

@@ -1,4 +1,4 @@
-"""Fuzz one reader, with atheris:
+"""Fuzz one reader, with atheris.
 
     python -m tests.fuzzing onnx -max_total_time=60
 

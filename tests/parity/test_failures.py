@@ -34,7 +34,7 @@ def identity(name):
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """prediction = b."""
+    """Prediction = b."""
     import mlflow
     from sklearn.linear_model import LinearRegression
 
@@ -56,7 +56,7 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def turning(tmp_path_factory):
-    """prediction = b, after as many turns as the largest a."""
+    """Prediction = b, after as many turns as the largest a."""
     turn = helper.make_graph(
         [
             helper.make_node("Identity", ["go"], ["on"]),
@@ -96,7 +96,7 @@ def turning(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
-    """prediction = b."""
+    """Prediction = b."""
     path = save(
         [helper.make_node("Gather", ["x", "second"], ["prediction"], axis=1)],
         [tensor("x", ["rows", 2])],

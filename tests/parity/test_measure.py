@@ -65,7 +65,7 @@ def linear_source(frame, folder):
 
 
 def linear_graph(path, weights, bias):
-    """prediction = x @ weights + bias in float64, shape (rows,)."""
+    """Prediction = x @ weights + bias in float64, shape (rows,)."""
     return save(
         [
             helper.make_node("MatMul", ["x", "w"], ["m"]),

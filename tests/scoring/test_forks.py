@@ -61,7 +61,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if child else 3)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_process_that_was_forked_ends_as_others_do(tmp_path):
-    """onnxruntime's sender of usage data, where it runs, keeps it for ever."""
+    """Onnxruntime's sender of usage data, where it runs, keeps it for ever."""
     command = [sys.executable, "-c", LOADED_AND_FORKED, str(wide(tmp_path / "m.onnx"))]
     with subprocess.Popen(command, start_new_session=True) as process:
         try:

@@ -206,7 +206,7 @@ def test_an_unknown_key_of_the_configuration_is_named(graph):
 
 
 def test_options_of_a_provider_stand_under_those_it_is_given(graph, monkeypatch):
-    """onnxruntime's CPU takes no options, so what would be handed to it is looked at."""
+    """Onnxruntime's CPU takes no options, so what would be handed to it is looked at."""
     handed = []
     add = opening.add_providers
 

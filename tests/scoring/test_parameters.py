@@ -19,7 +19,7 @@ CPU = "CPUExecutionProvider"
 
 
 def looping(path):
-    """y = x after x[0, 0] rounds of adding nothing: as long as it is asked to take."""
+    """Y = x after x[0, 0] rounds of adding nothing: as long as it is asked to take."""
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["go"], ["go_on"]),

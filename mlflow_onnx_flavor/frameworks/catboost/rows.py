@@ -98,6 +98,6 @@ def _frame(given: Inputs, kinds: set[int]) -> pd.DataFrame:
 
 
 def _held(column: pd.Series) -> str:
-    """pandas' name of what a column holds; of its category dtype what the categories are."""
+    """Pandas' name of what a column holds; of its category dtype what the categories are."""
     values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
     return pd.api.types.infer_dtype(values, skipna=True)

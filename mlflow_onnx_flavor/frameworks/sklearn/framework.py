@@ -67,7 +67,7 @@ class _Transforming:
 
 
 def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-    """ "label" and, where the classifier has them, "probabilities"; otherwise "prediction"."""
+    """Return "label" and, where the classifier has them, "probabilities"; else "prediction"."""
     model = source.native
     if _asked_method(source.pyfunc) == TRANSFORM:
         # Of one row, some transformers (SparsePCA) give one axis.

@@ -34,7 +34,8 @@ MOST_BATCH_SIZES = 4  # panels of the distribution
 
 def latency(summary: ReleaseSummary) -> Figure | None:
     """p50 (dot), p10 to p90 (band) and p99 (end of the whisker) of one call by batch size; a panel
-    per provider."""
+    per provider.
+    """
     rows = [row for row in _latency_rows(summary) if row.candidate_figures]
     if not rows:
         return None
@@ -88,7 +89,8 @@ def speedup(summary: ReleaseSummary) -> Figure | None:
 
 def distribution(summary: ReleaseSummary) -> Figure | None:
     """Share of calls that took at most x, source and candidates; a panel per batch size, on the
-    first execution provider."""
+    first execution provider.
+    """
     rows = [row for row in _latency_rows(summary) if row.candidate_figures]
     rows = [row for row in rows if row.execution_provider == rows[0].execution_provider]
     sizes = sorted({row.batch_size for row in rows})[:MOST_BATCH_SIZES]
@@ -117,7 +119,8 @@ def distribution(summary: ReleaseSummary) -> Figure | None:
 
 def throughput(summary: ReleaseSummary) -> Figure | None:
     """Rows a second over the median of one call; every point is a batch size of the offline
-    scenario."""
+    scenario.
+    """
     reported = summary.latency.offline if summary.latency else ()
     measured = [row for row in reported if row.status == "measured"]
     if len({row.batch_size for row in measured}) < 2:

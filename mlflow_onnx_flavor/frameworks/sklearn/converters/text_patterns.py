@@ -1,4 +1,4 @@
-"""Python's regular expressions for words as onnxruntime's tokenizer takes them.
+r"""Python's regular expressions for words as onnxruntime's tokenizer takes them.
 
 That tokenizer is RE2, whose \\w is ASCII and whose matches are the longest, where Python's follow
 the pattern from left to right.  So only patterns for which the two are one are translated, with
