@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from mlflow_onnx_flavor.cli import main
 from tests.serving import BIN, QUICK_RELEASE, environment, free_port, running
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 # Speed is no matter here: whether the candidate is faster must not decide whether a test passes.
 CONFIGURATION = """
 gates: {latency: {min_speedup: 0, max_regression: 1, batch_sizes: [1, 8]}}

@@ -10,7 +10,7 @@ import mlflow
 
 SCRIPT = """
 import sys
-from mlflow_onnx_flavor.artifact_downloads import download
+from mlflow_onnx_flavor.tracking.downloads import download
 
 path = download(sys.argv[1])
 print(path.read_text())

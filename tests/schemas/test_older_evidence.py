@@ -12,7 +12,7 @@ from mlflow_onnx_flavor.gates import judge
 from mlflow_onnx_flavor.schemas.configuration import Gates, LatencyGate
 from mlflow_onnx_flavor.schemas.verdict import ReleaseEvidence, Verdict
 
-SAMPLES = Path(__file__).parent / "samples" / "evidence"
+SAMPLES = Path(__file__).parents[1] / "samples" / "evidence"
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from mlflow_onnx_flavor.latency import tasks
 from tests.frameworks.in_process import converted, session_of
 
 VECTORS = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
-SAMPLES = Path(__file__).parents[1] / "samples"
+SAMPLES = Path(__file__).parents[2] / "samples"
 KERAS_2_ROWS = {
     "numbers": np.arange(8, dtype=np.float32).reshape(2, 4) / 8,
     "series": np.arange(20, dtype=np.float32).reshape(2, 5, 2) / 20,
