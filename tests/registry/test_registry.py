@@ -30,8 +30,8 @@ from mlflow_onnx_flavor.registry.policy import Policy
 from mlflow_onnx_flavor.schemas.configuration import SigningKey, Trust
 from mlflow_onnx_flavor.schemas.registry_tags import EVIDENCE_TAG
 from mlflow_onnx_flavor.tracking.server import server_time
-from tests.serving import QUICK_RELEASE
 from tests.artifact.test_signing import new_key
+from tests.serving import QUICK_RELEASE
 
 NAME = "Fraud model, Zürich"  # blanks, a comma, a letter beyond ASCII
 CONFIGURATION = parse_configuration({**yaml.safe_load(QUICK_RELEASE), "reuse": {"enabled": False}})
