@@ -53,4 +53,5 @@ def _divergence(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
         parts = [
             np.where(each > 0, each * np.log(each / middle), 0.0) for each in (expected, found)
         ]
-    return np.clip(sum(part.sum(axis=1) for part in parts) / 2, 0, None)
+    whole: np.ndarray = np.clip(sum(part.sum(axis=1) for part in parts) / 2, 0, None)
+    return whole

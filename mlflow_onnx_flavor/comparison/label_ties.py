@@ -40,7 +40,7 @@ def tied_rows(
     scale = float(np.sqrt(np.mean(finite**2))) if finite.size else 1.0
     tolerance = auto_tolerance(source.dtype, candidate.dtype, arithmetic, rounding).value
     reach = 2 * tolerance * np.maximum(np.abs(scores[rows, best]), scale)
-    tied = (best != other) & (scores[rows, best] - scores[rows, other] <= reach)
+    tied: np.ndarray = (best != other) & (scores[rows, best] - scores[rows, other] <= reach)
     return tied & _labelled(expected, found, best, other) if tied.any() else tied
 
 

@@ -44,7 +44,7 @@ def compare_all(
         compare_outputs(
             name,
             array,
-            found.get(paired.get(name), absent),
+            found.get(paired.get(name) or "", absent),
             arithmetic,
             roundings.get(name),
             tied,
@@ -78,7 +78,7 @@ def worst_rows(
             if known is None or errors[row] > known.error:
                 apart[int(row)] = WorstRow(
                     row=int(row),
-                    kind=kinds[row] if kinds else "",
+                    kind=kinds[int(row)] if kinds else "",
                     output=parity.name,
                     error=float(errors[row]),
                 )

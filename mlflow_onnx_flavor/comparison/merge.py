@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mlflow_onnx_flavor.schemas.evidence import OutputParity
 
@@ -48,6 +48,6 @@ def _longer(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
     return (first[0] + second[0], *first[1:]) if same else second
 
 
-def _extreme(pick, first: float | None, second: float | None) -> float | None:
+def _extreme(pick: Callable[..., float], first: float | None, second: float | None) -> float | None:
     known = [each for each in (first, second) if each is not None]
     return pick(known) if known else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,7 +56,7 @@ def error_by_row(source: np.ndarray, candidate: np.ndarray) -> np.ndarray:
     if source.shape != candidate.shape:
         return np.full(_rows(source), np.inf)
     if _is_label(source) or _is_label(candidate):
-        unequal = _unequal(source, candidate).reshape(_flat(source)).any(axis=1)
+        unequal: np.ndarray = _unequal(source, candidate).reshape(_flat(source)).any(axis=1)
         return np.where(unequal, np.inf, 0.0)
     return _errors(source, candidate).by_row
 
@@ -79,7 +80,9 @@ def _compare_labels(
     if source.shape != candidate.shape:
         return OutputParity(**common, label_disagreements=common["rows"])
     unequal = _unequal(source, candidate).reshape(_flat(source)).any(axis=1)
-    excused = unequal & tied if tied is not None and len(tied) == len(unequal) else unequal & False
+    excused = np.zeros_like(unequal)
+    if tied is not None and len(tied) == len(unequal):
+        excused = unequal & tied
     return OutputParity(
         **common,
         label_disagreements=int((unequal & ~excused).sum()),
@@ -92,10 +95,10 @@ def _unequal(source: np.ndarray, candidate: np.ndarray) -> np.ndarray:
     be it None, NaN or NA.
     """
     if _compares_exactly(source, candidate) or (_is_text(source) and _is_text(candidate)):
-        return source != candidate
+        return np.asarray(source != candidate)
     source, candidate = _objects(source), _objects(candidate)
-    missing, missing_too = pd.isna(source), pd.isna(candidate)
-    unequal = missing != missing_too
+    missing, missing_too = np.asarray(pd.isna(source)), np.asarray(pd.isna(candidate))
+    unequal: np.ndarray = missing != missing_too
     present = ~(missing | missing_too)
     unequal[present] = source[present] != candidate[present]
     return unequal
@@ -231,7 +234,7 @@ def _rows(array: np.ndarray) -> int:
     return len(array) if array.ndim else 1
 
 
-def _common(name: str, kind: str, source: np.ndarray, candidate: np.ndarray) -> dict:
+def _common(name: str, kind: str, source: np.ndarray, candidate: np.ndarray) -> dict[str, Any]:
     return {
         "name": name,
         "kind": kind,

@@ -46,11 +46,12 @@ def compare_forms(source: Answer, candidate: Answer) -> list[FormDifference]:
     differences: list[FormDifference] = []
 
     def compare(what: str, expected: Any, found: Any) -> bool:
-        if expected != found:
+        same = bool(expected == found)
+        if not same:
             differences.append(
                 FormDifference(what=what, source=str(expected), candidate=str(found))
             )
-        return expected == found
+        return same
 
     if not compare("container", source["container"], candidate["container"]):
         return differences
@@ -68,7 +69,9 @@ def compare_forms(source: Answer, candidate: Answer) -> list[FormDifference]:
     return differences
 
 
-def _answer(container: str, keys: list[Any], parts: list[dict], index=None) -> dict[str, Any]:
+def _answer(
+    container: str, keys: list[Any], parts: list[dict[str, Any]], index: Any = None
+) -> dict[str, Any]:
     return {
         "container": container,
         "keys": keys,

@@ -163,4 +163,7 @@ class _Way:
         if array.dtype.kind != "f":
             return array
         eps = self.sign * max(np.finfo(np.float32).eps, np.finfo(array.dtype).eps)
-        return array * (1 + self.rng.choice([-eps, eps], array.shape).astype(array.dtype))
+        moved: np.ndarray = array * (
+            1 + self.rng.choice([-eps, eps], array.shape).astype(array.dtype)
+        )
+        return moved

@@ -95,10 +95,10 @@ def _at_workload(
     rows: dict[str, LatencyRow], gate: LatencyGate, seconds: float, finding: Callable[..., Finding]
 ) -> Iterator[Finding]:
     source, champion = rows.get("source"), rows.get("champion")
-    ratio = source and source.speedup
+    ratio = source.speedup if source else None
     yield finding("latency", *_at_least(ratio, source, gate.min_speedup, seconds))
     if gate.min_p99_speedup is not None:
-        tail = source and source.p99_speedup
+        tail = source.p99_speedup if source else None
         least = gate.min_p99_speedup
         yield finding("p99 latency", *_at_least(tail, source, least, seconds, "at p99 "))
     if champion is not None:
@@ -108,7 +108,7 @@ def _at_workload(
             least = 1 - gate.max_p99_regression
             tail = champion.p99_speedup
             yield finding("p99 regression", *_at_least(tail, champion, least, seconds, "at p99 "))
-    measured = source and source.candidate_figures
+    measured = source.candidate_figures if source else None
     for name in ("p50", "p90", "p99"):
         budget_ms = getattr(gate, f"{name}_ms")
         if budget_ms is not None and measured is not None:
@@ -120,7 +120,7 @@ def _at_least(
 ) -> tuple[bool, str, str, str]:
     """Whether all of the interval of a ratio is at least ``least``."""
     passed, measured, required, reason = False, "not measured", numbers.ratio(least), ""
-    if ratio is not None:
+    if row is not None and ratio is not None:
         passed = ratio.low >= least
         speedup, required = numbers.interval_apart(ratio, least)
         measured = f"{what}{speedup} times as fast as the {row.baseline}"

@@ -87,8 +87,13 @@ def findings_on_parity(
     candidate: str, provider: ExecutionProvider, rows: list[ParityRow], gate: ParityGate
 ) -> Iterable[Finding]:
     def finding(
-        name: str, row: ParityRow | None, passed: bool, measured: str, required: str, reason=""
-    ):
+        name: str,
+        row: ParityRow | None,
+        passed: bool,
+        measured: str,
+        required: str,
+        reason: str = "",
+    ) -> Finding:
         return Finding(
             gate=name,
             candidate=candidate,

@@ -7,16 +7,17 @@ dictionary of numpy arrays; in each the first axis is the batch.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from mlflow_onnx_flavor.schemas.origins import EVALUATION_DATA
 
-InputData = pd.DataFrame | np.ndarray | dict[str, np.ndarray]
+InputData: TypeAlias = pd.DataFrame | np.ndarray | dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Inputs:
         """``size`` rows from row ``start`` on, wrapping around where the rows run out."""
         return self.take((start + np.arange(size)) % self.rows)
 
-    def batches(self, size: int):
+    def batches(self, size: int) -> Iterator[Inputs]:
         """All rows once, in consecutive batches of ``size``; the last may be shorter."""
         for start in range(0, self.rows, size):
             yield self.take(slice(start, min(start + size, self.rows)))
@@ -78,7 +79,7 @@ class Inputs:
                 sha.update(np.ascontiguousarray(values).tobytes())
         return sha.hexdigest()
 
-    def _named_columns(self):
+    def _named_columns(self) -> list[tuple[str, Any]]:
         if isinstance(self.data, pd.DataFrame):
             return [(str(name), self.data[name]) for name in self.data.columns]
         if isinstance(self.data, dict):
@@ -94,7 +95,8 @@ class Inputs:
             return path
         path = folder / "inputs.npz"
         arrays = self.data if isinstance(self.data, dict) else {_UNNAMED: self.data}
-        np.savez(path, **{name: _without_objects(a) for name, a in arrays.items()})
+        plain: dict[str, Any] = {name: _without_objects(a) for name, a in arrays.items()}
+        np.savez(path, **plain)
         return path
 
     def save_exactly(self, folder: Path) -> Path:

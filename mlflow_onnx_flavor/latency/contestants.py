@@ -77,6 +77,7 @@ class Participant:
 
     @property
     def pid(self) -> int:
+        assert self._worker is not None, "open() starts the process"
         return self._worker.pid
 
     def open(self, inputs: SavedInputs, first: Workload) -> None:
@@ -193,7 +194,7 @@ class Participant:
         workload: Workload | None = None,
     ) -> Any:
         """The task's answer; None after a failure, which is of ``workload`` only if it can be."""
-        if not self.running:
+        if not self.running or self._worker is None:
             return None
         try:
             return self._worker.call(f"{TASKS}:{task}", arguments, timeout_s=timeout_s)

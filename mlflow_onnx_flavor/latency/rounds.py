@@ -224,8 +224,9 @@ class Rounds:
     def _ratios(
         self, workload: Workload, confidence: float
     ) -> list[tuple[Participant, Participant, Interval]]:
-        found = [
-            (candidate, baseline, self.ratio(candidate, baseline, workload, confidence))
-            for candidate, baseline in self._compared(workload)
-        ]
-        return [each for each in found if each[2] is not None]
+        ratios = []
+        for candidate, baseline in self._compared(workload):
+            ratio = self.ratio(candidate, baseline, workload, confidence)
+            if ratio is not None:
+                ratios.append((candidate, baseline, ratio))
+        return ratios

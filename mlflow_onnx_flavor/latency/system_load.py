@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,7 @@ class Watch:
         return Surroundings(
             seconds=seconds,
             load_average=self._load,
-            others_share=None if busy is None else max(busy - own / cores, 0.0),
+            others_share=None if busy is None or not cores else max(busy - own / cores, 0.0),
             steal_share=share("steal", cores),
             throttled_share=share("throttled", seconds),
             waiting_share=share("waiting", seconds),
@@ -82,7 +83,7 @@ class Watch:
 
     def _read(self) -> _Reading:
         cpu = next((line.split()[1:] for line in lines_of(self._proc / "stat")), None)
-        found = {}
+        found: dict[str, Any] = {}
         if cpu and len(cpu) > _STEAL:
             ticks = [int(each) for each in cpu[: _STEAL + 1]]
             idle = sum(ticks[at] for at in _IDLE)

@@ -73,7 +73,7 @@ class Opened:
             first = rows.batch(size).data
             number = max(1, min(BATCHES, MOST_BYTES // max(_bytes_of(first), 1)))
             made = [rows.batch(size, at * size).data for at in range(number)]
-            if path == SESSION:
+            if path == SESSION and self.feeds is not None:
                 made = [self.feeds(each) for each in made]
             self.batches[path, workload] = made
         return self.batches[path, workload]

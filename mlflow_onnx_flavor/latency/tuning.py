@@ -119,7 +119,9 @@ class _Contest:
         gc.collect()
         gc.disable()
         try:
-            times = {size: self._median(session, size) for size in self._batch_sizes}
+            times: dict[Hashable, float] = {}
+            for size in self._batch_sizes:
+                times[size] = self._median(session, size)
         finally:
             gc.enable()
         come_to_rest()

@@ -38,7 +38,7 @@ def workloads(
     batch_sizes: Sequence[int], sequence_lengths: Sequence[int] = ()
 ) -> tuple[Workload, ...]:
     """Every batch size at every sequence length, the smallest first, each once."""
-    lengths = sorted(set(sequence_lengths)) or [None]
+    lengths: list[int] | list[None] = sorted(set(sequence_lengths)) or [None]
     return tuple(Workload(size, length) for length in lengths for size in sorted(set(batch_sizes)))
 
 

@@ -24,9 +24,9 @@ _OF_DATABASES = {
 
 def storage_error(error: BaseException) -> StorageError | None:
     """The sentence where ``error``, or what it came of, is that of a disk; None elsewhere."""
-    for each in _chain(error):
-        if isinstance(each, shutil.Error):  # of a folder that was copied: one for each file
-            each = _first_of(each)
+    for link in _chain(error):
+        # The error of a folder that was copied holds one for each file.
+        each = _first_of(link) if isinstance(link, shutil.Error) else link
         if isinstance(each, OSError) and each.errno in (*_FULL, *_FORBIDDEN):
             return StorageError(_in_words(each))
         for words, remedy in _OF_DATABASES.items():
@@ -36,7 +36,7 @@ def storage_error(error: BaseException) -> StorageError | None:
 
 
 def _in_words(error: OSError) -> str:
-    reason = os.strerror(error.errno)
+    reason = os.strerror(error.errno or 0)
     # Of a copy it is the second that cannot be written.
     place = str(error.filename2 or error.filename or "")
     if not place:

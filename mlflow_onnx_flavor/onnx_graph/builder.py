@@ -56,7 +56,8 @@ class GraphParts:
         name = self._unique("constant")
         if array.dtype.kind in "OU":
             texts = [str(each).encode() for each in array.ravel()]
-            self.initializers.append(helper.make_tensor(name, 8, array.shape, texts))  # 8: string
+            tensor = helper.make_tensor(name, 8, array.shape, texts)  # type: ignore[arg-type]
+            self.initializers.append(tensor)  # 8: strings, which onnx takes as bytes
         else:
             self.initializers.append(numpy_helper.from_array(np.array(array, order="C"), name))
         return name

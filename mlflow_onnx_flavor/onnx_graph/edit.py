@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableSequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,7 +171,7 @@ def _replace(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
         value.name = names.get(value.name, value.name)
 
 
-def _replace_in(values: Sequence[str], names: Mapping[str, str]) -> None:
+def _replace_in(values: MutableSequence[str], names: Mapping[str, str]) -> None:
     for position, value in enumerate(values):
         if value in names:
             values[position] = names[value]

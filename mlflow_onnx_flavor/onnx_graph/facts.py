@@ -59,7 +59,8 @@ def _splits(node: Any, columns: Sequence[GraphColumn | None]) -> Iterator[GraphS
         known = {at: columns[at] for at in (split.feature, *split.way) if at < len(columns)}
         column = known.get(split.feature)
         if column is not None:
-            way = {known[at]: each for at, each in split.way.items() if known.get(at) is not None}
+            seen = ((known.get(at), each) for at, each in split.way.items())
+            way = {at: each for at, each in seen if at is not None}
             yield GraphSplit(column, split.threshold, way)
 
 

@@ -108,11 +108,11 @@ def _looked_up(graph: GraphParts, rows: str, trees: Sequence[Tree]) -> str:
         operands.append(tree, np.full(len(leaves), position), numbers)
         vectors.append(tree.value[leaves])
         known += leaves.sum()
-    numbers = graph.cast(_node(graph, rows, operands, len(trees)), np.int64)
+    leaf = graph.cast(_node(graph, rows, operands, len(trees)), np.int64)
     table = graph.constant(np.concatenate(vectors), np.float64)
     return graph.add(
         "ReduceSum",
-        graph.add("Gather", table, numbers, axis=0),  # (rows, trees, outputs)
+        graph.add("Gather", table, leaf, axis=0),  # (rows, trees, outputs)
         graph.constant([1], np.int64),
         keepdims=0,
     )

@@ -65,7 +65,8 @@ def _of_version_3(attributes: Mapping[str, Any]) -> tuple[dict[Any, _Node], list
     thresholds = _numbers(attributes, "nodes_values")
     features = attributes["nodes_featureids"].ints
     holds, fails = (attributes[f"nodes_{n}"].ints for n in ("truenodeids", "falsenodeids"))
-    nodes, roots = {}, {}
+    nodes: dict[Any, _Node] = {}
+    roots: dict[int, tuple[int, int]] = {}
     for at, (tree, number) in enumerate(zip(trees, numbers, strict=True)):
         roots.setdefault(tree, (tree, number))
         if modes[at] != _LEAF:
@@ -80,12 +81,16 @@ def _of_version_5(attributes: Mapping[str, Any]) -> tuple[dict[Any, _Node], list
     features = attributes["nodes_featureids"].ints
     to = {side: attributes[f"nodes_{side}nodeids"].ints for side in ("true", "false")}
     is_leaf = {side: attributes[f"nodes_{side}leafs"].ints for side in ("true", "false")}
+
+    def _child(side: str, at: int) -> int | None:
+        return None if is_leaf[side][at] else to[side][at]
+
     nodes = {
         at: _Node(
             features[at],
             float(thresholds[at]),
             int(modes[at]) in _ORDERED,
-            tuple(None if is_leaf[side][at] else to[side][at] for side in ("true", "false")),
+            (_child("true", at), _child("false", at)),
         )
         for at in range(len(features))
     }

@@ -124,7 +124,7 @@ def _conversion_lines(summary: ReleaseSummary) -> Iterator[Cell]:
         if attempt.outcome == "not tried":
             continue
         made_by = f"{attempt.exporter} {attempt.exporter_version}".strip()
-        opset = f"opset {conversion.opset}" if conversion.opset else ""
+        opset = f"opset {conversion.opset}" if conversion and conversion.opset else ""
         if attempt.outcome == "converted":
             how = ", ".join(filter(None, (made_by, opset, numbers.duration(attempt.seconds))))
             yield Cell(f"converted: {attempt.strategy} ({how})", "good")

@@ -12,7 +12,7 @@ from mlflow_onnx_flavor.formatting import numbers
 from mlflow_onnx_flavor.gates import is_judged
 from mlflow_onnx_flavor.schemas.evidence import Interval, OutputParity, ParityRow
 from mlflow_onnx_flavor.schemas.origins import EVALUATION_DATA, INPUT_EXAMPLE
-from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
+from mlflow_onnx_flavor.schemas.summary import AttemptSummary, ReleaseSummary
 from mlflow_onnx_flavor.schemas.verdict import NOT_ENOUGH, Finding
 
 Outcome = Literal["passed", "failed", "stopped"]
@@ -37,7 +37,7 @@ class WorstError:
         if self.absolute_error is not None:
             parts.append(f"{numbers.scientific(self.absolute_error)} in {self.output}")
         if self.label_disagreements or self.absolute_error is None:
-            differ = numbers.count(self.label_disagreements)
+            differ = numbers.count(self.label_disagreements or 0)
             parts.append(f"{differ} of {numbers.count(self.rows)} labels differ")
         return ", ".join(parts)
 
@@ -51,8 +51,13 @@ def outcome(summary: ReleaseSummary) -> Outcome:
 
 def nothing_converted(summary: ReleaseSummary) -> bool:
     """Export strategies were tried, and none gave a right model."""
+    return bool(failed_attempts(summary))
+
+
+def failed_attempts(summary: ReleaseSummary) -> tuple[AttemptSummary, ...]:
+    """Return the attempts of a conversion that gave no right model; empty after one that did."""
     conversion = summary.conversion
-    return conversion is not None and conversion.strategy is None and bool(conversion.attempts)
+    return conversion.attempts if conversion and conversion.strategy is None else ()
 
 
 def sentence(summary: ReleaseSummary) -> str:
@@ -67,10 +72,10 @@ def sentence(summary: ReleaseSummary) -> str:
         )
         return f"Failed: {held} every gate, so the registry stays as it was."
     if nothing_converted(summary):
-        number = len(summary.conversion.attempts)
+        number = len(failed_attempts(summary))
         tried = f"none of the {number} export strategies" if number > 1 else "no export strategy"
         return f"Not converted: {tried} gave a right model, so the registry stays as it was."
-    if outcome(summary) == "stopped":
+    if verdict is None or outcome(summary) == "stopped":
         return f"Stopped: {_as_sentence(summary.error or 'there is no verdict', capital=False)}"
     text = f"Passed: candidate {verdict.chosen} on {verdict.serve_on}"
     registered = summary.registered
@@ -106,9 +111,12 @@ def judged_candidates(summary: ReleaseSummary) -> tuple[str, ...]:
 
 def why_not_chosen(summary: ReleaseSummary, candidate: str) -> str:
     """One line on a candidate that was judged and not chosen."""
-    failed = [finding for finding in summary.verdict.of(candidate) if not finding.passed]
+    verdict = summary.verdict
+    if verdict is None:
+        return "not judged"
+    failed = [finding for finding in verdict.of(candidate) if not finding.passed]
     if not failed:
-        return f"passes every gate, slower than {summary.verdict.chosen}"
+        return f"passes every gate, slower than {verdict.chosen}"
     first = failed[0]
     text = f"{first.gate} failed {where(first)}: {first.measured}, required {first.required}"
     others = len(failed) - 1
@@ -157,7 +165,7 @@ def worst_error(summary: ReleaseSummary) -> WorstError | None:
     labels = [pair for pair in compared if pair[1].kind == "labels"]
     worst = max(scores, key=lambda pair: _rank(pair[1].max_absolute_error), default=None)
     most = max(labels, key=lambda pair: pair[1].label_disagreements, default=None)
-    row, output = worst or most
+    row, output = worst or most or compared[0]
     return WorstError(
         absolute_error=output.max_absolute_error if worst else None,
         output=output.name,
@@ -189,7 +197,7 @@ def reproduce_command(summary: ReleaseSummary) -> str:
 
 def _after_conversion(summary: ReleaseSummary) -> list[str]:
     uri = shlex.quote(summary.source.uri)
-    attempts = [attempt for attempt in summary.conversion.attempts if attempt.remedy]
+    attempts = [attempt for attempt in failed_attempts(summary) if attempt.remedy]
     return [
         *(f"For strategy `{attempt.strategy}`: {attempt.remedy}" for attempt in attempts),
         f"See what a conversion of this model takes with `mlflow-onnx explain {uri}`",
@@ -199,7 +207,7 @@ def _after_conversion(summary: ReleaseSummary) -> list[str]:
 
 def _after_verdict(summary: ReleaseSummary) -> list[str]:
     steps = []
-    for finding in summary.verdict.failures():
+    for finding in summary.verdict.failures() if summary.verdict else ():
         steps += [row.remedy for row in _rows_of(summary, finding) if row.remedy]
         if finding.reason.startswith(NOT_ENOUGH):
             steps.append(f"{finding.gate} {where(finding)}: {finding.reason}")

@@ -139,10 +139,13 @@ def _facts(summary: ReleaseSummary) -> list[Fact]:
 
 def _candidates(summary: ReleaseSummary) -> list[CandidateGates]:
     """Gate by gate: the chosen candidate first, then those that failed."""
-    shown = []
+    shown: list[CandidateGates] = []
+    verdict = summary.verdict
+    if verdict is None:
+        return shown
     for name in headline.judged_candidates(summary):
-        findings = summary.verdict.of(name)
-        chosen = name == summary.verdict.chosen
+        findings = verdict.of(name)
+        chosen = name == verdict.chosen
         shown.append(
             CandidateGates(
                 name=name,

@@ -21,12 +21,15 @@ from mlflow_onnx_flavor.schemas.verdict import Finding
 WITHOUT_MEASUREMENT = ("crashed", "failed", "timed out", "fell back", "skipped", "not measured")
 
 
+Result = Literal["failure", "error", "skipped"]
+
+
 @dataclass(frozen=True)
 class Case:
     """``result`` None: it passed.  ``text`` goes into the body of the result or the output."""
 
     name: str
-    result: Literal["failure", "error", "skipped"] | None = None
+    result: Result | None = None
     message: str = ""
     text: str = ""
     seconds: float = 0.0
@@ -50,7 +53,7 @@ def _suites(summary: ReleaseSummary) -> Iterable[tuple[str, list[Case]]]:
     yield "candidates", [Case(skip.name, "skipped", skip.reason) for skip in summary.skipped]
     for candidate in headline.judged_candidates(summary):
         by_gate: dict[str, list[Case]] = {}
-        for finding in summary.verdict.of(candidate):
+        for finding in summary.verdict.of(candidate) if summary.verdict else ():
             by_gate.setdefault(finding.gate, []).append(_finding_case(finding, summary))
         for gate, cases in by_gate.items():
             yield f"{candidate}: {gate}", cases
@@ -63,7 +66,7 @@ def _attempts(summary: ReleaseSummary) -> tuple[AttemptSummary, ...]:
 
 
 def _attempt_case(attempt: AttemptSummary, summary: ReleaseSummary) -> Case:
-    result = None
+    result: Result | None = None
     if attempt.outcome != "converted":
         failed = headline.nothing_converted(summary) and attempt.outcome != "not tried"
         result = "failure" if failed else "skipped"
@@ -85,10 +88,10 @@ def _finding_case(finding: Finding, summary: ReleaseSummary) -> Case:
     message = f"{finding.measured}, required {finding.required}"
     if finding.reason:
         message += f": {finding.reason}"
-    chosen = summary.verdict.chosen
+    chosen = summary.verdict.chosen if summary.verdict else None
     if chosen is not None and finding.candidate != chosen:
         return Case(name, "skipped", f"{chosen} was chosen; here: {message}", measured)
-    result = "error" if finding.measured in WITHOUT_MEASUREMENT else "failure"
+    result: Result = "error" if finding.measured in WITHOUT_MEASUREMENT else "failure"
     return Case(name, result, message, f"{measured}\n{finding.reason}".strip())
 
 
@@ -115,7 +118,8 @@ def _release_case(summary: ReleaseSummary) -> Case:
     outcome = headline.outcome(summary)
     if outcome == "passed":
         return Case("verdict", text=f"{sentence}\n{headline.alias_change(summary)}")
-    result = "failure" if outcome == "failed" or headline.nothing_converted(summary) else "error"
+    failed = outcome == "failed" or headline.nothing_converted(summary)
+    result: Result = "failure" if failed else "error"
     return Case("verdict", result, sentence, "\n".join(headline.next_steps(summary)))
 
 

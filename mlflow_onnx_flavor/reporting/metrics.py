@@ -14,7 +14,7 @@ from mlflow_onnx_flavor.formatting.provider_names import ProviderNames
 from mlflow_onnx_flavor.gates import is_judged
 from mlflow_onnx_flavor.reporting import headline
 from mlflow_onnx_flavor.reporting.tables import parity as tables
-from mlflow_onnx_flavor.schemas.evidence import LatencyRow, ParityRow
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, LatencyRow, ParityRow
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 
 LONGEST_NAME = 250  # MLflow's limit
@@ -26,23 +26,21 @@ def metrics(summary: ReleaseSummary) -> dict[str, float]:
     names = ProviderNames(summary)
     for row in summary.parity.rows if summary.parity else ():
         _add_worst(found, _parity_metrics(row, names, summary))
-    for row in _latency_rows(summary):
-        found |= _speedup_metrics(row, names)
+    for measured in _latency_rows(summary):
+        found |= _speedup_metrics(measured, names)
     for name, values in _call_metrics(summary, names).items():
         found[name] = statistics.median_low(values)
-    for row in summary.latency.loads if summary.latency else ():
-        provider = row.execution_provider
-        where = f"{row.model}.{names.key(provider)}" if provider else row.model
-        where += "" if row.threads is None else f".threads_{row.threads}"
-        found[f"load_seconds.{where}"] = row.figures.load_seconds
-        found[f"first_call_ms.{where}"] = row.figures.first_call_ms
-        found[f"peak_memory_mb.{where}"] = row.figures.peak_memory_bytes / 1e6
-        found[f"size_mb.{row.model}"] = row.figures.size_bytes / 1e6
-    for row in summary.latency.capacities if summary.latency else ():
-        if row.highest_per_second is not None:
-            provider = row.execution_provider
-            where = f"{row.model}.{names.key(provider)}" if provider else row.model
-            found[f"highest_queries_per_second.{where}"] = row.highest_per_second
+    for load in summary.latency.loads if summary.latency else ():
+        where = _where(load.model, load.execution_provider, names)
+        where += "" if load.threads is None else f".threads_{load.threads}"
+        found[f"load_seconds.{where}"] = load.figures.load_seconds
+        found[f"first_call_ms.{where}"] = load.figures.first_call_ms
+        found[f"peak_memory_mb.{where}"] = load.figures.peak_memory_bytes / 1e6
+        found[f"size_mb.{load.model}"] = load.figures.size_bytes / 1e6
+    for capacity in summary.latency.capacities if summary.latency else ():
+        if capacity.highest_per_second is not None:
+            where = _where(capacity.model, capacity.execution_provider, names)
+            found[f"highest_queries_per_second.{where}"] = capacity.highest_per_second
     if summary.verdict is not None:
         found["passed"] = float(headline.outcome(summary) == "passed")
         found["gates_failed"] = len(summary.verdict.failures())
@@ -56,6 +54,10 @@ def metrics(summary: ReleaseSummary) -> dict[str, float]:
     return {
         metric_name(name): float(value) for name, value in found.items() if not math.isnan(value)
     }
+
+
+def _where(model: str, provider: ExecutionProvider | None, names: ProviderNames) -> str:
+    return f"{model}.{names.key(provider)}" if provider else model
 
 
 def metric_name(text: str) -> str:

@@ -12,11 +12,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from mlflow_onnx_flavor.formatting import numbers
 from mlflow_onnx_flavor.formatting.text import encodable, one_line
 from mlflow_onnx_flavor.reporting.terminal import is_terminal
+
+if TYPE_CHECKING:
+    import rich.progress
 
 
 class Progress:
@@ -30,7 +33,9 @@ class Progress:
         self._quiet = quiet
         self._file = file
         self._steps: list[str] = []
-        self._live = None  # the rich display, while a step runs on a terminal
+        self._live: rich.progress.Progress | None = (
+            None  # the rich display, while a step runs on a terminal
+        )
         self._tasks: list = []
 
     @contextmanager

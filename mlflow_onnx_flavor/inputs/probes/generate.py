@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -109,7 +110,7 @@ def _origin(extreme: bool) -> str:
     return EXTREME_PROBES if extreme else PROBES
 
 
-def _is_matrix(data: InputData) -> bool:
+def _is_matrix(data: InputData) -> TypeGuard[np.ndarray]:
     return isinstance(data, np.ndarray) and data.ndim == 2 and data.dtype.kind in "fiu"
 
 

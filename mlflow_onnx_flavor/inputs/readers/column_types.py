@@ -43,19 +43,20 @@ def suited(column: pd.Series, spec: ColSpec, what: str) -> pd.Series:
     """
     from mlflow.types import DataType
 
+    data_type: Any = spec.type  # a column holds single values
     name = spec.name if spec.name is not None else column.name
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
     is_integer = pd.api.types.is_integer_dtype(column)
-    if spec.type in (DataType.double, DataType.float) and is_integer:
-        return _as_floats(column, spec.type.to_numpy())
-    holds_none = spec.type in (DataType.integer, DataType.long) or isinstance(
+    if data_type in (DataType.double, DataType.float) and is_integer:
+        return _as_floats(column, data_type.to_numpy())
+    holds_none = data_type in (DataType.integer, DataType.long) or isinstance(
         column.dtype, pd.BooleanDtype
     )
     if holds_none and column.isna().any():
         row = int(np.argmax(column.isna().to_numpy()))
         raise InvalidDataError(
-            f"{what}: column {name!r} must be {spec.type.name}, which in MLflow"
+            f"{what}: column {name!r} must be {data_type.name}, which in MLflow"
             f" holds no missing values (row {row}); log the model with a signature of double"
         )
     _check_kind(column, spec, name, what)
@@ -74,16 +75,17 @@ def _as_floats(column: pd.Series, dtype: np.dtype) -> pd.Series:
 def _check_kind(column: pd.Series, spec: ColSpec, name: Any, what: str) -> None:
     from mlflow.types import DataType
 
+    data_type: Any = spec.type
     numeric = (DataType.integer, DataType.long, DataType.float, DataType.double)
     textual = pd.api.types.is_string_dtype(column) and not column.isna().all()
-    if spec.type in numeric and textual:
+    if data_type in numeric and textual:
         bad = pd.to_numeric(column, errors="coerce").isna() & column.notna()
         position = int(np.argmax(bad.to_numpy())) if bad.any() else 0
         raise InvalidDataError(
-            f"{what}: column {name!r} must be {spec.type.name}, but holds text"
+            f"{what}: column {name!r} must be {data_type.name}, but holds text"
             f" (row {position}: {column.iloc[position]!r})"
         )
-    if spec.type == DataType.string and pd.api.types.is_numeric_dtype(column):
+    if data_type == DataType.string and pd.api.types.is_numeric_dtype(column):
         if column.isna().all():
             return
         raise InvalidDataError(

@@ -95,7 +95,8 @@ def _as_frame(table: Table, schema: Schema, what: str) -> pd.DataFrame:
         frame = frame.set_axis([0], axis=1)  # as MLflow hands on a list of texts
     columns = list(frame.columns)
     frame = frame.copy(deep=False)
-    for position, spec in enumerate(schema.inputs):
+    specs: list[Any] = schema.inputs
+    for position, spec in enumerate(specs):
         name = columns[position] if spec.name is None else spec.name
         if name in columns:
             frame[name] = suited(frame[name], spec, what)
@@ -139,15 +140,16 @@ def _check_names(found: list[str], schema: Schema, kind: str, what: str) -> None
 
 
 def _as_tensors(table: Table, schema: Schema, what: str) -> np.ndarray | dict[str, np.ndarray]:
+    specs: list[Any] = schema.inputs
     if not schema.has_input_names():
-        return _unnamed_tensor(table, schema.inputs[0], what)
-    names = schema.input_names()
+        return _unnamed_tensor(table, specs[0], what)
+    names = [str(name) for name in schema.input_names()]
     if set(table) == {UNNAMED} and len(names) == 1:
         table = {names[0]: table[UNNAMED]}
     _check_names(list(table), schema, "input", what)
     tensors = {
         spec.name: _tensor(np.asarray(table[spec.name]), spec, what)
-        for spec in schema.inputs
+        for spec in specs
         if spec.name in table
     }
     lengths = {name: len(tensor) for name, tensor in tensors.items()}

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ import pandas as pd
 from mlflow_onnx_flavor.errors import InvalidDataError
 from mlflow_onnx_flavor.inputs.readers import data_sets
 
-Table = pd.DataFrame | dict[str, np.ndarray]
+Table: TypeAlias = pd.DataFrame | dict[str, np.ndarray]
 
 SUFFIXES = (".parquet", ".csv", ".arrow", ".feather", ".npz", ".npy")
 UNNAMED = ""

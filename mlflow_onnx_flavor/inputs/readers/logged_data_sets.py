@@ -21,7 +21,8 @@ def file_of_data_set(run_id: str) -> Path:
     import mlflow.data
     from mlflow import MlflowClient
 
-    inputs = MlflowClient().get_run(run_id).inputs.dataset_inputs
+    logged = MlflowClient().get_run(run_id).inputs
+    inputs = logged.dataset_inputs if logged else []
     chosen = [each for each in inputs if _context(each) == "evaluation"] or list(inputs)
     if len(chosen) != 1:
         raise InvalidDataError(

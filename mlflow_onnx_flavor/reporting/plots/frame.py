@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlflow_onnx_flavor.formatting.text import one_line, shorten
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
@@ -47,10 +47,10 @@ def svg(figure: Figure) -> str:
 
 def new_figure(panels: int, height: float) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     width = {1: 7.2, 2: 8.4}.get(panels, 3.6 * panels)
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
+    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
     drawn = list(figure.subplots(1, panels, squeeze=False)[0])
     for axes in drawn:
         axes.spines[["top", "right"]].set_visible(False)
@@ -76,7 +76,7 @@ def label_axes(panels: list[Axes], x: str, y: str) -> None:
 
 def add_legend(figure: Figure, panels: Iterable[Axes]) -> None:
     """One legend for all panels, under them, each entry once."""
-    entries = {}
+    entries: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
@@ -87,8 +87,8 @@ def add_legend(figure: Figure, panels: Iterable[Axes]) -> None:
         lines = -(-len(entries) // columns)
         figure.set_figheight(figure.get_figheight() + 0.19 * (lines - 1))
         figure.legend(
-            entries.values(),
-            entries.keys(),
+            list(entries.values()),
+            list(entries),
             loc="outside lower center",
             ncols=columns,
             frameon=False,

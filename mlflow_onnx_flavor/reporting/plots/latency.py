@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlflow_onnx_flavor.formatting.provider_names import ProviderNames
 from mlflow_onnx_flavor.gates import is_judged
@@ -58,21 +58,22 @@ def latency(summary: ReleaseSummary) -> Figure | None:
 
 def speedup(summary: ReleaseSummary) -> Figure | None:
     """Speed-up over the source with its interval, per candidate, provider and batch size."""
-    rows = [row for row in _latency_rows(summary) if row.speedup]
+    rows = [(row, row.speedup) for row in _latency_rows(summary) if row.speedup]
     if not rows:
         return None
     names = ProviderNames(summary)
     colors = candidate_colors(summary)
     figure, (axes,) = new_figure(1, height=1.0 + 0.27 * len(rows))
-    bar = {"linewidth": 5, "alpha": 0.45, "solid_capstyle": "butt"}  # a round cap would lengthen it
-    for position, row in enumerate(reversed(rows)):
-        value, color = row.speedup, colors[row.candidate]
+    # A round cap would lengthen it.
+    bar: dict[str, Any] = {"linewidth": 5, "alpha": 0.45, "solid_capstyle": "butt"}
+    for position, (row, value) in enumerate(reversed(rows)):
+        color = colors[row.candidate]
         axes.plot([value.low, value.high], [position] * 2, color=color, **bar)
         axes.plot([value.estimate], [position], "o", color=color, markersize=3.5)
     places = [
         f"{label(row.candidate)} · {label(names.short(row.execution_provider))}"
         f" · batch {row.batch_size}"
-        for row in reversed(rows)
+        for row, _ in reversed(rows)
     ]
     axes.set_yticks(range(len(rows)), places)
     axes.set_ylim(-0.7, len(rows) - 0.3)
@@ -80,7 +81,7 @@ def speedup(summary: ReleaseSummary) -> Figure | None:
     asked = summary.verdict.gates.latency.min_speedup if summary.verdict else 1.0
     if asked not in (0.0, 1.0):
         axes.axvline(asked, color=INK, linewidth=1, linestyle="--", label="asked for by the gate")
-    _speedup_scale(axes, [row.speedup for row in rows], asked)
+    _speedup_scale(axes, [value for _, value in rows], asked)
     label_axes([axes], "times as fast as the source, with its confidence interval", "")
     axes.grid(axis="y", visible=False)
     add_legend(figure, [axes])
@@ -168,7 +169,8 @@ def _draw_latency(axes: Axes, rows: list[LatencyRow], colors: dict[str, str]) ->
 
     series = {"source": _source_figures(rows)}
     for row in rows:
-        series.setdefault(row.candidate, {})[row.batch_size] = row.candidate_figures
+        if row.candidate_figures is not None:
+            series.setdefault(row.candidate, {})[row.batch_size] = row.candidate_figures
     sizes = sorted({row.batch_size for row in rows})
     steps = {size: position for position, size in enumerate(sizes)}
     for index, (name, by_size) in enumerate(series.items()):

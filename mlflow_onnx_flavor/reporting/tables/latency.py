@@ -62,6 +62,7 @@ def paths_table(summary: ReleaseSummary) -> Table:
 def tuning_table(summary: ReleaseSummary) -> Table:
     """Session settings that were tried for the candidate tuned, the fastest first."""
     tried = summary.tuning.tried if summary.tuning else ()
+    best = summary.tuning.best if summary.tuning else None
     return table(
         ["Session settings", ">Times as fast as the default", ">Rounds", ""],
         (
@@ -69,7 +70,7 @@ def tuning_table(summary: ReleaseSummary) -> Table:
                 in_words(each.settings),
                 NOTHING if each.times_as_fast is None else numbers.ratio(each.times_as_fast),
                 numbers.count(each.rounds),
-                Cell("chosen", "good") if each.settings == summary.tuning.best else each.cause,
+                Cell("chosen", "good") if each.settings == best else each.cause,
             )
             for each in sorted(tried, key=lambda each: (-each.rung, -(each.times_as_fast or 0)))
         ),

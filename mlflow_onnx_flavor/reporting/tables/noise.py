@@ -41,14 +41,16 @@ def surroundings_table(surroundings: Surroundings | None) -> Table:
 
 
 def _reasons(surroundings: Surroundings) -> Iterator[str]:
-    if (surroundings.others_share or 0) >= OTHERS:
-        share = numbers.percent(surroundings.others_share)
+    others, steal = surroundings.others_share or 0, surroundings.steal_share or 0
+    throttled, spread = surroundings.throttled_share or 0, surroundings.source_spread or 0
+    if others >= OTHERS:
+        share = numbers.percent(others)
         yield f"other processes took {share} of the processor time"
-    if (surroundings.steal_share or 0) >= STEAL:
-        yield f"the hypervisor took {numbers.percent(surroundings.steal_share)} of it"
-    if (surroundings.throttled_share or 0) >= THROTTLED:
-        share = numbers.percent(surroundings.throttled_share)
+    if steal >= STEAL:
+        yield f"the hypervisor took {numbers.percent(steal)} of it"
+    if throttled >= THROTTLED:
+        share = numbers.percent(throttled)
         yield f"a quota held the processes back for {share} of the time"
-    if (surroundings.source_spread or 0) >= SPREAD:
-        share = numbers.percent(surroundings.source_spread)
+    if spread >= SPREAD:
+        share = numbers.percent(spread)
         yield f"the source's rounds are {share} apart"

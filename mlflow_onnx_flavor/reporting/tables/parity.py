@@ -285,7 +285,8 @@ def _output_cells(output: OutputParity, summary: ReleaseSummary) -> tuple[Cell |
     dtype = _arrow(output.source_dtype, output.candidate_dtype)
     shape = _arrow(_shape(output.source_shape), _shape(output.candidate_shape))
     if output.kind == "labels" or not output.same_shape:
-        errors, tolerance = (Cell(NOTHING, "muted"),) * 4, Cell(NOTHING, "muted")
+        errors: tuple[Cell, ...] = (Cell(NOTHING, "muted"),) * 4
+        tolerance = Cell(NOTHING, "muted")
     else:
         errors = tuple(
             Cell(numbers.scientific(error))
