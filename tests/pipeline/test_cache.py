@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from mlflow_onnx_flavor import candidates
 from mlflow_onnx_flavor.machine.hardware import environment
+from mlflow_onnx_flavor.pipeline import cache, optimize
 from mlflow_onnx_flavor.pipeline.cache import step_key
+from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.scoring.providers import BUILDS, PLUGINS
 
 
@@ -48,3 +51,35 @@ def test_a_distribution_that_runs_no_graph_leaves_the_key_as_it_is(installed):
     before = step_key("check_parity")
     installed("something-else", "1.0", "something_else")
     assert step_key("check_parity") == before
+
+
+@pytest.fixture
+def another_candidate(tmp_path, monkeypatch):
+    """Adds a candidate as one does, by a file in the package: (name, its lines)."""
+    monkeypatch.setattr(candidates, "__path__", [*candidates.__path__, str(tmp_path)])
+
+    def add(name: str, *lines: str) -> None:
+        build = "def build(converted, out, measuring=None): ..."
+        (tmp_path / f"{name}.py").write_text("\n".join((f"name = {name!r}", *lines, build)))
+        candidates.names.cache_clear()
+
+    yield add
+    candidates.names.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "is_measured"),
+    [("timed_somehow", ["measured = True"], True), ("rewritten_somehow", [], False)],
+)
+def test_candidates_are_made_anew_on_other_hardware_where_one_is_measured(
+    another_candidate, monkeypatch, name, lines, is_measured
+):
+    another_candidate(name, *lines)
+    configuration = Configuration(candidates=("converted", name))
+    here = optimize._key("a run", configuration)
+    monkeypatch.setattr(cache, "cpu_model", lambda: "another processor")
+    assert (optimize._key("a run", configuration) != here) is is_measured
+
+
+def test_the_candidate_that_is_tuned_is_measured():
+    assert [name for name in candidates.names() if candidates.is_measured(name)] == ["tuned"]
