@@ -23,7 +23,7 @@ def main() -> None:
 
 
 def _release(arguments: argparse.Namespace) -> int:
-    from mlflow_onnx_flavor.cli.release_verb import release_and_print
+    from mlflow_onnx_flavor.cli.verbs.release import release_and_print
 
     return release_and_print(
         arguments.model_uri,

@@ -47,6 +47,11 @@ def check_names(requested: Sequence[str]) -> None:
             raise ConfigurationError(f"unknown candidate {name!r}; {hint}")
 
 
+def is_measured(name: str) -> bool:
+    """Return whether the candidate ``name`` is built by measuring."""
+    return getattr(_module(name), "measured", False)
+
+
 def build(
     name: str,
     converted: Path,
@@ -58,12 +63,15 @@ def build(
 ) -> BuiltCandidate:
     """Build the candidate ``name`` as ``out_dir/model.onnx``, in a child process.
 
-    ``measuring``: for one that is built by measuring, which may take its time beyond the limit.
+    ``measuring``: for one that is built by measuring (`is_measured`), which may take its time
+    beyond the limit.
 
     Raises CandidateError with one line on why where it cannot be built, also where the child
     crashes or takes longer than ``timeout_s``; ConfigurationError for a name that is unknown.
     """
     check_names([name])
+    if not is_measured(name):
+        measuring = None
     path = out_dir / "model.onnx"
     out_dir.mkdir(parents=True, exist_ok=True)
     with Worker(name=f"the {name} process", preload=PRELOADED) as worker:

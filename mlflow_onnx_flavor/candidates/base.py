@@ -1,7 +1,8 @@
 """What a candidate's file provides: a name, what it does, and how it is built.
 
 Adding a candidate is adding one file to this package: a module with ``name`` and ``build`` is an
-`Optimization`, and is found by its presence.
+`Optimization`, and is found by its presence.  One that is built by measuring says ``measured =
+True``: only then is it handed what to measure on, and made anew on other hardware.
 """
 
 from __future__ import annotations
@@ -59,14 +60,18 @@ class BuiltCandidate:
 
 
 class Optimization(Protocol):
-    """One way to make a variant: a module of this package.  Its ``name`` is its file's."""
+    """One way to make a variant: a module of this package.  Its ``name`` is its file's.
+
+    ``measured``: what it builds depends on times that it measures; False where it is left out.
+    """
 
     name: str
+    measured: bool
 
     def build(self, converted: Path, out: Path, measuring: Measuring | None = None) -> Built:
         """Write the variant of ``converted`` to the file ``out``, weights that stay outside it
-        into the same folder.  ``measuring``: None where there are no rows.  Runs in a child
-        process.
+        into the same folder.  ``measuring``: None where there are no rows, and for a
+        candidate that is not ``measured``.  Runs in a child process.
 
         Raises CandidateError where there is nothing to do.
         """

@@ -7,6 +7,7 @@ from pathlib import Path
 from mlflow_onnx_flavor.candidates.base import Built, CandidateError, Measuring
 
 name = "tuned"
+measured = True
 
 
 def build(converted: Path, out: Path, measuring: Measuring | None = None) -> Built:

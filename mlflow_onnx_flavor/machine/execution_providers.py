@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
+import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from mlflow_onnx_flavor.errors import ConfigurationError, ExecutionProviderError
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
 
-# Every build of onnxruntime is a distribution of its own that holds the same module.
-_RUNTIMES = (
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "onnxruntime-openvino",
-    "onnxruntime-directml",
-    "onnxruntime-migraphx",
-    "onnxruntime-qnn",
-    "onnxruntime-cann",
-)
+RUNTIME = "onnxruntime"
+# The modules that onnxruntime, its plug-ins and its operator libraries are imported as.
+_RUNTIME_MODULE = re.compile(rf"{RUNTIME}(_\w+)?")
 
 
 @dataclass(frozen=True)
@@ -90,14 +87,54 @@ def requirement_of(name: str) -> str | None:
 
 
 def runtime_distribution() -> str:
-    """The distribution that onnxruntime is installed from: "onnxruntime", "onnxruntime-gpu", ..."""
-    for name in _RUNTIMES:
-        try:
-            importlib.metadata.distribution(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        return name
-    return importlib.metadata.packages_distributions()["onnxruntime"][0]
+    """Return the distribution that onnxruntime is installed from: "onnxruntime",
+    "onnxruntime-gpu", ...
+    """
+    for name in runtimes():
+        if _version(name):
+            return name
+    return importlib.metadata.packages_distributions()[RUNTIME][0]
+
+
+def runtimes() -> tuple[str, ...]:
+    """Return the distributions that hold onnxruntime, each a build with other providers in it."""
+    from mlflow_onnx_flavor.scoring.providers import BUILDS
+
+    return tuple(dict.fromkeys((RUNTIME, *BUILDS.values())))
+
+
+def runtime_versions() -> dict[str, str]:
+    """Return the version of every installed distribution that runs a graph: builds of onnxruntime,
+    plug-ins and operator libraries.  They are found by the module that they provide, so that one
+    that no table names is among them; nothing is imported.
+    """
+    folders = tuple((entry, _changed_at(entry)) for entry in sys.path)
+    return {name: _version(name) for name in sorted(_running_graphs(folders))}
+
+
+@cache
+def _running_graphs(folders: tuple[tuple[str, int], ...]) -> frozenset[str]:
+    """Return the distributions in ``folders``, each with when its content changed."""
+    return frozenset(
+        name
+        for module, names in importlib.metadata.packages_distributions().items()
+        if _RUNTIME_MODULE.fullmatch(module)
+        for name in names
+    )
+
+
+def _changed_at(entry: str) -> int:
+    try:
+        return os.stat(entry or ".").st_mtime_ns
+    except OSError:
+        return 0  # an entry of the path need not exist
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def as_entries(execution_providers: Sequence[Any] | None) -> list[dict[str, Any]]:

@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mlflow_onnx_flavor.machine.execution_providers import runtime_versions
 from mlflow_onnx_flavor.schemas.evidence import Environment
 
-_ALWAYS = ("mlflow", "onnx", "onnxruntime", "numpy", "pandas")
+_ALWAYS = ("mlflow", "onnx", "numpy", "pandas")
 _CGROUPS = Path("/sys/fs/cgroup")
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 # Instruction sets that decide which kernels onnxruntime takes, by their names in /proc/cpuinfo.
@@ -20,14 +21,16 @@ _FLAGS = re.compile(r"(avx|fma|amx|f16c|sse4|vnni|asimd|sve|bf16|i8mm|sme\d*$)")
 
 
 def environment(distributions: Sequence[str] = ()) -> Environment:
-    """Return this machine and the versions of the core, plus those of ``distributions``."""
+    """Return this machine, with the versions of the core, of every build and plug-in of onnxruntime
+    and of ``distributions``.
+    """
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(),
         cpu=cpu_model(),
         cores_allowed=cores_allowed(),
         memory_bytes=memory_bytes(),
-        versions=versions((*_ALWAYS, *distributions)),
+        versions=versions((*_ALWAYS, *distributions)) | runtime_versions(),
         cpu_flags=cpu_flags(),
         governor="".join(lines_of(_GOVERNOR)),
     )

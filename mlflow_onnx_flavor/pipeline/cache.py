@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from mlflow_onnx_flavor import frameworks
 from mlflow_onnx_flavor.errors import CorruptModelError
+from mlflow_onnx_flavor.machine.execution_providers import runtime_versions
 from mlflow_onnx_flavor.machine.hardware import cores_allowed, cpu_model, memory_bytes, versions
 from mlflow_onnx_flavor.pipeline.runs import is_finished_with, step_experiment_id
 from mlflow_onnx_flavor.schemas.configuration import Configuration
@@ -22,14 +23,14 @@ from mlflow_onnx_flavor.schemas.tags import KEY_TAG, STEP_TAG
 Record = TypeVar("Record")
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_RUNTIME = ("mlflow", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-openvino")
 
 
 def step_key(step: str, **parts: Any) -> str:
-    """SHA-256 (hex) of ``parts``, which are JSON, with this package's code and the runtime's
-    versions.
+    """Return the SHA-256 (hex) of ``parts``, which are JSON, with this package's code and the
+    versions of whatever runs a graph.
     """
-    whole = {"step": step, "code": code_digest(), "versions": versions(_RUNTIME), **parts}
+    installed = versions(("mlflow", "onnx")) | runtime_versions()
+    whole = {"step": step, "code": code_digest(), "versions": installed, **parts}
     text = json.dumps(whole, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Models that steps read, fetched once a process."""
+"""The logged models that steps read."""
 
 from __future__ import annotations
 
@@ -9,13 +9,27 @@ from mlflow_onnx_flavor.schemas.configuration import SourceEnv
 from mlflow_onnx_flavor.source.model import SourceModel, fetch, resolve_source
 
 
-@cache
 def model_folder(model_uri: str) -> Path:
-    """The local folder of a logged model.  ``models:/m-...`` never changes, so once is enough."""
+    """Return the local folder of a logged model.
+
+    One that this process fetched before is used again where the URI cannot come to mean another
+    model: ``models:/m-...``.  An alias, a stage and "latest" move, and a name may be registered
+    anew, so those are fetched each time.
+    """
+    import mlflow
+
+    if model_uri.startswith("models:/m-") and not set(model_uri.removeprefix("models:/")) & set(
+        "/@"
+    ):
+        return _fetched(mlflow.get_tracking_uri(), model_uri)
     return fetch(model_uri)
 
 
 @cache
+def _fetched(tracking_uri: str, model_uri: str) -> Path:
+    return fetch(model_uri)
+
+
 def source_model(model_uri: str, source_env: SourceEnv = "current") -> SourceModel:
-    """The source model of a release, by the URI that log_source recorded."""
+    """Return the source model of a release, by the URI that log_source recorded."""
     return resolve_source(model_uri, source_env)

@@ -99,7 +99,7 @@ def _key(convert_run_id: str, configuration: Configuration) -> str:
             configuration.gates.latency.confidence,
             hardware(),
         ]
-        if "tuned" in configuration.candidates
+        if any(candidates.is_measured(name) for name in configuration.candidates)
         else None,
     )
 

@@ -39,9 +39,10 @@ PLUGINS = {
 }
 
 # Builds of onnxruntime that have the provider compiled in; each takes the place of the plain one.
-_BUILDS = {
+BUILDS = {
     "CUDAExecutionProvider": "onnxruntime-gpu",
     "TensorrtExecutionProvider": "onnxruntime-gpu",
+    "OpenVINOExecutionProvider": "onnxruntime-openvino",
     "DmlExecutionProvider": "onnxruntime-directml",
     "MIGraphXExecutionProvider": "onnxruntime-migraphx",
     "QNNExecutionProvider": "onnxruntime-qnn",
@@ -81,7 +82,7 @@ def not_available(name: str) -> str:
         f"execution provider {name!r} is not available here; available:"
         f" {', '.join(available_providers())}"
     )
-    package = PLUGINS[name].package if name in PLUGINS else _BUILDS.get(name)
+    package = PLUGINS[name].package if name in PLUGINS else BUILDS.get(name)
     return sentence if package is None else f"{sentence}; pip install {package}"
 
 

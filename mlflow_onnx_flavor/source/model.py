@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +58,8 @@ def resolve_source(
     Raises ModelNotFoundError, ServerUnreachableError, CorruptModelError, UnsupportedModelError,
     MissingFrameworkError and MissingSignatureError, each with a sentence on what to do.
     """
-    folder = fetch(model_uri)
+    resolved_uri = resolve_alias(model_uri)
+    folder = fetch(resolved_uri)  # what an alias pointed to then, also where it has moved since
     if folder.suffix == ".onnx" and folder.is_file():
         return SourceModel(
             uri=model_uri,
@@ -72,7 +75,7 @@ def resolve_source(
         frameworks.check_installed(framework)
     return SourceModel(
         uri=model_uri,
-        resolved_uri=resolve_alias(model_uri),
+        resolved_uri=resolved_uri,
         folder=folder,
         framework=framework,
         digest=digest_of(folder),
@@ -84,9 +87,6 @@ def resolve_source(
 
 def fetch(model_uri: str) -> Path:
     """The local folder (or ``.onnx`` file) that ``model_uri`` names, downloaded where needed."""
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
     local = Path(model_uri.removeprefix("file://"))
     if local.exists():
         return local.resolve()
@@ -95,9 +95,19 @@ def fetch(model_uri: str) -> Path:
             f"there is no file or folder {model_uri!r}; give a folder with an MLmodel file, an"
             " .onnx file, or a model URI such as models:/NAME/VERSION or runs:/RUN_ID/NAME"
         )
+    with _reaching(model_uri):
+        return download(model_uri)
+
+
+@contextmanager
+def _reaching(model_uri: str) -> Iterator[None]:
+    """Raise ModelNotFoundError or what the server refuses for MLflow's errors on ``model_uri``."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
     check_server()
     try:
-        return download(model_uri)
+        yield
     except (MlflowException, OSError) as error:
         raise refusal_of(error) or errors.ModelNotFoundError(
             f"{model_uri!r} cannot be fetched from {mlflow.get_tracking_uri()}:"
@@ -139,13 +149,27 @@ def read_metadata(folder: Path, model_uri: str) -> Model:
 
 
 def resolve_alias(model_uri: str) -> str:
-    """``models:/NAME@ALIAS`` as ``models:/NAME/VERSION``, since an alias may move; others as is."""
+    """Return ``models:/NAME/VERSION`` for what names a version that may change: ``NAME@ALIAS``,
+    ``NAME/latest`` and ``NAME/STAGE``; every other URI as it is.
+    """
     from mlflow import MlflowClient
 
-    name, at, alias = model_uri.removeprefix("models:/").partition("@")
-    if not model_uri.startswith("models:/") or not at:
+    rest = model_uri.removeprefix("models:/")
+    name, slash, suffix = rest.rpartition("/")
+    if not model_uri.startswith("models:/") or suffix.isdigit():
         return model_uri
-    return f"models:/{name}/{MlflowClient().get_model_version_by_alias(name, alias).version}"
+    name_of_alias, at, alias = rest.rpartition("@")
+    if not slash and not at:
+        return model_uri
+    client = MlflowClient()
+    with _reaching(model_uri):
+        if not slash:
+            version = client.get_model_version_by_alias(name_of_alias, alias).version
+            return f"models:/{name_of_alias}/{version}"
+        stages = None if suffix.lower() == "latest" else [suffix]
+        newest = client.get_latest_versions(name, stages)
+    # Where there is none, MLflow says so when it is fetched.
+    return f"models:/{name}/{max((int(each.version) for each in newest), default=suffix)}"
 
 
 def _signature(

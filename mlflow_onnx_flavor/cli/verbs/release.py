@@ -9,12 +9,39 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mlflow_onnx_flavor.cli import options
 from mlflow_onnx_flavor.cli.ending import DONE, GATE_FAILED
-from mlflow_onnx_flavor.configuration_file import overridden, read_configuration
 from mlflow_onnx_flavor.errors import ConfigurationError
 
+HELP = "convert, prove, register and promote a model"
 
-def release(arguments: argparse.Namespace) -> int:
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    options.add_model_uri(parser, nargs="?")
+    parser.add_argument("--registered-model", metavar="NAME", help="default: NAME-onnx")
+    options.add_measuring(parser)
+    options.add_alias(parser)
+    parser.add_argument("--no-promote", action="store_true", help="register, but move no alias")
+    parser.add_argument("--dry-run", action="store_true", help="measure, but change no registry")
+    parser.add_argument(
+        "--fresh", action="store_true", help="do all anew, also what an earlier release finished"
+    )
+    parser.add_argument("--junit", metavar="FILE", help="also write the verdict as JUnit XML")
+    parser.add_argument(
+        "--print-config", action="store_true", help="print the default configuration as YAML"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the verb and return the exit status."""
+    if arguments.print_config:
+        from mlflow_onnx_flavor.configuration_file import defaults_as_yaml
+
+        print(defaults_as_yaml(), end="")
+        return DONE
+    if arguments.model_uri is None:
+        raise ConfigurationError("release needs MODEL_URI (or --print-config)")
     return release_and_print(
         arguments.model_uri,
         arguments.registered_model,
@@ -51,6 +78,11 @@ def release_and_print(
     junit: str | None = None,
 ) -> int:
     """Release, print what was done, and return the exit status."""
+    from mlflow_onnx_flavor.configuration_file import overridden, read_configuration
+    from mlflow_onnx_flavor.pipeline.release import release as run_release
+    from mlflow_onnx_flavor.reporting.console import Progress, print_summary
+    from mlflow_onnx_flavor.reporting.junit import render_junit
+
     configuration = overridden(
         read_configuration(config or None),
         execution_providers=execution_providers,
@@ -60,11 +92,6 @@ def release_and_print(
         fresh=fresh,
     )
     name = registered_model or default_name(model_uri)
-
-    from mlflow_onnx_flavor.pipeline.release import release as run_release
-    from mlflow_onnx_flavor.reporting.console import Progress, print_summary
-    from mlflow_onnx_flavor.reporting.junit import render_junit
-
     result = run_release(
         model_uri,
         name,
