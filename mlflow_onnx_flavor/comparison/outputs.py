@@ -56,7 +56,7 @@ def error_by_row(source: np.ndarray, candidate: np.ndarray) -> np.ndarray:
     if source.shape != candidate.shape:
         return np.full(_rows(source), np.inf)
     if _is_label(source) or _is_label(candidate):
-        unequal: np.ndarray = _unequal(source, candidate).reshape(_flat(source)).any(axis=1)
+        unequal = np.asarray(_unequal(source, candidate).reshape(_flat(source)).any(axis=1))
         return np.where(unequal, np.inf, 0.0)
     return _errors(source, candidate).by_row
 
@@ -79,7 +79,7 @@ def _compare_labels(
     common = _common(name, "labels", source, candidate)
     if source.shape != candidate.shape:
         return OutputParity(**common, label_disagreements=common["rows"])
-    unequal = _unequal(source, candidate).reshape(_flat(source)).any(axis=1)
+    unequal = np.asarray(_unequal(source, candidate).reshape(_flat(source)).any(axis=1))
     excused = np.zeros_like(unequal)
     if tied is not None and len(tied) == len(unequal):
         excused = unequal & tied
