@@ -6,13 +6,16 @@ from functools import cache
 from pathlib import Path
 
 from mlflow_onnx_flavor.schemas.configuration import SourceEnv
-from mlflow_onnx_flavor.source.model import SourceModel, fetch, resolve_source
+from mlflow_onnx_flavor.source.model import SourceModel, fetch_artifact, resolve_source
 
 
 @cache
 def model_folder(model_uri: str) -> Path:
-    """The local folder of a logged model.  ``models:/m-...`` never changes, so once is enough."""
-    return fetch(model_uri)
+    """The local folder of a logged ONNX model, checked.
+
+    ``models:/m-...`` never changes, so once is enough.
+    """
+    return fetch_artifact(model_uri)
 
 
 @cache

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
 
@@ -30,7 +30,17 @@ def _provider(value):
     return {"name": value} if isinstance(value, str) else value
 
 
-RequestedProvider = Annotated[ExecutionProvider, BeforeValidator(_provider)]
+def _of_harmless_options(provider: ExecutionProvider) -> ExecutionProvider:
+    """ValueError, which pydantic makes a sentence of, for options that no session may have."""
+    from mlflow_onnx_flavor.scoring.settings import providers
+
+    providers([provider.model_dump()])
+    return provider
+
+
+RequestedProvider = Annotated[
+    ExecutionProvider, BeforeValidator(_provider), AfterValidator(_of_harmless_options)
+]
 
 
 class ParityGate(Section):
