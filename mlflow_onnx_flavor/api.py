@@ -31,7 +31,7 @@ from mlflow_onnx_flavor.schemas.evidence import (
 )
 from mlflow_onnx_flavor.source.environment import interpreter
 from mlflow_onnx_flavor.source.live_model import save_live_model
-from mlflow_onnx_flavor.source.model import SourceModel, fetch, read_metadata, resolve_source
+from mlflow_onnx_flavor.source.model import SourceModel, fetch_artifact, resolve_source
 from mlflow_onnx_flavor.source.pickle_scan import check_pickles
 from mlflow_onnx_flavor.source.process import started
 
@@ -208,9 +208,7 @@ def _rows(model: SourceModel, inputs: Any) -> tuple[Inputs | None, Inputs | None
 
 
 def _candidate(candidate: str | Path) -> CandidateFolder:
-    folder = fetch(str(candidate))
-    if folder.is_dir():
-        read_metadata(folder, str(candidate))  # which refuses foreign code
+    folder = fetch_artifact(str(candidate))
     identity = ModelIdentity(
         name="candidate", uri=str(candidate), digest=digest_of(folder), size_bytes=size_of(folder)
     )

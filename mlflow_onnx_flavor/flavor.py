@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from mlflow_onnx_flavor.artifact import writer
 from mlflow_onnx_flavor.artifact.graph_inference import infer_graph
 from mlflow_onnx_flavor.artifact.output_schema import output_schema
-from mlflow_onnx_flavor.errors import ConfigurationError, CorruptModelError
+from mlflow_onnx_flavor.errors import ConfigurationError, CorruptModelError, DigestMismatchError
 from mlflow_onnx_flavor.machine import execution_providers as providers_here
 from mlflow_onnx_flavor.schemas.graph import GraphSpec
 from mlflow_onnx_flavor.scoring.operator_libraries import OPERATOR_LIBRARIES
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import onnx
     from mlflow.models import Model, ModelInputExample, ModelSignature
     from mlflow.models.model import ModelInfo
+    from mlflow.pyfunc import PyFuncModel
 
     from mlflow_onnx_flavor.registry.verification import Verification
     from mlflow_onnx_flavor.schemas.configuration import Trust
@@ -103,7 +104,7 @@ def save_model(
 
     _validate_env_arguments(conda_env, pip_requirements, extra_pip_requirements)
     providers = providers_here.as_entries(execution_providers)
-    session_options = _checked(session_options or {})
+    session_options = _checked(session_options or {}, providers)
     path = os.path.abspath(path)
     with _nothing_left_on_error(path):
         _validate_and_prepare_target_save_path(path)
@@ -247,6 +248,46 @@ def load_session(
     )
 
 
+def load_pyfunc(
+    model_uri: str,
+    trust: Trust | Mapping[str, Any] | None = None,
+    digest: str | None = None,
+    model_config: Mapping[str, Any] | None = None,
+) -> PyFuncModel:
+    """Return MLflow's PyFuncModel, of bytes that were checked before any code among them is run.
+
+    `mlflow.pyfunc.load_model` imports the artifact's code first, and so trusts whoever can write
+    to the artifact store.  Here a copy that nobody else writes to is checked and then loaded.
+
+    ``trust``: as of `load_session`.  ``digest``: what the artifact must have ("sha256:...").
+    Without both, ``model_uri`` must name a registered version, which is held against the digest
+    that it was registered with.  ``model_config``: as of `mlflow.pyfunc.load_model`.
+    Raises what `registry.verify` raises, DigestMismatchError naming the file that was changed where
+    the manifest of the artifact is known, CorruptModelError, and ConfigurationError where nothing
+    says which bytes are meant.
+    """
+    import mlflow.pyfunc
+
+    from mlflow_onnx_flavor.artifact.digests import check_digest
+    from mlflow_onnx_flavor.source.model import check_artifact
+    from mlflow_onnx_flavor.tracking.downloads import own_copy
+
+    uri, manifest = os.fspath(model_uri), None
+    if _is_version(uri):
+        uri, digest, manifest = _expected_of_version(uri, trust, digest)
+    elif trust:
+        digest = _verified(uri, trust).digest  # which says that it is no registered version
+    if not digest:
+        raise ConfigurationError(
+            f"nothing says which bytes {uri!r} must have; give its digest, or the URI of a"
+            " registered version (models:/NAME/VERSION)"
+        )
+    with own_copy(_fetched(uri)) as folder:
+        check_digest(folder, digest, repr(uri), manifest)
+        check_artifact(folder, uri)
+        return mlflow.pyfunc.load_model(str(folder), model_config=dict(model_config or {}) or None)
+
+
 def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None):
     """MLflow's pyfunc hook, for models whose loader module is this package itself."""
     from mlflow_onnx_flavor import scoring
@@ -254,11 +295,17 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None):
     return scoring._load_pyfunc(path, model_config)
 
 
-def _checked(session_options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options, if a session takes them; libraries of operators are looked for when it opens."""
-    from mlflow_onnx_flavor.scoring import opening, settings
+def _checked(
+    session_options: Mapping[str, Any], providers: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The options, if a session takes them and a model may carry them, and those of the providers;
+    libraries of operators are looked for when it opens.
+    """
+    from mlflow_onnx_flavor.scoring import entry, opening, settings
 
     try:
+        entry.check_session_options(session_options)
+        settings.check_providers_of_artifact(providers)
         checked = settings.session_options(session_options)
         opening.options_of({**checked, OPERATOR_LIBRARIES: ()})
     except ValueError as error:
@@ -323,7 +370,7 @@ def _with_params(signature: ModelSignature) -> ModelSignature:
     return ModelSignature(signature.inputs, signature.outputs, ParamSchema(own))
 
 
-def _verified(model_uri: str, trust: Trust | Mapping[str, Any]) -> Verification:
+def _verified(model_uri: str, trust: Trust | Mapping[str, Any] | None) -> Verification:
     from mlflow_onnx_flavor import registry
     from mlflow_onnx_flavor.configuration_file import parse_configuration
 
@@ -332,10 +379,52 @@ def _verified(model_uri: str, trust: Trust | Mapping[str, Any]) -> Verification:
     return registry.verify(os.fspath(model_uri), trust)
 
 
-def _local(model_uri: str, dst_path: str | None = None) -> Path:
+def _is_version(uri: str) -> bool:
+    """Whether the URI names a version of a registered model, and no logged model."""
+    name, slash, version = uri.removeprefix("models:/").rpartition("/")
+    named = bool(name and slash and version) or "@" in version
+    return uri.startswith("models:/") and named
+
+
+def _expected_of_version(
+    uri: str, trust: Trust | Mapping[str, Any] | None, digest: str | None
+) -> tuple[str, str | None, Mapping[str, Any] | None]:
+    """The version's own URI, the digest that it must have, and the manifest to that digest."""
+    from mlflow_onnx_flavor import registry
+    from mlflow_onnx_flavor.source.model import resolve_alias
+
+    uri = resolve_alias(uri)
+    if trust or not digest:
+        verified = _verified(uri, trust)
+        if digest and digest != verified.digest:
+            raise DigestMismatchError(
+                f"{uri!r} has the digest {verified.digest} where {digest} was asked for"
+            )
+        digest = verified.digest
+    name, _, version = uri.removeprefix("models:/").rpartition("/")
+    return uri, digest, registry.manifest_of_version(name, version, digest)
+
+
+def _fetched(uri: str) -> Path:
+    from mlflow_onnx_flavor.scoring.integrity import ForeignEntryError, check_entries
     from mlflow_onnx_flavor.source.model import fetch
 
-    folder = fetch(os.fspath(model_uri))
+    folder = fetch(uri)
+    if not folder.is_dir():
+        raise CorruptModelError(
+            f"{uri!r} is a bare file, which MLflow loads no pyfunc from; open it with load_session"
+        )
+    try:
+        check_entries(folder)
+    except ForeignEntryError as error:
+        raise CorruptModelError(f"{uri!r} is no model to open: {error}") from error
+    return folder
+
+
+def _local(model_uri: str, dst_path: str | None = None) -> Path:
+    from mlflow_onnx_flavor.source.model import fetch_artifact
+
+    folder = fetch_artifact(os.fspath(model_uri))
     if dst_path is None:
         return folder
     return Path(shutil.copytree(folder, dst_path, dirs_exist_ok=True))

@@ -2,14 +2,52 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mlflow_onnx_flavor.errors import DigestMismatchError
-from mlflow_onnx_flavor.scoring.integrity import digest_of, manifest_of
+from mlflow_onnx_flavor.scoring.integrity import (
+    ForeignEntryError,
+    digest_of,
+    digest_of_manifest,
+    manifest_of,
+)
 
-__all__ = ["check_digest", "digest_of", "manifest_of", "size_of"]
+__all__ = ["check_digest", "digest_of", "digest_of_tree", "manifest_of", "size_of"]
+
+
+def digest_of_tree(path: Path) -> str:
+    """The digest of what is no ONNX artifact: a source model, a folder of data.
+
+    The digest of an artifact where nothing but files is there.  Links are followed, since they are
+    where they are read, and Python's caches left out, since a source brings its code to be run.
+    """
+    if path.is_file():
+        return digest_of(path)
+    return digest_of_manifest(
+        {
+            file.relative_to(path).as_posix(): next(iter(manifest_of(file).values()))
+            for file in _tree(path)
+        }
+    )
+
+
+def _tree(path: Path) -> Iterator[Path]:
+    seen: set[str] = set()
+    for folder, within, names in os.walk(path, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link to a folder above it
+            within.clear()
+            continue
+        seen.add(real)
+        within[:] = sorted(name for name in within if name != "__pycache__")
+        yield from (
+            file
+            for name in sorted(names)
+            if (file := Path(folder, name)).is_file() and name != "registered_model_meta"
+        )
 
 
 def size_of(path: Path) -> int:
@@ -26,9 +64,15 @@ def check_digest(
 
     ``manifest``: of the verified artifact, as `manifest_of` gave it, to name what was changed.
     """
-    found = digest_of(path)
+    try:
+        files = manifest_of(path)
+    except ForeignEntryError as error:
+        raise DigestMismatchError(
+            f"{what} is not the artifact that was verified: {error}"
+        ) from error
+    found = digest_of_manifest(files)
     if found != expected:
-        changes = "; ".join(_changes(manifest, manifest_of(path))) if manifest else ""
+        changes = "; ".join(_changes(manifest, files)) if manifest else ""
         raise DigestMismatchError(
             f"{what} is not the artifact that was verified{f': {changes}' if changes else ''}"
             f" (expected {expected}, found {found}); release the model again"

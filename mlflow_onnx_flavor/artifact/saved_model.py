@@ -32,7 +32,7 @@ def feeds_of(path: str | Path) -> list[dict[str, Any]]:
 def _entry(folder: Path) -> dict[str, Any]:
     from mlflow.models import Model
 
-    from mlflow_onnx_flavor.scoring.model import FLAVOR
+    from mlflow_onnx_flavor.scoring.entry import FLAVOR
 
     flavors = Model.load(str(folder)).flavors
     return flavors.get(FLAVOR) or flavors["onnx"]

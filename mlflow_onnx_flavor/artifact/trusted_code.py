@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_onnx_flavor.errors import CorruptModelError
-from mlflow_onnx_flavor.scoring.operator_libraries import EXTENSIONS, OPERATOR_LIBRARIES
+from mlflow_onnx_flavor.scoring.entry import check_flavors
+from mlflow_onnx_flavor.scoring.integrity import ForeignEntryError, check_entries
 
 _SCORING_PREFIX = "mlflow_onnx_scoring_"
 _OURS = re.compile(_SCORING_PREFIX + "[0-9a-f]{12}")
 _KNOWN = ("mlflow.onnx", "mlflow_onnx_flavor")
+_HOMES = ("site-packages", "dist-packages")
 _REMEDY = "log the model again with mlflow.onnx or mlflow_onnx_flavor"
 
 
@@ -32,12 +34,18 @@ def scoring_module_name(folder: Path) -> str:
 
 
 def check_code(folder: Path, flavors: Mapping[str, Any], model_uri: str) -> None:
-    """Raise CorruptModelError where the ONNX model in ``folder`` would run foreign code.
+    """Raise CorruptModelError where the ONNX model in ``folder`` would run foreign code, or touch
+    files beside its own.
 
-    That is: a loader that is neither MLflow's nor this flavor's, scoring code that is not what its
-    name says, code that would take the place of an installed module, a library of operators by its
-    path, or files outside ``folder``.
+    That is: links, devices and caches of Python among its files; a loader that is neither MLflow's
+    nor this flavor's; scoring code that is not what its name says; code that would take the place
+    of an installed module; a library of operators by its path; session options that write files;
+    or files outside ``folder``.
     """
+    try:
+        check_entries(folder)
+    except ForeignEntryError as error:
+        raise CorruptModelError(f"{model_uri!r} is no model to open: {error}") from error
     entries = [entry for entry in flavors.values() if isinstance(entry, Mapping)]
     for key in ("data", "code"):
         for location in {str(entry[key]) for entry in entries if entry.get(key)}:
@@ -46,34 +54,48 @@ def check_code(folder: Path, flavors: Mapping[str, Any], model_uri: str) -> None
                     f"the MLmodel file of {model_uri!r} has its {key} in {location!r}, outside its"
                     f" own folder; {_REMEDY}"
                 )
-    for entry in entries:
-        options = entry.get("session_options") or {}
-        named = options.get(OPERATOR_LIBRARIES) if isinstance(options, Mapping) else None
-        for library in named if isinstance(named, list) else filter(None, [named]):
-            if library != EXTENSIONS:
-                raise CorruptModelError(
-                    f"the MLmodel file of {model_uri!r} names the library {library!r}, and only"
-                    f" {EXTENSIONS!r} may be named there; {_REMEDY}, and name the library when it"
-                    " is loaded"
-                )
+    try:
+        check_flavors(flavors)
+    except ValueError as error:
+        raise CorruptModelError(
+            f"the MLmodel file of {model_uri!r} cannot be used: {error}; {_REMEDY}"
+        ) from error
     pyfunc = flavors.get("python_function") or {}
     loader, code = str(pyfunc.get("loader_module") or ""), str(pyfunc.get("code") or "")
     if _OURS.fullmatch(loader) and code:
-        if scoring_module_name(folder / code / loader) != loader:
-            raise CorruptModelError(
-                f"the scoring code in {model_uri!r} was changed since it was logged; {_REMEDY}"
-            )
+        _check_scoring(folder / code / loader, loader, model_uri)
     elif loader and loader not in _KNOWN:
         raise CorruptModelError(
             f"the MLmodel file of {model_uri!r} has it loaded by {loader!r}, which is neither"
             f" MLflow's nor this flavor's, and an ONNX model needs no other; {_REMEDY}"
         )
-    for name in _modules_in(folder / code) if code else ():
-        if _is_installed(name):
-            raise CorruptModelError(
-                f"{model_uri!r} brings code named {name!r}, which would take the place of the"
-                f" installed module; {_REMEDY}"
-            )
+    for location in sorted({str(entry["code"]) for entry in entries if entry.get("code")}):
+        for name in _modules_in(folder / location):
+            if _is_installed(name):
+                raise CorruptModelError(
+                    f"{model_uri!r} brings code named {name!r}, which would take the place of the"
+                    f" installed module; {_REMEDY}"
+                )
+
+
+def _check_scoring(shipped: Path, loader: str, model_uri: str) -> None:
+    """Raise CorruptModelError unless it is what its name says, and nothing else is there: Python
+    would load a library, or a folder, before the source of the same name.
+    """
+    extra = sorted(
+        each.name
+        for each in (shipped.iterdir() if shipped.is_dir() else ())
+        if each.suffix != ".py" or not each.is_file()
+    )
+    if extra:
+        raise CorruptModelError(
+            f"the scoring code in {model_uri!r} has {extra[0]!r} beside its source, which was not"
+            f" logged with it; {_REMEDY}"
+        )
+    if scoring_module_name(shipped) != loader:
+        raise CorruptModelError(
+            f"the scoring code in {model_uri!r} was changed since it was logged; {_REMEDY}"
+        )
 
 
 def _modules_in(code: Path) -> list[str]:
@@ -86,4 +108,7 @@ def _is_installed(name: str) -> bool:
     """Whether the module is Python's or installed; what other artifacts brought is neither."""
     installed = [entry for entry in sys.path if not (Path(entry).parent / "MLmodel").is_file()]
     found = importlib.machinery.PathFinder.find_spec(name, installed)
-    return name in sys.stdlib_module_names or bool(found and found.origin)
+    if found and not found.origin:  # of several packages, such as google
+        homes = [entry for entry in installed if Path(entry).name in _HOMES]
+        return importlib.machinery.PathFinder.find_spec(name, homes) is not None
+    return name in sys.stdlib_module_names or found is not None

@@ -24,7 +24,7 @@ from mlflow_onnx_flavor.errors import (
 )
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.schemas.configuration import SourceEnv
-from mlflow_onnx_flavor.schemas.evidence import OutputParity
+from mlflow_onnx_flavor.schemas.evidence import OutputParity, Seconds
 from mlflow_onnx_flavor.schemas.graph import GraphSpec
 from mlflow_onnx_flavor.source.environment import VersionDifference
 from mlflow_onnx_flavor.source.process import SourceModelWorker, roundings_by
@@ -51,7 +51,7 @@ class Attempt(BaseModel):
     why: str
     exporter: str
     exporter_version: str
-    seconds: float
+    seconds: Seconds
     outcome: Outcome
     cause: str = ""
     remedy: str = ""

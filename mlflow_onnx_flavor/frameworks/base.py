@@ -6,6 +6,7 @@ process that imports the framework and may execute a model's pickle.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,8 @@ def pyfunc_of(path: Path | str, model_config: dict[str, Any] | None = None) -> A
     """
     import mlflow.pyfunc
 
+    # Code is imported from where the artifact lies, which is no place for Python's caches.
+    sys.dont_write_bytecode = True
     return mlflow.pyfunc.load_model(str(path), suppress_warnings=True, model_config=model_config)
 
 

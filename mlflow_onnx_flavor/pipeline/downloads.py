@@ -6,11 +6,11 @@ from functools import cache
 from pathlib import Path
 
 from mlflow_onnx_flavor.schemas.configuration import SourceEnv
-from mlflow_onnx_flavor.source.model import SourceModel, fetch, resolve_source
+from mlflow_onnx_flavor.source.model import SourceModel, fetch_artifact, resolve_source
 
 
 def model_folder(model_uri: str) -> Path:
-    """Return the local folder of a logged model.
+    """Return the local folder of a logged ONNX model, checked.
 
     One that this process fetched before is used again where the URI cannot come to mean another
     model: ``models:/m-...``.  An alias, a stage and "latest" move, and a name may be registered
@@ -22,12 +22,12 @@ def model_folder(model_uri: str) -> Path:
         "/@"
     ):
         return _fetched(mlflow.get_tracking_uri(), model_uri)
-    return fetch(model_uri)
+    return fetch_artifact(model_uri)
 
 
 @cache
 def _fetched(tracking_uri: str, model_uri: str) -> Path:
-    return fetch(model_uri)
+    return fetch_artifact(model_uri)
 
 
 def source_model(model_uri: str, source_env: SourceEnv = "current") -> SourceModel:

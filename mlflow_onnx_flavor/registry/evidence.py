@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from mlflow_onnx_flavor.artifact.digests import check_digest
+from mlflow_onnx_flavor.artifact.digests import check_digest, digest_of_manifest
 from mlflow_onnx_flavor.errors import (
     DigestMismatchError,
     PromotionRefusedError,
     one_line,
 )
 from mlflow_onnx_flavor.gates import judge
-from mlflow_onnx_flavor.schemas.registry_tags import DIGEST_TAG, EVIDENCE_TAG
+from mlflow_onnx_flavor.registry.client import get_version
+from mlflow_onnx_flavor.schemas.registry_tags import DIGEST_TAG, EVIDENCE_DIGEST_TAG, EVIDENCE_TAG
 from mlflow_onnx_flavor.schemas.verdict import ReleaseEvidence, Verdict
-from mlflow_onnx_flavor.source.model import fetch
+from mlflow_onnx_flavor.scoring.documents import parse_json
+from mlflow_onnx_flavor.source.model import check_artifact, fetch
 from mlflow_onnx_flavor.tracking.downloads import download
 from mlflow_onnx_flavor.tracking.server import refusal_of
 
@@ -26,12 +29,15 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 EVIDENCE_FILE, VERDICT_FILE, MANIFEST_FILE = "evidence.json", "verdict.json", "manifest.json"
+_DOCUMENTS = (EVIDENCE_FILE, VERDICT_FILE, MANIFEST_FILE)
 
 
 def check_evidence(version: ModelVersion) -> Verdict:
     """The verdict on ``version``, judged again from its evidence, for the bytes that it holds.
 
-    Raises PromotionRefusedError without passing evidence, DigestMismatchError for other bytes.
+    Raises PromotionRefusedError without passing evidence, DigestMismatchError for other bytes, and
+    for evidence that is not what was registered.  Of a version that was registered before evidence
+    had a digest, nothing says whether it still is: `Verification.evidence_known`.
     """
     what = f"{version.name!r} version {version.version}"
     digest, run_id = version.tags.get(DIGEST_TAG), version.tags.get(EVIDENCE_TAG)
@@ -40,7 +46,9 @@ def check_evidence(version: ModelVersion) -> Verdict:
             f"{what} was not registered by a release, so there is no evidence for it; release its"
             " source model with: mlflow-onnx release MODEL_URI --registered-model NAME"
         )
-    evidence, recorded = _evidence(run_id, what)
+    documents = _documents(run_id, what)
+    _check_documents(documents, version.tags.get(EVIDENCE_DIGEST_TAG), what)
+    evidence, recorded = _evidence(documents, run_id, what)
     verdict = judge(evidence, recorded.gates)
     if not verdict.passed:
         failed = verdict.failures()[0]
@@ -55,37 +63,110 @@ def check_evidence(version: ModelVersion) -> Verdict:
             " release the model again"
         )
     folder = fetch(f"models:/{version.name}/{version.version}")
-    check_digest(folder, digest, what, _manifest(run_id))
+    check_digest(folder, digest, what, _manifest(documents, digest))
+    check_artifact(folder, what)
     return verdict
 
 
-def _evidence(run_id: str, what: str) -> tuple[ReleaseEvidence, Verdict]:
-    import mlflow
+def evidence_digest_of(run_id: str) -> str:
+    """The digest of what `check_evidence` reads of a run; "" where the run has no evidence."""
     from mlflow.exceptions import MlflowException
 
     try:
-        texts = [
-            mlflow.artifacts.load_text(f"runs:/{run_id}/{name}")
-            for name in (EVIDENCE_FILE, VERDICT_FILE)
-        ]
-        return ReleaseEvidence.model_validate_json(texts[0]), Verdict.model_validate_json(texts[1])
+        return _digest(_loaded(run_id))
     except (MlflowException, OSError, ValueError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else one_line(error)
-        raise refusal_of(error) or PromotionRefusedError(
-            f"the evidence for {what} cannot be read from run {run_id} ({reason}); release the"
-            " model again"
-        ) from error
+        if refused := refusal_of(error):
+            raise refused from error
+        return ""
 
 
-def _manifest(run_id: str) -> dict[str, Any] | None:
-    """Of the verified artifact; None in evidence that is older than manifests."""
-    import mlflow
+def manifest_of_version(name: str, version: str, digest: str) -> Mapping[str, Any] | None:
+    """The manifest that has this digest, where the evidence of the version holds it."""
+    from mlflow.exceptions import MlflowException
+
+    run_id = get_version(name, version).tags.get(EVIDENCE_TAG)
+    if not run_id:
+        return None
+    try:
+        return _manifest(_loaded(run_id), digest)
+    except (MlflowException, OSError, ValueError) as error:
+        if refused := refusal_of(error):
+            raise refused from error
+        return None
+
+
+def _documents(run_id: str, what: str) -> dict[str, str]:
+    """The texts that a verdict is made of, by name."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/{MANIFEST_FILE}"))
-    except (MlflowException, OSError, ValueError):
+        return _loaded(run_id)
+    except (MlflowException, OSError, ValueError) as error:
+        raise refusal_of(error) or _unreadable(what, run_id, one_line(error)) from error
+
+
+def _loaded(run_id: str) -> dict[str, str]:
+    """Without the manifest where evidence is older than manifests."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    texts = {}
+    for name in _DOCUMENTS:
+        try:
+            texts[name] = mlflow.artifacts.load_text(f"runs:/{run_id}/{name}")
+        except (MlflowException, OSError) as error:
+            if name != MANIFEST_FILE or refusal_of(error):
+                raise
+    return texts
+
+
+def _digest(documents: Mapping[str, str]) -> str:
+    contents = {name: text.encode() for name, text in documents.items()}
+    return digest_of_manifest(
+        {
+            name: (hashlib.sha256(content).hexdigest(), len(content))
+            for name, content in contents.items()
+        }
+    )
+
+
+def _check_documents(documents: Mapping[str, str], expected: str | None, what: str) -> None:
+    found = _digest(documents)
+    if expected and found != expected:
+        raise DigestMismatchError(
+            f"the evidence of {what} is not what it was registered with: {', '.join(documents)}"
+            f" have the digest {found} where {expected} was recorded; release the model again"
+        )
+
+
+def _evidence(
+    documents: Mapping[str, str], run_id: str, what: str
+) -> tuple[ReleaseEvidence, Verdict]:
+    try:
+        evidence = ReleaseEvidence.model_validate_json(documents[EVIDENCE_FILE])
+        return evidence, Verdict.model_validate_json(documents[VERDICT_FILE])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        reason = f"{where}: {first['msg']}" if where else first["msg"]
+        raise _unreadable(what, run_id, reason) from error
+
+
+def _unreadable(what: str, run_id: str, reason: str) -> PromotionRefusedError:
+    return PromotionRefusedError(
+        f"the evidence for {what} cannot be read from run {run_id} ({reason}); release the"
+        " model again"
+    )
+
+
+def _manifest(documents: Mapping[str, str], digest: str) -> Mapping[str, Any] | None:
+    """Of the verified artifact; None where there is none that has this digest."""
+    try:
+        manifest = parse_json(documents.get(MANIFEST_FILE, "{}"))
+        entries = {str(name): (str(sha), int(size)) for name, (sha, size) in manifest.items()}
+    except (ValueError, TypeError, AttributeError):
         return None
+    return entries if digest_of_manifest(entries) == digest else None
 
 
 def fetch_evidence(run_id: str, folder: Path, *more: str) -> Path:
@@ -94,7 +175,7 @@ def fetch_evidence(run_id: str, folder: Path, *more: str) -> Path:
 
     folder.mkdir()
     there = {each.path for each in MlflowClient().list_artifacts(run_id)}
-    for name in {EVIDENCE_FILE, VERDICT_FILE, MANIFEST_FILE, *more} & there:
+    for name in {*_DOCUMENTS, *more} & there:
         path = download(f"runs:/{run_id}/{name}")
         copy = shutil.copytree if path.is_dir() else shutil.copyfile
         copy(path, folder / name)

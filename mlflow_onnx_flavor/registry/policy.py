@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlflow_onnx_flavor.errors import PromotionRefusedError
+from mlflow_onnx_flavor.errors import ConfigurationError, PromotionRefusedError
 from mlflow_onnx_flavor.registry.signatures import check_signature
 from mlflow_onnx_flavor.schemas.configuration import Trust
 from mlflow_onnx_flavor.schemas.verdict import Verdict
@@ -29,6 +30,11 @@ class Policy:
     required_providers: tuple[str, ...] = ()
     approver_tag: str | None = None
     trust: Trust | None = None
+
+    def __post_init__(self) -> None:
+        hours = self.max_evidence_age_hours
+        if hours is not None and not 0 < hours < math.inf:  # nor NaN, which no age is above
+            raise ConfigurationError(f"max_evidence_age_hours must be hours above 0, not {hours!r}")
 
 
 def check_policy(version: ModelVersion, verdict: Verdict, policy: Policy) -> None:

@@ -15,14 +15,19 @@ from mlflow_onnx_flavor.registry.client import get_version, registry_errors
 from mlflow_onnx_flavor.registry.evidence import check_evidence, fetch_evidence
 from mlflow_onnx_flavor.registry.signatures import FOLDER as SIGNATURES
 from mlflow_onnx_flavor.registry.versions import register, with_key
-from mlflow_onnx_flavor.schemas.registry_tags import DIGEST_TAG, EVIDENCE_TAG, KEY_TAG
+from mlflow_onnx_flavor.schemas.registry_tags import (
+    DIGEST_TAG,
+    EVIDENCE_DIGEST_TAG,
+    EVIDENCE_TAG,
+    KEY_TAG,
+)
 from mlflow_onnx_flavor.source.model import fetch
 from mlflow_onnx_flavor.tracking.server import check_server
 
 COPIED_TAG = "onnx.copied_from"
 DEFAULT_EXPERIMENT = "0"  # every server has it
 REGISTRY_VARIABLE = "MLFLOW_REGISTRY_URI"
-_OWN_TAGS = (DIGEST_TAG, EVIDENCE_TAG, KEY_TAG)
+_OWN_TAGS = (DIGEST_TAG, EVIDENCE_DIGEST_TAG, EVIDENCE_TAG, KEY_TAG)
 
 
 def copy(name: str, version: str, *, to_name: str = "", to_uri: str = "") -> str:
@@ -59,6 +64,7 @@ def copy(name: str, version: str, *, to_name: str = "", to_uri: str = "") -> str
                     _tags(found.tags) | {COPIED_TAG: came_from},
                     found.description or "",
                     key,
+                    evidence_digest=found.tags.get(EVIDENCE_DIGEST_TAG, ""),
                 )
             check_evidence(get_version(there, copied))
     return copied

@@ -9,7 +9,7 @@ from mlflow_onnx_flavor.registry.client import get_version
 from mlflow_onnx_flavor.registry.evidence import check_evidence
 from mlflow_onnx_flavor.registry.signatures import check_signature
 from mlflow_onnx_flavor.schemas.configuration import Trust
-from mlflow_onnx_flavor.schemas.registry_tags import DIGEST_TAG
+from mlflow_onnx_flavor.schemas.registry_tags import DIGEST_TAG, EVIDENCE_DIGEST_TAG
 from mlflow_onnx_flavor.source.model import resolve_alias
 from mlflow_onnx_flavor.tracking.server import check_server
 
@@ -23,6 +23,7 @@ class Verification(BaseModel):
     version: str
     digest: str
     chosen: str
+    evidence_known: bool = False  # its evidence is that of its registration, which had its digest
     signed: bool = False  # by somebody who is trusted, where that was asked
 
 
@@ -48,5 +49,6 @@ def verify(model_uri: str, trust: Trust | None = None) -> Verification:
         version=version,
         digest=found.tags[DIGEST_TAG],
         chosen=verdict.chosen or "",
+        evidence_known=EVIDENCE_DIGEST_TAG in found.tags,
         signed=trust is not None,
     )

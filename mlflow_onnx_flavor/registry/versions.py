@@ -7,8 +7,14 @@ from typing import Any
 
 from mlflow_onnx_flavor.artifact.digests import check_digest
 from mlflow_onnx_flavor.registry.client import registry_errors, versions_of
-from mlflow_onnx_flavor.schemas.registry_tags import DIGEST_TAG, EVIDENCE_TAG, KEY_TAG
-from mlflow_onnx_flavor.source.model import fetch
+from mlflow_onnx_flavor.registry.evidence import evidence_digest_of
+from mlflow_onnx_flavor.schemas.registry_tags import (
+    DIGEST_TAG,
+    EVIDENCE_DIGEST_TAG,
+    EVIDENCE_TAG,
+    KEY_TAG,
+)
+from mlflow_onnx_flavor.source.model import check_artifact, fetch
 
 
 def register(
@@ -20,15 +26,23 @@ def register(
     description: str,
     key: str,
     manifest: Mapping[str, Any] | None = None,
+    evidence_digest: str | None = None,
 ) -> str:
     """Create a version of ``name`` from the logged model; returns the version.
 
     ``key``: that of the release.  A version that carries it already, since this release was ended
     after it was created, or another did the same meanwhile, is the one that is returned.
     ``digest`` and ``manifest``: of the verified artifact, checked again on what the registry hands
-    out.  Raises
-    DigestMismatchError or RegistryError; what was begun is then taken back.
+    out.  ``evidence_digest``: of the evidence, kept with the version and checked wherever the
+    verdict counts; None: of what the run holds now; "": not known, as of a copy of a version that
+    is older than such digests.
+    Raises DigestMismatchError or RegistryError; what was begun is then taken back.
     """
+    if evidence_digest is None:
+        evidence_digest = evidence_digest_of(evidence_run_id)
+    own_tags = {DIGEST_TAG: digest, EVIDENCE_TAG: evidence_run_id, KEY_TAG: key}
+    if evidence_digest:
+        own_tags[EVIDENCE_DIGEST_TAG] = evidence_digest
     with registry_errors(f"registering {name!r}"):
         there = with_key(name, key)
         if there is not None:
@@ -39,7 +53,7 @@ def register(
             version = _create(
                 name,
                 model_uri,
-                {**tags, DIGEST_TAG: digest, EVIDENCE_TAG: evidence_run_id, KEY_TAG: key},
+                {**tags, **own_tags},
                 description,
             )
             try:
@@ -93,7 +107,9 @@ def with_key(name: str, key: str) -> str | None:
 
 def _check(name: str, version: str, digest: str, manifest: Mapping[str, Any] | None) -> None:
     uri = f"models:/{name}/{version}"
-    check_digest(fetch(uri), digest, uri, manifest)
+    folder = fetch(uri)
+    check_digest(folder, digest, uri, manifest)
+    check_artifact(folder, uri)
 
 
 def _delete(name: str, version: str) -> None:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Confidence = Annotated[float, Field(gt=0.5, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, le=1e12)]
+NonNegative = Annotated[float, Field(ge=0, le=1e12)]
+Count = Annotated[int, Field(ge=1, lt=1 << 31)]
 
 
 Tolerance = Literal["auto"] | Positive
@@ -23,14 +24,24 @@ SourceEnv = Literal["current", "recorded"]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def _provider(value):
     return {"name": value} if isinstance(value, str) else value
 
 
-RequestedProvider = Annotated[ExecutionProvider, BeforeValidator(_provider)]
+def _of_harmless_options(provider: ExecutionProvider) -> ExecutionProvider:
+    """ValueError, which pydantic makes a sentence of, for options that no session may have."""
+    from mlflow_onnx_flavor.scoring.settings import providers
+
+    providers([provider.model_dump()])
+    return provider
+
+
+RequestedProvider = Annotated[
+    ExecutionProvider, BeforeValidator(_provider), AfterValidator(_of_harmless_options)
+]
 
 
 class ParityGate(Section):
@@ -58,10 +69,10 @@ class ParityGate(Section):
 
 
 class LatencyGate(Section):
-    min_speedup: Annotated[float, Field(ge=0)] = Field(
+    min_speedup: NonNegative = Field(
         1.0, description="source time / candidate time must be at least this, at every batch size"
     )
-    min_p99_speedup: Annotated[float, Field(ge=0)] | None = Field(
+    min_p99_speedup: NonNegative | None = Field(
         None, description="the same of 99th percentiles; null: they are shown, not judged"
     )
     max_regression: Fraction = Field(
@@ -166,7 +177,9 @@ class Trust(Section):
 
 class ProbeOptions(Section):
     enabled: bool = Field(True, description="also compare inputs that are made to look for trouble")
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="another one makes other probes")
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = Field(
+        0, description="another one makes other probes"
+    )
 
 
 class Budget(Section):
@@ -188,10 +201,10 @@ class Reuse(Section):
 
 
 class ConversionOptions(Section):
-    opset: Annotated[int, Field(ge=7)] | None = Field(
+    opset: Annotated[int, Field(ge=7, le=1000)] | None = Field(
         None, description="version of the standard operators, for an older runtime; null: newest"
     )
-    ir_version: Annotated[int, Field(ge=3)] | None = Field(
+    ir_version: Annotated[int, Field(ge=3, le=1000)] | None = Field(
         None, description="version of the file format, for an older runtime; null: the exporter's"
     )
     timeout_seconds: Positive = Field(

@@ -14,21 +14,32 @@ from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_valid
 SCHEMA_VERSION = 1
 _ENTRIES = "config_entries"  # the session option that holds others
 
-Count = Annotated[int, Field(ge=0)]
-Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# Numbers are finite (`Evidence.model_config`) but for errors: infinite where two answers cannot be
+# held against each other.
+Count = Annotated[int, Field(ge=0, lt=1 << 63)]
+NonNegative = Annotated[float, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0, le=1e12)]
+Error = Annotated[float, Field(ge=0, allow_inf_nan=True)]
+# Both with room for what their own computation rounds.
+Divergent = Annotated[float, Field(ge=-1e-6)]
+Cosine = Annotated[float, Field(ge=-1.001, le=1.001)]
+# Of time that the system counted: its counters may be read at slightly different moments.
+Share = Annotated[float, Field(ge=-1e3, le=1e9)]
 
 # Errors are counted at ten thresholds a decade, so that any tolerance can be judged afterwards.
 ERROR_THRESHOLDS = tuple(10.0 ** (exponent / 10) for exponent in range(-120, 21))
 
 
 class Evidence(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", ser_json_inf_nan="strings", allow_inf_nan=False
+    )
 
 
 class Versioned(Evidence):
     """A document of its own, with the version of its schema; a newer one than this is refused."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Annotated[int, Field(ge=1)] = SCHEMA_VERSION
 
     @model_validator(mode="before")
     @classmethod
@@ -48,8 +59,8 @@ class Environment(Evidence):
     python: str
     platform: str
     cpu: str
-    cores_allowed: int
-    memory_bytes: int
+    cores_allowed: Count
+    memory_bytes: Count
     versions: dict[str, str]  # distribution name -> version
     cpu_flags: tuple[str, ...] = ()  # instruction sets that matter to inference
     governor: str = ""  # of the processor's frequency, where the system tells it
@@ -88,7 +99,7 @@ class ModelIdentity(Evidence):
     name: str  # "source", "champion", or the candidate's name: converted, fused, ...
     uri: str
     digest: str
-    size_bytes: int = 0
+    size_bytes: Count = 0
 
 
 class OutputParity(Evidence):
@@ -110,19 +121,19 @@ class OutputParity(Evidence):
     rows: Count
     source_dtype: str
     candidate_dtype: str
-    source_shape: tuple[int, ...]
-    candidate_shape: tuple[int, ...]
-    max_absolute_error: float = 0.0
-    p999_absolute_error: float = 0.0
-    max_relative_error: float = 0.0
-    p999_relative_error: float = 0.0
-    scale: float = 1.0
-    auto_tolerance: Finite = 0.0  # on the scaled error, never from the difference that is judged
+    source_shape: tuple[Count, ...]
+    candidate_shape: tuple[Count, ...]
+    max_absolute_error: Error = 0.0
+    p999_absolute_error: Error = 0.0
+    max_relative_error: Error = 0.0
+    p999_relative_error: Error = 0.0
+    scale: Error = 1.0
+    auto_tolerance: NonNegative = 0.0  # on the scaled error, never from what is judged
     tolerance_from: Literal["dtypes", "reductions", "perturbation", "float64"] = "dtypes"
-    source_rounding: float = 0.0  # the source's own, as a scaled error; 0: not known
-    max_divergence: float | None = None  # of probabilities: Jensen-Shannon, nats
-    max_confidence_shift: float | None = None  # of the probability of the class the source chose
-    min_cosine: float | None = None  # of embeddings
+    source_rounding: Error = 0.0  # the source's own, as a scaled error; 0: not known
+    max_divergence: Divergent | None = None  # of probabilities: Jensen-Shannon, nats
+    max_confidence_shift: NonNegative | None = None  # of the class that the source chose
+    min_cosine: Cosine | None = None  # of embeddings
     label_disagreements: Count = 0
     label_ties: Count = 0
     nonfinite_mismatches: Count = 0  # rows whose NaN or infinity stands in one of the two only
@@ -166,10 +177,10 @@ class WorstRow(Evidence):
     or a NaN or infinity stands on one side only.
     """
 
-    row: int
+    row: Count
     kind: str
     output: str
-    error: float
+    error: Error
 
 
 class Divergence(Evidence):
@@ -184,8 +195,8 @@ class Divergence(Evidence):
     operator: str
     layer: str
     output: str
-    error: float
-    error_before: float
+    error: Error
+    error_before: Error
     reference: str
 
     def __str__(self) -> str:
@@ -204,8 +215,8 @@ class ProbeRecord(Evidence):
     ``seed`` makes them again.  ``cause``: why there are none.
     """
 
-    seed: int
-    rows: dict[str, int] = {}
+    seed: Count
+    rows: dict[str, Count] = {}
     cause: str = ""
 
 
@@ -218,14 +229,14 @@ class ParityRow(Evidence):
     candidate: str
     execution_provider: ExecutionProvider
     inputs: str  # "evaluation data", "input example", "probes" or "extreme probes"
-    batch_size: int
-    rows: int
+    batch_size: Count
+    rows: Count
     status: Status
     cause: str = ""
     remedy: str = ""
     outputs: tuple[OutputParity, ...] = ()
     form_differences: tuple[FormDifference, ...] = ()  # source pyfunc against candidate pyfunc
-    placement: dict[str, int] = {}  # execution provider -> nodes that ran there
+    placement: dict[str, Count] = {}  # execution provider -> nodes that ran there
     worst: tuple[WorstRow, ...] = ()  # of the rows that disagree, those that differ most
     divergence: Divergence | None = None  # where they begin to, where that could be found
 
@@ -244,18 +255,18 @@ class ParityReport(Versioned):
     inputs_digest: str
     rows: tuple[ParityRow, ...]
     probes: ProbeRecord | None = None  # None where none were asked for
-    seconds: float
-    measuring_seconds: float = 0.0  # of these, in the models' own answers
+    seconds: Seconds
+    measuring_seconds: Seconds = 0.0  # of these, in the models' own answers
     environment: Environment
 
 
 class Interval(Evidence):
     """An estimate with its confidence interval; ``confidence`` such as 0.95."""
 
-    estimate: float
-    low: float
-    high: float
-    confidence: float
+    estimate: NonNegative
+    low: NonNegative
+    high: NonNegative
+    confidence: Annotated[float, Field(gt=0, lt=1)]
 
     def __str__(self) -> str:
         return f"{self.estimate:.2f} [{self.low:.2f}, {self.high:.2f}]"
@@ -267,22 +278,22 @@ class LatencyFigures(Evidence):
     ``intervals``: by "p50", "p90" and "p99", in ms; empty where calls are too few for one.
     """
 
-    calls: int
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    throughput_rows_per_second: float
-    histogram_ms: tuple[float, ...] = ()  # 101 quantiles from 0 to 100 %
+    calls: Count
+    p50_ms: NonNegative
+    p90_ms: NonNegative
+    p99_ms: NonNegative
+    throughput_rows_per_second: NonNegative
+    histogram_ms: tuple[NonNegative, ...] = ()  # 101 quantiles from 0 to 100 %
     intervals: dict[str, Interval] = {}
 
 
 class LoadFigures(Evidence):
     """What a model costs before its first answer, and at its largest."""
 
-    load_seconds: float
-    first_call_ms: float
-    peak_memory_bytes: int
-    size_bytes: int
+    load_seconds: Seconds
+    first_call_ms: NonNegative
+    peak_memory_bytes: Count
+    size_bytes: Count
 
 
 CallPath = Literal["pyfunc", "session"]
@@ -300,9 +311,9 @@ class LatencyRow(Evidence):
     candidate: str
     baseline: str  # "source", "champion", or the candidate that others are compared with
     execution_provider: ExecutionProvider
-    batch_size: int
-    sequence_length: int | None = None  # None: as the inputs are
-    threads: int | None = None  # of onnxruntime; None: as the candidate is served
+    batch_size: Count
+    sequence_length: Count | None = None  # None: as the inputs are
+    threads: Count | None = None  # of onnxruntime; None: as the candidate is served
     path: CallPath = "pyfunc"
     status: Status
     cause: str = ""
@@ -310,7 +321,7 @@ class LatencyRow(Evidence):
     baseline_figures: LatencyFigures | None = None
     speedup: Interval | None = None
     p99_speedup: Interval | None = None
-    rounds: int = 0
+    rounds: Count = 0
 
 
 class LoadRow(Evidence):
@@ -318,9 +329,9 @@ class LoadRow(Evidence):
 
     model: str
     execution_provider: ExecutionProvider | None  # None for the source
-    threads: int | None = None
+    threads: Count | None = None
     figures: LoadFigures
-    placement: dict[str, int] = {}
+    placement: dict[str, Count] = {}
 
 
 class OfflineRow(Evidence):
@@ -331,12 +342,12 @@ class OfflineRow(Evidence):
 
     model: str
     execution_provider: ExecutionProvider | None
-    batch_size: int
+    batch_size: Count
     status: Status
     cause: str = ""
-    rows_per_second: float = 0.0
-    spread: tuple[float, float] = (0.0, 0.0)
-    p50_ms: float = 0.0
+    rows_per_second: NonNegative = 0.0
+    spread: tuple[NonNegative, NonNegative] = (0.0, 0.0)
+    p50_ms: NonNegative = 0.0
 
 
 class ServerRow(Evidence):
@@ -349,15 +360,15 @@ class ServerRow(Evidence):
 
     model: str
     execution_provider: ExecutionProvider | None
-    arrivals_per_second: float
-    threads: int  # that answer, side by side
+    arrivals_per_second: NonNegative
+    threads: Count  # that answer, side by side
     status: Status
     cause: str = ""
-    queries: int = 0
-    answered_per_second: float = 0.0
-    p50_ms: float = 0.0
-    p90_ms: float = 0.0
-    p99_ms: float = 0.0
+    queries: Count = 0
+    answered_per_second: NonNegative = 0.0
+    p50_ms: NonNegative = 0.0
+    p90_ms: NonNegative = 0.0
+    p99_ms: NonNegative = 0.0
     cut: bool = False
 
 
@@ -369,8 +380,8 @@ class ServerCapacity(Evidence):
 
     model: str
     execution_provider: ExecutionProvider | None
-    p99_budget_ms: float
-    highest_per_second: float | None
+    p99_budget_ms: NonNegative
+    highest_per_second: NonNegative | None
 
 
 class Surroundings(Evidence):
@@ -382,13 +393,13 @@ class Surroundings(Evidence):
     ``source_spread``: how far a round's median of the source is from the middle one, typically.
     """
 
-    seconds: float
-    load_average: float | None = None
-    others_share: float | None = None
-    steal_share: float | None = None
-    throttled_share: float | None = None
-    waiting_share: float | None = None
-    source_spread: float | None = None
+    seconds: Seconds
+    load_average: NonNegative | None = None
+    others_share: Share | None = None
+    steal_share: Share | None = None
+    throttled_share: Share | None = None
+    waiting_share: Share | None = None
+    source_spread: NonNegative | None = None
 
 
 class LatencyReport(Versioned):
@@ -402,7 +413,7 @@ class LatencyReport(Versioned):
     offline: tuple[OfflineRow, ...] = ()
     server: tuple[ServerRow, ...] = ()
     capacities: tuple[ServerCapacity, ...] = ()
-    seconds: float
-    measuring_seconds: float = 0.0  # of these, in the alternating blocks
+    seconds: Seconds
+    measuring_seconds: Seconds = 0.0  # of these, in the alternating blocks
     environment: Environment
     surroundings: Surroundings | None = None

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from mlflow_onnx_flavor.schemas.evidence import Count, Seconds
+
 SOURCE, CONVERSION, CANDIDATES = "source.json", "conversion.json", "candidates.json"
 PARITY, LATENCY, VERDICT = "evidence/parity.json", "evidence/latency.json", "verdict.json"
 EVIDENCE = "evidence.json"  # both, with the providers that are required: what a verdict reads
@@ -13,7 +15,7 @@ REGISTRATION, MANIFEST = "registration.json", "manifest.json"
 
 
 class StepRecord(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     schema_version: int = 1
 
 
@@ -26,7 +28,7 @@ class DataRecord(StepRecord):
 
     artifact: str
     origin: str
-    rows: int
+    rows: Count
     digest: str
     location: str = ""  # where the user's file was
     whole: str = ""
@@ -40,7 +42,7 @@ class SourceRecord(StepRecord):
     model_uri: str  # what later steps load: reachable from any machine that reaches the server
     framework: str
     digest: str
-    size_bytes: int
+    size_bytes: Count
     signature: str
     evaluation: DataRecord | None
     example: DataRecord | None
@@ -53,7 +55,7 @@ class ConvertedRecord(StepRecord):
     source_run_id: str
     model_uri: str
     description: str
-    seconds: float
+    seconds: Seconds
 
 
 class CandidateRecord(StepRecord):
@@ -62,7 +64,7 @@ class CandidateRecord(StepRecord):
     name: str
     model_uri: str
     digest: str
-    size_bytes: int
+    size_bytes: Count
     description: str
     details: dict[str, Any] = {}
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from mlflow_onnx_flavor.schemas.configuration import Configuration
-from mlflow_onnx_flavor.schemas.evidence import LatencyReport, ParityReport, Versioned
+from mlflow_onnx_flavor.schemas.evidence import LatencyReport, ParityReport, Seconds, Versioned
 from mlflow_onnx_flavor.schemas.tuning import Tuning
 from mlflow_onnx_flavor.schemas.verdict import Verdict
 
@@ -50,7 +50,7 @@ class AttemptSummary(Part):
     why: str = ""
     exporter: str = ""
     exporter_version: str = ""
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
     outcome: str
     cause: str = ""
     remedy: str = ""
@@ -65,7 +65,7 @@ class ConversionSummary(Part):
     attempts: tuple[AttemptSummary, ...] = ()
     strategy: str | None = None
     opset: int | None = None
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
     environment_note: str = ""
 
 
@@ -96,7 +96,7 @@ class StepSummary(Part):
     """One step of the release.  ``reused``: an earlier run with the same key did the work."""
 
     name: str
-    seconds: float
+    seconds: Seconds
     run_id: str = ""
     url: str = ""
     reused: bool = False

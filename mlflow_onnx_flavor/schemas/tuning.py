@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlflow_onnx_flavor.schemas.evidence import Evidence, Interval
+from mlflow_onnx_flavor.schemas.evidence import Count, Evidence, Interval, NonNegative, Seconds
 
 Settings = dict[str, Any]  # as `session_options` of the flavor
 
@@ -13,9 +13,9 @@ class TriedSettings(Evidence):
     """``times_as_fast``: as the default, the middle of its rounds; None where it failed."""
 
     settings: Settings
-    rounds: int
-    rung: int
-    times_as_fast: float | None
+    rounds: Count
+    rung: Count
+    times_as_fast: NonNegative | None
     cause: str = ""
 
 
@@ -29,8 +29,8 @@ class Tuning(Evidence):
     best: Settings | None
     against_default: dict[str, Interval]
     chosen: bool
-    cores: int
-    seconds: float
+    cores: Count
+    seconds: Seconds
 
 
 def description(tuning: Tuning) -> str:

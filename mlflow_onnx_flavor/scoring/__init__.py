@@ -13,6 +13,8 @@ the first model all of it is: the folder that it comes from may be gone when the
 
 import importlib
 import os
+import sys
+from contextlib import contextmanager, suppress
 
 # From 1.29 onnxruntime on Linux sends usage data from a thread that it starts when it is imported;
 # a process that was forked after that never ends.  Whoever wants it sets the variable to 0.
@@ -31,9 +33,38 @@ _HOME = {
 __all__ = list(_HOME)
 
 
+@contextmanager
+def _no_caches():
+    """Import from an artifact without writing Python's caches to it, which would be files that
+    nobody vouches for; a model that lies in a local store is imported from where it lies.
+    """
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = before or _IN_ARTIFACT
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
+
+
+def _remove_own_cache():
+    """The cache of this very file, which Python wrote before it ran it."""
+    cache = __spec__.cached if __spec__ else None
+    if cache and os.path.basename(os.path.dirname(cache)) == "__pycache__":
+        with suppress(OSError):
+            os.remove(cache)
+            os.rmdir(os.path.dirname(cache))
+
+
 def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    with _no_caches():
+        value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
     globals()[name] = value
     return value
+
+
+_FOLDER = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_IN_ARTIFACT = os.path.isfile(os.path.join(_FOLDER, "MLmodel"))
+if _IN_ARTIFACT:
+    _remove_own_cache()

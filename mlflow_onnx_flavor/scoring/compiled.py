@@ -37,7 +37,8 @@ _WEIGHTS_BESIDE = {
 _GRAPH = "model.onnx"
 _SEAL = "digest"  # of the other files
 
-Open = Callable[[str, Mapping[str, Any]], Any]
+# Of a file under session options; and with what has onnxruntime write what it makes of it.
+Open = Callable[..., Any]
 
 
 def open_kept(
@@ -78,7 +79,7 @@ def open_kept(
         with tempfile.TemporaryDirectory(prefix="new-", dir=folder) as scratch:
             made = Path(scratch) / "made"
             made.mkdir()  # under the permissions that a new folder has here
-            session = open_session(file, _writing(session_options, made / _GRAPH, compiles))
+            session = open_session(file, session_options, _writing(made / _GRAPH, compiles))
             if (made / _GRAPH).is_file():
                 _seal(made)
                 with suppress(OSError):  # another process was faster
@@ -115,12 +116,11 @@ def _remove(kept: Path) -> None:
         kept.unlink()
 
 
-def _writing(options: Mapping[str, Any], made: Path, compiles: bool) -> dict[str, Any]:
-    entries = dict(options.get("config_entries") or {})
+def _writing(made: Path, compiles: bool) -> dict[str, Any]:
+    """What has onnxruntime write to the file ``made`` what it makes of a model."""
     if not compiles:
         return {
-            **options,
-            "config_entries": {**entries, **_WEIGHTS_BESIDE},
+            "config_entries": _WEIGHTS_BESIDE,
             "optimized_model_filepath": str(made),
             "log_severity_level": 3,
         }
@@ -129,7 +129,7 @@ def _writing(options: Mapping[str, Any], made: Path, compiles: bool) -> dict[str
         "ep.context_embed_mode": "0",  # in the graph's file it takes longer to read than to make
         "ep.context_file_path": str(made),
     }
-    return {**options, "config_entries": {**entries, **context}}
+    return {"config_entries": context}
 
 
 def _name(digest: str, providers: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> str:

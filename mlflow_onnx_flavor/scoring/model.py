@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from . import settings
 from .compiled import open_kept
+from .entry import entry_of, graph_path
 from .feeds import Feeder, inferred_feeds, is_optional
 from .frames import PROBABILITIES, frame_of
 from .integrity import check_loaded
 from .observing import Observer
 from .opened import OpenedModel
-from .opening import ALLOW, STRICT, open_session, placement_of
-from .operator_libraries import OPERATOR_LIBRARIES
+from .opening import ALLOW, NOTHING, STRICT, open_session, placement_of
 from .parameters import asked_of, run_asked
 from .predictions import every_output, prediction_maker
 from .providers import CPU
@@ -28,8 +27,6 @@ from .settings import PROVIDER_OPTIONS, checked
 from .sharing import shared
 from .surroundings import given_by_environment
 from .tokens import TOKENIZER_KEY
-
-FLAVOR = "mlflow_onnx_flavor"
 
 # MLflow asks `inspect.signature` on every call (10 of its 14 µs); a signature that is set is found
 # at once.
@@ -166,8 +163,8 @@ def load_session(path: str, model_config: Mapping[str, Any] | None = None) -> Sc
     expected = checked(model_config or {}).get("digest")
     if expected:
         check_loaded(Path(path), expected)
-    entry = {} if os.path.isfile(path) else _flavor_entry(path)
-    file = path if os.path.isfile(path) else os.path.join(path, entry["data"])
+    entry = {} if os.path.isfile(path) else entry_of(path)
+    file = path if os.path.isfile(path) else graph_path(path, entry["data"])
     return _open(file, entry, model_config or {})
 
 
@@ -191,7 +188,6 @@ def _open(file: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> Sco
     if providers is of_environment.get("execution_providers"):
         providers = [settings.as_logged(each["name"], logged) for each in providers]
     logged_options = settings.session_options(entry.get("session_options") or {})
-    _check_options(providers)
     metrics_seconds, tracing = config.get("metrics_seconds") or 0.0, bool(config.get("tracing"))
     is_observed = metrics_seconds > 0 or tracing
 
@@ -222,22 +218,12 @@ def _opened(
     fallback: str,
     record_placement: bool,
 ) -> Any:
-    def opened(path: str, options: Mapping[str, Any]) -> Any:
-        return open_session(path, providers, options, fallback, record_placement)
+    def opened(path: str, options: Mapping[str, Any], kept: Mapping[str, Any] = NOTHING) -> Any:
+        return open_session(path, providers, options, fallback, record_placement, kept)
 
     if not cache_folder or fallback == ALLOW:  # what is kept must be one thing
         return opened(file, options)
     return open_kept(file, cache_folder, providers, options, opened)
-
-
-def _check_options(providers: Sequence[Mapping[str, Any]]) -> None:
-    """A library of operators is the model's, and is looked for where the model says it."""
-    for each in providers:
-        if OPERATOR_LIBRARIES in (each.get("session_options") or {}):
-            raise ValueError(
-                f"{OPERATOR_LIBRARIES} is no session option of {each['name']!r} alone; name it in"
-                " the session options of the model"
-            )
 
 
 def _merged(logged: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -247,20 +233,3 @@ def _merged(logged: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
         for name in ("config_entries", PROVIDER_OPTIONS)
     }
     return {**logged, **given, **both}
-
-
-def _flavor_entry(folder: str) -> dict[str, Any]:
-    try:
-        with open(os.path.join(folder, "MLmodel"), encoding="utf-8") as file:
-            flavors = yaml.safe_load(file)["flavors"]
-    except (yaml.YAMLError, TypeError, KeyError) as error:
-        raise ValueError(f"{folder!r} has an MLmodel file that names no flavors") from error
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise FileNotFoundError(
-            f"{folder!r} is neither an .onnx file nor a folder with an MLmodel file"
-        ) from error
-    if FLAVOR in flavors:
-        return flavors[FLAVOR]
-    if "onnx" in flavors:
-        return {"data": flavors["onnx"]["data"]}
-    raise ValueError(f"{folder!r} holds no ONNX model; its flavors are {sorted(flavors)}")

@@ -19,9 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .counters import FAILED, REJECTED, Counters
+from .documents import parse_yaml, read_text
 from .frames import rows_of
 from .metrics_run import MetricsRun
 from .opening import before_cpu, placement_of
@@ -166,7 +165,7 @@ def _watch_what_mlflow_refuses() -> None:
 
 def _logged(folder: str) -> dict[str, Any]:
     file = Path(folder) / "MLmodel"
-    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return parse_yaml(read_text(file)) if file.is_file() else {}
 
 
 def _input_schema(logged: Mapping[str, Any]) -> Any:

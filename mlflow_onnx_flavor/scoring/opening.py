@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
+from types import MappingProxyType
 from typing import Any
 
 import onnxruntime as ort
@@ -13,11 +14,13 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from .operator_libraries import OPERATOR_LIBRARIES, library_path
 from .providers import CPU, ExecutionProviderUnavailable, add_providers
+from .session_options import CONFIG_ENTRIES, check_attribute, entry_text
 from .settings import PROVIDER_OPTIONS
 
 _logger = logging.getLogger(__name__)
 
 STRICT, ALLOW = "strict", "allow"
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 # The file is at fault, on any provider.
 _BAD_FILE = (
@@ -36,23 +39,27 @@ def open_session(
     session_options: Mapping[str, Any],
     fallback: str = STRICT,
     record_placement: bool = False,
+    kept: Mapping[str, Any] = NOTHING,
 ) -> ort.InferenceSession:
     """A session on ``path``.
 
     ``providers``: ``{"name", "options"}`` in order of preference.  ``session_options``: attributes
-    of `onnxruntime.SessionOptions`; ``config_entries``, a dictionary of strings;
+    of `onnxruntime.SessionOptions`; ``config_entries``, a dictionary of strings; both as
+    `session_options` lists them, and ValueError for any other;
     ``provider_options``, by provider: what it gets where ``providers`` says nothing else; and
     ``custom_operator_libraries``: "onnxruntime_extensions", or absolute paths of libraries.  None
     is loaded because a graph has operators of its own.
     ``fallback`` "strict": a provider that does not start raises ExecutionProviderUnavailable;
     "allow": it is left out with a warning in the log, and the CPU takes over where none remains.
+    ``kept``: where `compiled` has onnxruntime write what it makes of the model; attributes and
+    ``config_entries``, which nobody else sets.
     """
     if fallback not in (STRICT, ALLOW):
         raise ValueError(f"fallback must be {STRICT!r} or {ALLOW!r}, not {fallback!r}")
     wanted = with_defaults(providers, session_options.get(PROVIDER_OPTIONS) or {})
     while True:
         try:
-            session = _open(path, wanted, session_options, record_placement)
+            session = _open(path, wanted, session_options, record_placement, kept)
             if fallback == STRICT:  # onnxruntime's own: a run that fails is tried on the CPU
                 session.disable_fallback()
             return session
@@ -92,8 +99,14 @@ def _open(
     providers: Sequence[Mapping[str, Any]],
     session_options: Mapping[str, Any],
     record_placement: bool,
+    kept: Mapping[str, Any],
 ) -> ort.InferenceSession:
     options = options_of(session_options)
+    for key, entry in (kept.get(CONFIG_ENTRIES) or {}).items():
+        options.add_session_config_entry(key, entry)
+    for name, value in kept.items():
+        if name != CONFIG_ENTRIES:
+            setattr(options, name, value)
     if record_placement:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     accelerators = before_cpu(each["name"] for each in providers)
@@ -127,12 +140,11 @@ def options_of(settings: Mapping[str, Any]) -> ort.SessionOptions:
             for library in value:
                 options.register_custom_ops_library(library_path(str(library)))
             continue
-        if name == "config_entries":
+        if name == CONFIG_ENTRIES:
             for key, entry in value.items():
-                options.add_session_config_entry(key, str(entry))
+                options.add_session_config_entry(key, entry_text(key, entry))
             continue
-        if not isinstance(getattr(ort.SessionOptions, name, None), property):
-            raise ValueError(f"onnxruntime.SessionOptions has no {name!r}")
+        check_attribute(name, value)
         try:
             setattr(options, name, _option_value(name, value))
         except (TypeError, ValueError, AttributeError) as error:
@@ -147,6 +159,8 @@ def _option_value(name: str, value: Any) -> Any:
         return _member(ort.GraphOptimizationLevel, value)
     if name == "execution_mode":
         return _member(ort.ExecutionMode, _EXECUTION_MODES.get(value, value))
+    if name == "execution_order":
+        return _member(ort.ExecutionOrder, value)
     return value
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .operator_libraries import OPERATOR_LIBRARIES
+from .provider_options import check_options_of_artifact
+from .session_options import CONFIG_ENTRIES, check_attribute, entry_text
 
 PROVIDER_OPTIONS = "provider_options"
 
@@ -65,12 +67,19 @@ def as_logged(name: str, logged: Sequence[Mapping[str, Any]]) -> Mapping[str, An
 
 
 def session_options(options: Any) -> dict[str, Any]:
-    """The options, with one library of operators as a list."""
+    """The options, with one library of operators as a list; ValueError naming one that may not be
+    set, as `session_options` lists them.
+    """
     _check_dictionary("session_options", options)
-    for name in ("config_entries", PROVIDER_OPTIONS):
+    for name in (CONFIG_ENTRIES, PROVIDER_OPTIONS):
         _check_dictionary(f"session_options[{name!r}]", options.get(name) or {})
     for name, each in (options.get(PROVIDER_OPTIONS) or {}).items():
         _check_dictionary(f"session_options[{PROVIDER_OPTIONS!r}][{name!r}]", each)
+    for key, each in (options.get(CONFIG_ENTRIES) or {}).items():
+        entry_text(key, each)
+    for name, each in options.items():
+        if name not in (CONFIG_ENTRIES, PROVIDER_OPTIONS, OPERATOR_LIBRARIES):
+            check_attribute(name, each)
     if OPERATOR_LIBRARIES not in options:
         return dict(options)
     libraries = options[OPERATOR_LIBRARIES]
@@ -99,7 +108,21 @@ def _provider(entry: Any) -> dict[str, Any]:
         )
     for key in ("options", "session_options"):
         _check_dictionary(f"{key} of {entry['name']!r}", entry.get(key) or {})
+    if OPERATOR_LIBRARIES in session_options(entry.get("session_options") or {}):
+        raise ValueError(
+            f"{OPERATOR_LIBRARIES} is no session option of {entry['name']!r} alone; name it in the"
+            " session options of the model"
+        )
     return dict(entry)
+
+
+def check_providers_of_artifact(listed: Any) -> None:
+    """Raise ValueError where an artifact gives a provider what only whoever loads it may."""
+    for each in providers(listed):
+        check_options_of_artifact(each["name"], each.get("options") or {})
+        of_providers = (each.get("session_options") or {}).get(PROVIDER_OPTIONS) or {}
+        for name, options in of_providers.items():
+            check_options_of_artifact(name, options)
 
 
 def _check_dictionary(name: str, value: Any) -> None:

@@ -11,10 +11,10 @@ is given when it is loaded.
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
+from .documents import DocumentError, parse_json
 from .settings import check_seconds, session_options
 
 PROVIDERS_VARIABLE = "MLFLOW_ONNX_EXECUTION_PROVIDERS"
@@ -35,8 +35,8 @@ def given_by_environment() -> dict[str, Any]:
     text = os.environ.get(OPTIONS_VARIABLE, "")
     if text:
         try:
-            options = json.loads(text)
-        except json.JSONDecodeError as error:
+            options = parse_json(text)
+        except DocumentError as error:
             raise ValueError(f"{OPTIONS_VARIABLE} is no JSON: {error}") from error
         if not isinstance(options, dict):
             raise ValueError(f"{OPTIONS_VARIABLE} must be a JSON object, not {text!r}")

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor import errors, frameworks
-from mlflow_onnx_flavor.artifact.digests import digest_of, size_of
+from mlflow_onnx_flavor.artifact.digests import digest_of, digest_of_tree, size_of
 from mlflow_onnx_flavor.artifact.trusted_code import check_code
 from mlflow_onnx_flavor.errors import one_line
 from mlflow_onnx_flavor.schemas.configuration import SourceEnv
 from mlflow_onnx_flavor.schemas.evidence import ModelIdentity
+from mlflow_onnx_flavor.scoring.documents import parse_yaml, read_text
 from mlflow_onnx_flavor.tracking.downloads import download
 from mlflow_onnx_flavor.tracking.server import check_server, refusal_of
 
@@ -78,7 +79,7 @@ def resolve_source(
         resolved_uri=resolved_uri,
         folder=folder,
         framework=framework,
-        digest=digest_of(folder),
+        digest=digest_of_tree(folder),
         size_bytes=size_of(folder),
         signature=_signature(metadata, folder, model_uri, rows_are_given),
         metadata=metadata,
@@ -115,20 +116,43 @@ def _reaching(model_uri: str) -> Iterator[None]:
         ) from error
 
 
+def fetch_artifact(model_uri: str) -> Path:
+    """`fetch`, of an ONNX artifact that is about to be opened, checked by `check_artifact`."""
+    folder = fetch(model_uri)
+    check_artifact(folder, model_uri)
+    return folder
+
+
+def check_artifact(folder: Path, model_uri: str) -> None:
+    """The one check before an ONNX artifact is opened: it may run and touch nothing foreign.
+
+    ``folder``: with an MLmodel file; a bare file has nothing to check.  Raises CorruptModelError.
+    """
+    if not folder.is_dir():
+        return
+    flavors = read_metadata(folder, model_uri).flavors
+    name = frameworks.recognise(flavors)
+    if name != "onnx":
+        raise errors.CorruptModelError(
+            f"{model_uri!r} is no ONNX artifact: its MLmodel file names the flavor"
+            f" {frameworks.flavor_of(flavors, name)!r}; convert it with: mlflow-onnx convert"
+        )
+
+
 def read_metadata(folder: Path, model_uri: str) -> Model:
     """The MLmodel file of ``folder``.
 
     Raises CorruptModelError where it is missing or cannot be read, and where that of an ONNX model
     asks for foreign code (`artifact_code`).
     """
-    import yaml
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
+    from mlflow.models.model import MLMODEL_FILE_NAME
 
     try:
-        metadata = Model.load(str(folder))
+        metadata = Model.from_dict(parse_yaml(read_text(folder / MLMODEL_FILE_NAME)))
     except (
-        *(MlflowException, OSError, ValueError, yaml.YAMLError),
+        *(MlflowException, OSError, ValueError, RecursionError),
         *(AttributeError, KeyError, TypeError),  # what MLflow raises on YAML of another shape
     ) as error:
         raise errors.CorruptModelError(
@@ -143,9 +167,22 @@ def read_metadata(folder: Path, model_uri: str) -> Model:
         raise errors.CorruptModelError(
             f"the MLmodel file of {model_uri!r} has a flavor without entries; log the model again"
         )
+    _check_example(metadata, model_uri)
     if frameworks.is_onnx(flavors):
         check_code(folder, flavors, model_uri)
     return metadata
+
+
+def _check_example(metadata: Model, model_uri: str) -> None:
+    """Raise CorruptModelError where the input example would be read from outside the folder."""
+    example = metadata.saved_input_example_info or {}
+    for key in ("artifact_path", "serving_input_path"):
+        location = example.get(key) if isinstance(example, dict) else None
+        if location and (os.path.isabs(str(location)) or ".." in Path(str(location)).parts):
+            raise errors.CorruptModelError(
+                f"the MLmodel file of {model_uri!r} has its input example in {location!r}, outside"
+                " its own folder; log the model again"
+            )
 
 
 def resolve_alias(model_uri: str) -> str:

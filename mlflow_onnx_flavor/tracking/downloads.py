@@ -10,6 +10,8 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -26,3 +28,19 @@ def download(artifact_uri: str) -> Path:
         if top not in before:  # made by this download
             atexit.register(shutil.rmtree, temporary / top, ignore_errors=True)
     return path
+
+
+@contextmanager
+def own_copy(folder: Path) -> Iterator[Path]:
+    """A copy of ``folder`` that only this user can write to, good until this process ends.
+
+    Links are copied as links.  Where the block raises, the copy is removed at once.
+    """
+    top = Path(tempfile.mkdtemp(prefix="mlflow-onnx-"))
+    try:
+        copied = shutil.copytree(folder, top / "model", symlinks=True)
+        yield Path(copied)
+    except BaseException:
+        shutil.rmtree(top, ignore_errors=True)
+        raise
+    atexit.register(shutil.rmtree, top, ignore_errors=True)

@@ -165,7 +165,7 @@ def test_a_file_that_cannot_be_read_is_not_blamed_on_the_provider(tmp_path, plug
         assert not isinstance(raised.value, scoring.ExecutionProviderUnavailable)
 
 
-def test_session_options_reach_onnxruntime(graph, tmp_path):
+def test_session_options_reach_onnxruntime(graph):
     session = opened(
         graph,
         CPU,
@@ -173,8 +173,11 @@ def test_session_options_reach_onnxruntime(graph, tmp_path):
             "intra_op_num_threads": 1,
             "graph_optimization_level": "ORT_DISABLE_ALL",
             "execution_mode": "sequential",
-            "optimized_model_filepath": str(tmp_path / "optimized.onnx"),
-            "config_entries": {"session.force_spinning_stop": 1},
+            "use_deterministic_compute": True,
+            "config_entries": {
+                "session.force_spinning_stop": 1,
+                "session.intra_op.allow_spinning": False,
+            },
         },
     )
     options = session.session.get_session_options()
@@ -182,7 +185,8 @@ def test_session_options_reach_onnxruntime(graph, tmp_path):
     assert options.graph_optimization_level == ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     assert options.execution_mode == ort.ExecutionMode.ORT_SEQUENTIAL
     assert options.get_session_config_entry("session.force_spinning_stop") == "1"
-    assert (tmp_path / "optimized.onnx").exists()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert options.use_deterministic_compute
 
 
 @pytest.mark.parametrize(

@@ -34,4 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
         f" artifact that was verified ({verification.digest}), and passes its gates"
         + (", signed by a key that you trust" if verification.signed else "")
     )
+    if not (verification.evidence_known or verification.signed):
+        print(
+            "It was registered before evidence had a digest, so whether its evidence was changed"
+            " since is not known. Release it again, or sign it, to have that checked."
+        )
     return DONE

@@ -18,8 +18,8 @@ from mlflow_onnx_flavor.onnx_graph.files import copy_model
 from mlflow_onnx_flavor.onnx_graph.outputs import as_arrays
 from mlflow_onnx_flavor.schemas.graph import FeedSpec
 from mlflow_onnx_flavor.scoring import ScoringSession, load_session
+from mlflow_onnx_flavor.scoring.entry import FLAVOR
 from mlflow_onnx_flavor.scoring.feeds import Feeder, inferred_feeds
-from mlflow_onnx_flavor.scoring.model import FLAVOR
 
 flavor = "onnx"
 extra = "all"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from mlflow_onnx_flavor.artifact.digests import digest_of
+from mlflow_onnx_flavor.artifact.digests import digest_of_tree
 from mlflow_onnx_flavor.errors import InvalidDataError
 from mlflow_onnx_flavor.inputs.batches import Inputs
 from mlflow_onnx_flavor.inputs.readers import data_sets
@@ -40,7 +40,7 @@ class RowStream:
     def digest(self) -> str:
         """SHA-256 (hex) of the file, or of the manifest of the folder."""
         if self.path.is_dir():
-            return digest_of(self.path).removeprefix("sha256:")
+            return digest_of_tree(self.path).removeprefix("sha256:")
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
