@@ -6,6 +6,8 @@ Each message says what was expected, what came and what to do next.  ``exit_stat
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 def one_line(error: BaseException) -> str:
     """The first line of an error's message, without a final full stop."""
@@ -14,9 +16,27 @@ def one_line(error: BaseException) -> str:
 
 
 class OnnxFlavorError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose.
+
+    ``cause``: what is wrong.  ``remedy``: what to do about it, where the cause does not say so
+    itself.  The message is both.
+    """
 
     exit_status = 1
+    # The attributes, besides the cause, that an error keeps when it crosses from a child process.
+    travelling: ClassVar[tuple[str, ...]] = ("remedy",)
+
+    def __init__(self, cause: str = "", *, remedy: str = ""):
+        super().__init__(cause)
+        self.cause, self.remedy = cause, remedy
+
+    def __str__(self) -> str:
+        return "; ".join(filter(None, [self.cause, self.remedy]))
+
+    def advised(self, remedy: str) -> OnnxFlavorError:
+        """Return this error, with one more thing to do about it."""
+        self.remedy = "; ".join(filter(None, [self.remedy, remedy]))
+        return self
 
 
 class ConfigurationError(OnnxFlavorError):
@@ -68,9 +88,15 @@ class ConversionError(OnnxFlavorError):
 
     exit_status = 4
 
-    def __init__(self, message: str, attempts: tuple = ()):
-        super().__init__(message)
+    def __init__(self, cause: str, attempts: tuple = (), *, remedy: str = ""):
+        super().__init__(cause, remedy=remedy)
         self.attempts = attempts
+
+
+class NotExportableError(OnnxFlavorError):
+    """One strategy cannot export the model: follow the message, or serve the model as it is."""
+
+    exit_status = 4
 
 
 class InvalidDataError(OnnxFlavorError):
@@ -118,8 +144,10 @@ class StorageError(OnnxFlavorError):
 class WorkerError(OnnxFlavorError):
     """A child process did not finish its work.  ``log`` holds the tail of what it printed."""
 
-    def __init__(self, message: str, log: str = ""):
-        super().__init__(message)
+    travelling: ClassVar[tuple[str, ...]] = (*OnnxFlavorError.travelling, "log")
+
+    def __init__(self, cause: str, log: str = "", *, remedy: str = ""):
+        super().__init__(cause, remedy=remedy)
         self.log = log
 
 

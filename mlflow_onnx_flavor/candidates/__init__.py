@@ -86,10 +86,10 @@ def build(
                 },
                 timeout_s=timeout_s + (measuring.seconds if measuring else 0.0),
             )
+        except CandidateError:
+            raise
         except OnnxFlavorError as error:
             raise CandidateError(str(error).strip().partition("\n")[0]) from error
-    if "cannot" in built:
-        raise CandidateError(built["cannot"])
     return BuiltCandidate(
         name, path, graph, built["session_options"], built["description"], built["details"]
     )
@@ -98,14 +98,10 @@ def build(
 def build_in_child(
     name: str, converted: str, out: str, measuring: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The task: build, and say what was built, or why it cannot be."""
+    """The task: build, and say what was built.  Raises CandidateError where it cannot be."""
     optimization: Optimization = _module(name)
-    given = None if measuring is None else _from_arguments(measuring)
-    try:
-        built = optimization.build(Path(converted), Path(out), given)
-    except CandidateError as error:
-        return {"cannot": str(error)}
-    return asdict(built)
+    basis = None if measuring is None else _from_arguments(measuring)
+    return asdict(optimization.build(Path(converted), Path(out), basis))
 
 
 def _as_arguments(measuring: Measuring) -> dict[str, Any]:

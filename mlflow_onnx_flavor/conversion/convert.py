@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mlflow_onnx_flavor.errors import (
     ConversionError,
+    NotExportableError,
     WorkerCrashedError,
     WorkerOutOfMemoryError,
     WorkerTaskError,
@@ -184,9 +185,10 @@ def _attempt(
         outcome, cause, remedy = "crashed", str(error), MORE_MEMORY
     except WorkerCrashedError as error:
         outcome, cause = "crashed", str(error)
+    except NotExportableError as error:
+        outcome, cause, remedy = "failed", error.cause, error.remedy
     except WorkerTaskError as error:
-        # A framework's own refusal says cause and remedy; its class adds nothing.
-        outcome, cause = "failed", str(error).splitlines()[0].removeprefix("NotExportableError: ")
+        outcome, cause = "failed", str(error).splitlines()[0]
     attempt = Attempt(
         strategy=strategy["name"],
         why=strategy["why"],
@@ -267,5 +269,8 @@ def _moved(path: Path, out_dir: Path) -> Path:
 def _failure(framework: str, attempts: list[Attempt]) -> str:
     if not attempts:
         return f"no export strategy is known for this {framework} model"
-    tried = "; ".join(f"{each.strategy}: {each.outcome}, {each.cause}" for each in attempts)
+    tried = "; ".join(
+        "; ".join(filter(None, (f"{each.strategy}: {each.outcome}, {each.cause}", each.remedy)))
+        for each in attempts
+    )
     return f"the {framework} model could not be converted to a right ONNX model ({tried})"

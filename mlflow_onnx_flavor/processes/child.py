@@ -14,6 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mlflow_onnx_flavor.processes.raised import describe
 from mlflow_onnx_flavor.processes.serialization import decode, encode
 
 PARENT_POLL_SECONDS = 1.0
@@ -48,22 +49,14 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
         return {"value": _task(request["task"])(**request["arguments"])}
     except Exception as error:  # every error of a task is an answer: the parent raises it again
-        return {"error": _described(error)}
+        return {"error": describe(error)}
 
 
 def _encoded(answer: dict[str, Any], folder: Path, stem: str) -> bytes:
     try:
         return encode(answer, folder, stem)
     except TypeError as error:
-        return encode({"error": _described(error)}, folder, stem)
-
-
-def _described(error: Exception) -> dict[str, str]:
-    return {
-        "type": type(error).__name__,
-        "message": str(error),
-        "traceback": "".join(traceback.format_exception(error)),
-    }
+        return encode({"error": describe(error)}, folder, stem)
 
 
 def _task(name: str):

@@ -26,6 +26,7 @@ from typing import Any
 
 from mlflow_onnx_flavor import errors
 from mlflow_onnx_flavor.processes import forkserver
+from mlflow_onnx_flavor.processes.raised import rebuild
 from mlflow_onnx_flavor.processes.serialization import decode, encode
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -159,7 +160,7 @@ class Worker:
             raise self._crashed(task)
         answer = decode(line, self._folder)
         if "error" in answer:
-            raise _raised(answer["error"])
+            raise rebuild(answer["error"])
         return answer["value"]
 
     def _check_memory(self) -> None:
@@ -248,10 +249,3 @@ def resident_bytes(pid: int) -> int:
     except (OSError, IndexError, ValueError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def _raised(error: dict[str, str]) -> Exception:
-    known = getattr(errors, error["type"], None)
-    if isinstance(known, type) and issubclass(known, errors.OnnxFlavorError):
-        return known(error["message"])
-    return errors.WorkerTaskError(f"{error['type']}: {error['message']}", error["traceback"])

@@ -152,8 +152,8 @@ class SourceModelWorker:
                 timeout_s=LOAD_TIMEOUT_S,
             )
         except (CorruptModelError, MissingFrameworkError, WorkerTaskError) as error:
-            advice = self._advice()
-            raise type(error)(f"{error}; {advice}") if advice else error from error
+            error.advised(self._advice())
+            raise
         self.versions, self.load_seconds = loaded["versions"], loaded["load_seconds"]
 
     def __enter__(self) -> SourceModelWorker:

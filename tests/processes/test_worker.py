@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 
 from mlflow_onnx_flavor import errors
+from mlflow_onnx_flavor.candidates import base as candidate_errors
+from mlflow_onnx_flavor.processes.raised import describe, rebuild
 from mlflow_onnx_flavor.processes.serialization import decode, encode
 from mlflow_onnx_flavor.processes.worker import Worker, child_environment
 
@@ -93,6 +95,32 @@ def test_an_answer_comes_back(worker):
 def test_our_errors_keep_their_class_and_sentence(worker):
     with pytest.raises(errors.ConfigurationError, match="must be a mapping of keys, not list"):
         worker.call("mlflow_onnx_flavor.configuration_file:parse_configuration", {"values": [1]})
+
+
+def test_our_errors_arrive_with_the_child_s_traceback(worker):
+    with pytest.raises(errors.ConfigurationError) as caught:
+        worker.call("mlflow_onnx_flavor.configuration_file:parse_configuration", {"values": [1]})
+    assert "in parse_configuration" in str(caught.value.__cause__)
+
+
+def test_an_error_keeps_its_class_wherever_that_is_defined_and_its_remedy(tmp_path):
+    refused = candidate_errors.CandidateError("nothing to do", remedy="leave it out")
+    arrived = rebuild(decode(encode(describe(refused), tmp_path, "t"), tmp_path))
+    assert type(arrived) is candidate_errors.CandidateError
+    assert (arrived.cause, arrived.remedy) == ("nothing to do", "leave it out")
+    assert str(arrived) == "nothing to do; leave it out"
+
+
+def test_an_error_of_a_child_of_a_child_keeps_the_log(tmp_path):
+    crashed = errors.WorkerCrashedError("died", "what it printed", remedy="look there")
+    arrived = rebuild(decode(encode(describe(crashed), tmp_path, "t"), tmp_path))
+    assert type(arrived) is errors.WorkerCrashedError
+    assert (arrived.log, arrived.remedy) == ("what it printed", "look there")
+
+
+def test_a_child_cannot_choose_a_class_that_is_none_of_our_errors():
+    made = {"class": "builtins:SystemExit", "type": "SystemExit", "message": "0", "traceback": "-"}
+    assert type(rebuild(made)) is errors.WorkerTaskError
 
 
 def test_other_errors_carry_their_traceback(worker):

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 
 def is_text(categories: Sequence[Any]) -> bool:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.boosting.answers import Typed
 from mlflow_onnx_flavor.frameworks.boosting.category_codes import add_codes, is_text
 from mlflow_onnx_flavor.frameworks.tabular import MATRIX, column_feeds, matrix_feed, width
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 from mlflow_onnx_flavor.schemas.graph import FeedSpec
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.boosting.answers import LABEL, PREDICTION, PROBABILITIES
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 # Of each framework: its module here, and its classes with whether they classify.
 _FRAMEWORKS = {

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
+from mlflow_onnx_flavor.errors import NotExportableError
 
 MEANS = ("BinarizedTargetMeanValue", "FloatTargetMeanValue")
 FREQUENCIES = ("Counter", "FeatureFreq")

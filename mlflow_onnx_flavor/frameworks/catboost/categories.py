@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.catboost.combinations import explained
 from mlflow_onnx_flavor.frameworks.catboost.ctrs import (
     CATEGORY,
@@ -25,7 +26,6 @@ from mlflow_onnx_flavor.frameworks.catboost.ctrs import (
     lone_hashes,
 )
 from mlflow_onnx_flavor.frameworks.catboost.given import GivenRows
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 _REMEDY = (
     "the model keeps hashes and no texts, so give rows with every category of the training data,"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
 from mlflow_onnx_flavor.frameworks.boosting.answers import (
     LABEL,
@@ -26,7 +27,6 @@ from mlflow_onnx_flavor.frameworks.boosting.answers import (
 from mlflow_onnx_flavor.frameworks.boosting.rows import add_rows, require_known_columns
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 if TYPE_CHECKING:
     from mlflow_onnx_flavor.frameworks.catboost.trees import CatBoostModel

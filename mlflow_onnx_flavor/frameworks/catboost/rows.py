@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.boosting.answers import Typed
 from mlflow_onnx_flavor.frameworks.boosting.rows import require_known_columns
 from mlflow_onnx_flavor.frameworks.catboost import (
@@ -21,7 +22,6 @@ from mlflow_onnx_flavor.frameworks.catboost.ctrs import ctrs_of
 from mlflow_onnx_flavor.frameworks.tabular import MATRIX, column_feeds, matrix_feed
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 from mlflow_onnx_flavor.schemas.graph import FeedSpec
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 from mlflow_onnx_flavor.onnx_graph.tree_ensemble import EQ, GT, Tree, add_vector_sum
 
 if TYPE_CHECKING:

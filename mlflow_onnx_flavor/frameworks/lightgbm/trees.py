@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.lightgbm.linear import add_linear_sum, with_linear_leaves
 from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 from mlflow_onnx_flavor.onnx_graph.tree_ensemble import LEQ, MEMBER, Tree, add_sum
 
 # LightGBM's kZeroThreshold: the float nearest to 1e-35.

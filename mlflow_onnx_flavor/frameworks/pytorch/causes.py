@@ -7,7 +7,8 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError, plain
+from mlflow_onnx_flavor.errors import NotExportableError
+from mlflow_onnx_flavor.onnx_graph.exporter_text import plain
 
 _STATIC = re.compile(r"static shape of (\d+) for dimension inputs\[(.+?)\]\.shape\[(\d+)\]")
 _MISSING = re.compile(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.other_sizes import alike, of_other_sizes
 from mlflow_onnx_flavor.frameworks.pytorch.calls import Call, call_of, named_outputs, tensors_of
 from mlflow_onnx_flavor.frameworks.pytorch.float64 import exact_answers
@@ -17,7 +18,6 @@ from mlflow_onnx_flavor.frameworks.pytorch.floats import HALF
 from mlflow_onnx_flavor.frameworks.pytorch.sizes import edges
 from mlflow_onnx_flavor.frameworks.tensor_names import graph_inputs
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 log = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.base import Export
 from mlflow_onnx_flavor.frameworks.other_sizes import EXAMPLE_ROWS, alike
 from mlflow_onnx_flavor.frameworks.pytorch.calls import Call, call_of, feeds_of, named_outputs
@@ -21,7 +22,7 @@ from mlflow_onnx_flavor.frameworks.pytorch.portable import portable
 from mlflow_onnx_flavor.frameworks.signature_shapes import shape_in
 from mlflow_onnx_flavor.frameworks.tensor_names import graph_inputs
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError, plain
+from mlflow_onnx_flavor.onnx_graph.exporter_text import plain
 from mlflow_onnx_flavor.onnx_graph.float32 import compute_in_float32
 
 DYNAMO_OPSET = 20

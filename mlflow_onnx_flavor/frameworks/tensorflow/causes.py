@@ -6,7 +6,8 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError, plain
+from mlflow_onnx_flavor.errors import NotExportableError
+from mlflow_onnx_flavor.onnx_graph.exporter_text import plain
 
 _OPEN_AXES = (
     "an axis that the signature gives as -1 is not known while the graph is made; log the model"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.base import Export
 from mlflow_onnx_flavor.frameworks.signature_shapes import shape_in
 from mlflow_onnx_flavor.frameworks.tensor_names import graph_inputs
@@ -18,7 +19,6 @@ from mlflow_onnx_flavor.frameworks.tensorflow.layers import scopes_within, write
 from mlflow_onnx_flavor.frameworks.tensorflow.operators import handlers
 from mlflow_onnx_flavor.frameworks.tensorflow.steps import steps_as_rows
 from mlflow_onnx_flavor.onnx_graph.edit import save
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 OPSET = 18
 ML_OPSET = 3

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource
 from mlflow_onnx_flavor.frameworks.other_sizes import alike, of_other_sizes
 from mlflow_onnx_flavor.frameworks.tensorflow.calls import call_of
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 from mlflow_onnx_flavor.schemas.graph import GraphSpec, PredictionSpec
 
 log = logging.getLogger(__name__)

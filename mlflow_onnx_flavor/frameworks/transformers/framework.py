@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlflow_onnx_flavor.errors import UnsupportedModelError
+from mlflow_onnx_flavor.errors import NotExportableError, UnsupportedModelError
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
 from mlflow_onnx_flavor.frameworks.other_sizes import alike
 from mlflow_onnx_flavor.frameworks.pytorch.export import Exporter
@@ -29,7 +29,6 @@ from mlflow_onnx_flavor.frameworks.pytorch.floats import LACKING, floats_within,
 from mlflow_onnx_flavor.frameworks.transformers.tasks import PipelineTask, task_of
 from mlflow_onnx_flavor.frameworks.transformers.tokenizer import serialized_tokenizer, tensors_taken
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 from mlflow_onnx_flavor.schemas.graph import FeedSpec
 from mlflow_onnx_flavor.scoring.tokens import TOKENIZER_KEY, TextTokenizer, texts_of
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 from mlflow_onnx_flavor.onnx_graph.tree_ensemble import LT, MEMBER, Tree, add_sum, add_vector_sum
 
 _LOGISTIC = ("reg:logistic", "binary:logistic")

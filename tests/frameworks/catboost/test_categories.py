@@ -15,7 +15,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
-from mlflow_onnx_flavor.errors import ConversionError
+from mlflow_onnx_flavor.errors import ConversionError, NotExportableError
 from mlflow_onnx_flavor.frameworks.base import LoadedSource
 from mlflow_onnx_flavor.frameworks.catboost import combinations, framework
 from mlflow_onnx_flavor.frameworks.catboost.ctrs import (
@@ -26,7 +26,6 @@ from mlflow_onnx_flavor.frameworks.catboost.ctrs import (
     ctrs_of,
 )
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 from mlflow_onnx_flavor.scoring.feeds import Feeder
 from tests.frameworks.in_process import converted, save_estimator, session_of
 

@@ -10,9 +10,9 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from torch import nn
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.pytorch.export import Exporter
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 from tests.frameworks.in_process import converted, session_of
 
 SIGNATURE = ModelSignature(Schema([TensorSpec(np.dtype(np.float32), (-1, -1))]))

@@ -31,10 +31,10 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks import conversion_warnings
 from mlflow_onnx_flavor.frameworks.sklearn import converters
 from mlflow_onnx_flavor.frameworks.sklearn.framework import target_opset
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 
 @pytest.fixture(scope="module")

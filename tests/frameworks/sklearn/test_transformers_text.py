@@ -13,6 +13,7 @@ from skl2onnx.common.data_types import StringTensorType
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.pipeline import Pipeline
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn import converters
 from mlflow_onnx_flavor.frameworks.sklearn.converters import text_patterns
 from mlflow_onnx_flavor.frameworks.sklearn.framework import target_opset
@@ -24,7 +25,6 @@ from mlflow_onnx_flavor.frameworks.tabular import (
 )
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_graph.edit import save
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 WRITTEN = [
     "Hello, World! It's a naïve café.",

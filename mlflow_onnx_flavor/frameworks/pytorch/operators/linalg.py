@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
     INT32,
     fixed_size,
@@ -12,7 +13,6 @@ from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
     like,
     part,
 )
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 # A graph of some fifteen nodes for each row of the matrix.
 _MOST_ROWS = 16

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
+from mlflow_onnx_flavor.errors import NotExportableError
 
 FLOAT, INT32, INT64, BOOL, DOUBLE = 1, 6, 7, 9, 11  # onnx.TensorProto.DataType
 

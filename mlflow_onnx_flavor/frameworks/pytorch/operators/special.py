@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
     DOUBLE,
     FLOAT,
@@ -15,7 +16,6 @@ from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
     like,
     log1p,
 )
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 # Lanczos, A Precision Approximation of the Gamma Function, SIAM Journal on Numerical Analysis B 1,
 # 1964, with g = 7 and nine terms: 15 digits.

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.estimators_graph import (
     CLASSIFIER,
     REGRESSOR,
@@ -16,7 +17,6 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.estimators_graph import (
 )
 from mlflow_onnx_flavor.frameworks.sklearn.converters.target_inverses import inverse_of
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 Parsed = tuple[list[Any], Combination]
 

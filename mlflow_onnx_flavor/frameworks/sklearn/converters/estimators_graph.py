@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters import transformers_graph as graph
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows
 from mlflow_onnx_flavor.onnx_graph.builder import label_dtype
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 # A classifier's rule gives the position of each row's class, int64 of shape (rows,), and the
 # probabilities, (rows, classes), or "" where it has none; any other gives numbers of shape

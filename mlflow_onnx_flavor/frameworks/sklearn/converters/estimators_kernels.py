@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.estimators_graph import (
     CLASSIFIER,
     REGRESSOR,
@@ -17,7 +18,6 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.estimators_graph import (
 from mlflow_onnx_flavor.frameworks.sklearn.converters.gaussian_kernels import covariance, variance
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_kernels import kernel_matrix
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 # Williams and Barber, Bayesian Classification with Gaussian Processes, IEEE PAMI 20, 1998, appendix
 # A: the logistic function as a sum of five error functions, with scikit-learn's fit of it.

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.estimators_graph import (
     CLASSIFIER,
     REGRESSOR,
@@ -22,7 +23,6 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.estimators_scores import (
     written,
 )
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 
 def register() -> None:

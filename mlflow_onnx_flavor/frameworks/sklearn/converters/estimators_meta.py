@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.estimators_graph import (
     CLASSIFIER,
     REGRESSOR,
@@ -25,7 +26,6 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.estimators_scores import (
 )
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import parse as transform
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 Parsed = tuple[list[Any], Combination]
 

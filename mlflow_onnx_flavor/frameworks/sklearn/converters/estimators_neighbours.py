@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.estimators_graph import (
     CLASSIFIER,
     REGRESSOR,
@@ -24,7 +25,6 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_distances imp
     neighbour_distances,
 )
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 _ASKED_ROWS = 1000  # training rows that are looked at for ties
 

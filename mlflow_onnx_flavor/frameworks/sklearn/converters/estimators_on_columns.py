@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.estimators_graph import (
     CLASSIFIER,
     LABELS,
@@ -32,7 +33,6 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.estimators_scores import (
     take_scores,
 )
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows, is_type
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 Parsed = tuple[list[Any], Combination]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.estimators_graph import (
     REGRESSOR,
     Combination,
@@ -18,7 +19,6 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.estimators_graph import (
     declared,
 )
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 # Declares the scores of an estimator on variables; returns the variable.
 Parser = Callable[[Any, Any, Sequence[Any]], Any]

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_distances import distances
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 
 def covariance(rows: Rows, kernel: Any, matrix: str, points: Any) -> str:

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.neighbour_ties import tell_ties
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_distances import (
     inverse_distances,
 )
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 # Training rows that are looked at for each column, fewer where so many distances are not held at
 # once.

@@ -6,8 +6,8 @@ with the conversion; one that meets them often is refused.
 
 from __future__ import annotations
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.conversion_warnings import tell
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 # Of the shares of undecided rows, nothing is told up to the first (what `conversion` lets differ as
 # well), and the model is refused beyond the second.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
+from mlflow_onnx_flavor.errors import NotExportableError
 
 # Operators of skl2onnx that only move numbers or give them another type.
 _MOVING = ("SklearnConcat", "SklearnIdentity", "SklearnCast", "SklearnCastTransformer")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.estimators_kernels import erf
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_arithmetic import expm1, log1p
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_bins import (
@@ -14,7 +15,6 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_bins import (
     piecewise,
 )
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 Undo = Callable[[Rows, str], str]  # of a matrix (rows, targets)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.text_patterns import whitespace
 from mlflow_onnx_flavor.frameworks.sklearn.converters.text_sequences import (
     following,
@@ -29,7 +30,6 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import 
 )
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import register as _take
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_scaling import norm_divided
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 _MOST_COLUMNS = 2**20  # 4 MB a row
 # Fills up the rows of tokens: no single character, and with a space no word.

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters import text_patterns
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import (
     CONTRIB,
     Column,
     Rows,
 )
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 
 def lowered(rows: Rows, model: Any, columns: list[Column]) -> tuple[str, str]:

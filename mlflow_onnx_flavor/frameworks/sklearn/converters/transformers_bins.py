@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_arithmetic import (
     horner,
     intervals,
@@ -13,7 +14,6 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_arithmetic im
 )
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows, Rule
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import register as _take
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 BOUNDS_THRESHOLD = 1e-7  # scikit-learn's own: how near to a bound is on it
 

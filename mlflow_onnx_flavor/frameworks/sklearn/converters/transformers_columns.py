@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.function_tracing import (
     SAME,
     WRITTEN,
@@ -17,7 +18,6 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.function_tracing import (
 )
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows, Rule
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import register as _take
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 
 def register() -> None:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters import transformers_ensembles
 from mlflow_onnx_flavor.frameworks.sklearn.converters import transformers_graph as graph
 from mlflow_onnx_flavor.frameworks.sklearn.text import MISSING_TEXT, is_missing
 from mlflow_onnx_flavor.frameworks.tabular import names_of
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 _ASSEMBLY = "MlflowOnnxFlavorAssembly"
 

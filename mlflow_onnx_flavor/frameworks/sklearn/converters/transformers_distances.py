@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 # Up to here the differences of each column are written out, which is exact for rows that are close;
 # beyond, the square is expanded, as scikit-learn does.

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import (
     OUTSIDE,
     Column,
@@ -21,7 +22,6 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import 
 )
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import register as _take
 from mlflow_onnx_flavor.frameworks.sklearn.text import MISSING_TEXT, is_missing
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 _EXACT_INTEGERS = 2**53
 

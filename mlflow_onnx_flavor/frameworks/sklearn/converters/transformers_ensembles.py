@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters import transformers_graph as graph
 from mlflow_onnx_flavor.frameworks.sklearn.converters.estimators_graph import without_maps
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 
 @dataclass(frozen=True)

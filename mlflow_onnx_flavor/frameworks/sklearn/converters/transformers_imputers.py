@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.imputing_nearest import imputed_by_nearest
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Column, Rows, Rule
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import register as _take
 from mlflow_onnx_flavor.frameworks.sklearn.text import MISSING_TEXT, is_missing
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 
 def register() -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_distances import distances
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows, Rule
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import register as _take
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_scaling import centred_kernel
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 
 def register() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_distances import (
     distances,
     neighbour_distances,
@@ -14,7 +15,6 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import 
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import register as _take
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_kernels import projected
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_solving import solved
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 
 def register() -> None:

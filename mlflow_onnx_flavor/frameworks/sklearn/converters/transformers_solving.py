@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows, Rule
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import register as _take
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 _MOST_ATOMS = 32  # each adds a round to the graph, and rounds grow with their number
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows, Rule
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import register as _take
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 _BATCH = (
     "solves for all rows of a batch at once and stops when the batch as a whole is good enough, so"

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.rounded_rows import refuse_computed
 from mlflow_onnx_flavor.onnx_graph.builder import ML_OPSET, GraphParts
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 from mlflow_onnx_flavor.onnx_graph.tree_ensemble import LEQ, Tree
 
 _ML = "ai.onnx.ml"

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.boosting.category_codes import add_codes
 from mlflow_onnx_flavor.frameworks.sklearn.converters import trees_graph
 from mlflow_onnx_flavor.frameworks.sklearn.converters.trees_boosting import two_columns
 from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 from mlflow_onnx_flavor.onnx_graph.tree_ensemble import LEQ, MEMBER, Tree, add_sum
 
 

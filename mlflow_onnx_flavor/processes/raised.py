@@ -1,0 +1,69 @@
+"""How an exception crosses from a child process to its parent: its own class, cause and remedy.
+
+The child's traceback comes along as the exception's ``__cause__``, so that a log shows it below the
+parent's own.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from mlflow_onnx_flavor.errors import OnnxFlavorError, WorkerTaskError
+
+
+class ChildError(Exception):
+    """What the child's traceback said, as text."""
+
+    def __str__(self) -> str:
+        return f"in the child process:\n\n{self.args[0]}"
+
+
+def describe(error: Exception) -> dict[str, Any]:
+    """Return ``error`` as JSON: class, message, traceback and the attributes that travel."""
+    description = {
+        "class": _name(type(error)),
+        "type": type(error).__name__,
+        "message": str(error),
+        "traceback": "".join(traceback.format_exception(error)),
+    }
+    if isinstance(error, OnnxFlavorError):
+        description["message"] = error.cause
+        description["attributes"] = {name: getattr(error, name) for name in error.travelling}
+    return description
+
+
+def rebuild(description: dict[str, Any]) -> Exception:
+    """Return the exception that the child described, to be raised in its parent.
+
+    One of this package's own, where the parent knows its class; otherwise a WorkerTaskError.  The
+    child may have run a pickle: no class is looked up by what it says but among those loaded here.
+    """
+    error: Exception
+    if (known := _known().get(description["class"])) is not None:
+        error = known.__new__(known)
+        OnnxFlavorError.__init__(error, description["message"])
+        vars(error).update(
+            {name: str(description["attributes"].get(name, "")) for name in known.travelling}
+        )
+    else:
+        error = WorkerTaskError(
+            f"{description['type']}: {description['message']}", description["traceback"]
+        )
+    error.__cause__ = ChildError(description["traceback"].rstrip())
+    return error
+
+
+def _known() -> dict[str, type[OnnxFlavorError]]:
+    return {_name(each): each for each in _below(OnnxFlavorError)}
+
+
+def _below(base: type[OnnxFlavorError]) -> Iterator[type[OnnxFlavorError]]:
+    yield base
+    for each in base.__subclasses__():
+        yield from _below(each)
+
+
+def _name(error_class: type) -> str:
+    return f"{error_class.__module__}:{error_class.__qualname__}"
