@@ -31,7 +31,9 @@ from mlflow_onnx_flavor.schemas.configuration import SigningKey, Trust
 from mlflow_onnx_flavor.schemas.registry_tags import EVIDENCE_TAG
 from mlflow_onnx_flavor.tracking.server import server_time
 from tests.artifact.test_signing import new_key
-from tests.serving import QUICK_RELEASE
+from tests.builders import QUICK_RELEASE
+
+pytestmark = pytest.mark.release
 
 NAME = "Fraud model, Zürich"  # blanks, a comma, a letter beyond ASCII
 CONFIGURATION = parse_configuration({**yaml.safe_load(QUICK_RELEASE), "reuse": {"enabled": False}})
@@ -399,12 +401,12 @@ def test_candidates_that_became_no_version_may_go(client, two_versions):
 
 
 def test_a_version_is_copied_to_another_store_with_its_evidence(
-    client, store, tmp_path, monkeypatch
+    client, store, tmp_path, monkeypatch, new_store
 ):
     monkeypatch.chdir(tmp_path)  # where MLflow puts artifacts of a store that says nothing else
     new_key(tmp_path, "ours")
     registry.sign_version(NAME, "2", SigningKey(private_key=str(tmp_path / "ours.pem")))
-    there = f"sqlite:///{tmp_path / 'production.db'}"
+    there = new_store(tmp_path)
     copied = registry.copy(NAME, "2", to_name="in production", to_uri=there)
     assert registry.copy(NAME, "2", to_name="in production", to_uri=there) == copied
     assert mlflow.get_tracking_uri() == store and "MLFLOW_REGISTRY_URI" not in os.environ

@@ -38,9 +38,8 @@ from mlflow_onnx_flavor.schemas.summary import (
     StepSummary,
 )
 from mlflow_onnx_flavor.schemas.verdict import ReleaseEvidence
+from tests.builders import CPU, OPENVINO
 
-CPU = ExecutionProvider(name="CPUExecutionProvider")
-OPENVINO = ExecutionProvider(name="OpenVINOExecutionProvider")
 ROWS = 1437
 BATCHES = (1, 32)
 BF16_REMEDY = (
