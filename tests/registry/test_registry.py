@@ -213,9 +213,9 @@ def test_a_lock_that_somebody_holds_is_waited_for_and_named(client, monkeypatch)
     assert aliases() == {} and lock_tags()
 
 
-def promote_in_process(uri: str, version: str, start, outcomes) -> None:
+def promote_in_process(uri: str, version: str, both, outcomes) -> None:
     mlflow.set_tracking_uri(uri)
-    start.wait()
+    both.wait(timeout=60)
     try:
         registry.promote(NAME, version, expected=None)
         outcomes.put((version, "moved"))
@@ -247,15 +247,13 @@ def test_a_lock_that_another_writes_at_the_same_moment_is_waited_for(client, mon
 
 def test_of_two_promotions_at_once_one_moves_the_alias_and_the_other_is_told(client, store):
     context = multiprocessing.get_context("spawn")
-    start, outcomes = context.Event(), context.Queue()
+    both, outcomes = context.Barrier(2), context.Queue()  # both have imported what they need
     processes = [
-        context.Process(target=promote_in_process, args=(store, version, start, outcomes))
+        context.Process(target=promote_in_process, args=(store, version, both, outcomes))
         for version in ("1", "2")
     ]
     for process in processes:
         process.start()
-    time.sleep(4)  # both have imported what they need
-    start.set()
     found = dict(outcomes.get(timeout=60) for _ in processes)
     for process in processes:
         process.join(timeout=30)
