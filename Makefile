@@ -1,5 +1,6 @@
 # make demo [FRAMEWORK=sklearn|pytorch|tensorflow|xgboost|lightgbm]   train, release, promote
 # make test                                                           every extra, all tests
+# make test-quick                                                     what starts no server and no release
 # make lint                                                           style, types, and who may import whom
 # make fuzz [SECONDS=300]                                             each reader of foreign files
 PYTHON ?= python3
@@ -15,7 +16,7 @@ PACKAGING := setup.cfg pyproject.toml constraints.txt
 # Not compiled: Python compiles what is imported, a small part of it, at the first import.
 PIP_OPTIONS := --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help demo test sweep fuzz lint bench clean check-framework
+.PHONY: help demo test test-quick sweep fuzz lint bench clean check-framework
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +28,10 @@ demo: check-framework $(VENV)/.installed-$(EXTRA)
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "not slow" --numprocesses $(PROCESSES) --dist loadfile \
 	  --no-loadscope-reorder
+
+test-quick: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "(unit or process) and not slow" --numprocesses $(PROCESSES) \
+	  --dist loadfile --no-loadscope-reorder
 
 sweep: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import sys
 import warnings
 from pathlib import Path
 
@@ -11,32 +13,69 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.stores import migrated_database
+
 warnings.filterwarnings("ignore", category=UserWarning, module="mlflow")
 
-CPU = "CPUExecutionProvider"
 ROWS = 64
+TESTS = Path(__file__).parent
+# Each test has one of these markers: its own or its file's, or by its folder or fixtures as below.
+# What needs most stands first; pyproject.toml says what each means.
+KINDS = ("release", "server", "catalogue", "process", "unit")
+BY_FOLDER = {"frameworks": "catalogue"}
+BY_FIXTURE = {"classifier_onnx": "process"}
+
+_started: list[str] = []
 
 
-# Files whose tests take seconds each: releases, servers, environments, measurements.
-LONG = (
-    "test_end_to_end.py",
-    "test_shared_server.py",
-    "test_network_faults.py",
-    "test_killed_releases.py",
-    "test_registry.py",
-    "test_source_environment.py",
-    "test_flavor_serving.py",
-    "test_measure.py",
-    "test_failures.py",
-    "test_streaming.py",
-    "test_conversion.py",
-    "test_fuzzing.py",
-)
-
-
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """They begin first, so that no core waits in the end for another that has one of them."""
-    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+    """Give each test its kind; those that take long begin first, so no core waits in the end."""
+    order = {}
+    for item in items:
+        kind = _kind(item)
+        if item.get_closest_marker(kind) is None:
+            item.add_marker(kind)
+        order[item.path] = min(order.get(item.path, len(KINDS)), KINDS.index(kind))
+    items.sort(key=lambda item: order[item.path])
+
+
+def _kind(item) -> str:
+    kinds = [marker.name for marker in item.iter_markers() if marker.name in KINDS]
+    folder = item.path.relative_to(TESTS).parts[0]
+    kinds += [BY_FOLDER[folder]] if folder in BY_FOLDER else []
+    kinds += [BY_FIXTURE[name] for name in item.fixturenames if name in BY_FIXTURE]
+    return kinds[0] if kinds else "unit"
+
+
+def _watch(event: str, arguments: tuple) -> None:
+    """Remember every Python process that this one starts, and every worker that it is lent."""
+    if event == "os.fork":
+        _started.append("a fork of itself")
+    elif event == "tempfile.mkdtemp" and "mlflow-onnx-worker-" in str(arguments[0]):
+        _started.append("a worker")
+    elif event == "subprocess.Popen":
+        program = os.fspath(arguments[0] or "")
+        if os.path.dirname(program) == os.path.dirname(sys.executable):
+            _started.append(f"{program} {arguments[1]}")
+
+
+sys.addaudithook(_watch)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    _started.clear()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """A unit test that starts a process, itself or in a fixture, is none."""
+    result = yield
+    if _started and _kind(item) == "unit":
+        pytest.fail(f"marked `unit`, it started {_started[0]}: mark it `process`")
+    return result
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,12 +86,27 @@ def _quiet_mlflow():
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory) -> str:
+def new_store(tmp_path_factory):
+    """Makes empty SQLite stores: (folder) -> URI."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    template = migrated_database(shared)
+
+    def make(folder: Path) -> str:
+        shutil.copyfile(template, folder / "mlflow.db")
+        return f"sqlite:///{folder / 'mlflow.db'}"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory, new_store) -> str:
     """A SQLite store with its artifacts, used by the whole session."""
     import mlflow
 
     folder = tmp_path_factory.mktemp("store")
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    uri = new_store(folder)
     os.environ["MLFLOW_TRACKING_URI"] = uri
     mlflow.set_tracking_uri(uri)
     experiment = mlflow.create_experiment("tests", artifact_location=(folder / "a").as_uri())

@@ -16,15 +16,6 @@ from pathlib import Path
 from examples.shared_server.start import answers, free_port
 
 BIN = Path(sys.executable).parent
-# The configuration of a release that is about something else than what it measures.
-QUICK_RELEASE = """
-execution_providers: [CPUExecutionProvider]
-gates: {latency: {min_speedup: 0, max_regression: 1, batch_sizes: [1]}}
-latency: {offline_batch_sizes: []}
-candidates: [converted]
-probes: {enabled: false}
-budget: {seconds: 0.5}
-"""
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -60,6 +51,20 @@ def running(command: list[str], url: str, log: Path, limit_s: float, **options) 
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+@contextlib.contextmanager
+def tracking_server(folder: Path, store: str) -> Iterator[str]:
+    """`mlflow server` of ``store``, its artifacts and its log in ``folder``; yields the URL."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [
+        *(str(BIN / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(port)),
+        *("--backend-store-uri", store, "--workers", "1"),
+        *("--artifacts-destination", str(folder / "artifacts")),
+    ]
+    with running(command, f"{url}/health", folder / "server.log", 120, env=environment()):
+        yield url
 
 
 @contextlib.contextmanager

@@ -19,6 +19,8 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from mlflow_onnx_flavor.cli.ending import run_guarded
 from mlflow_onnx_flavor.cli.parser import build_parser
 
+pytestmark = pytest.mark.process
+
 ROWS = pd.DataFrame(np.random.default_rng(0).normal(size=(20, 2)), columns=["a", "b"])
 
 

@@ -32,6 +32,8 @@ from mlflow_onnx_flavor.schemas.configuration import Configuration, ConversionOp
 from mlflow_onnx_flavor.schemas.records import CandidatesRecord
 from tests.onnx_graphs import doubling
 
+pytestmark = pytest.mark.process
+
 ROWS = np.ones((4, 2), np.float32)
 
 

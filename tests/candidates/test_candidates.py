@@ -17,15 +17,9 @@ from mlflow_onnx_flavor import candidates
 from mlflow_onnx_flavor.candidates.base import CandidateError
 from mlflow_onnx_flavor.errors import ConfigurationError
 from mlflow_onnx_flavor.processes.worker import Worker
-from mlflow_onnx_flavor.schemas.graph import FeedSpec, GraphSpec, PredictionPart, PredictionSpec
+from tests.builders import tensor_spec
 
-SPEC = GraphSpec(
-    feeds=(FeedSpec(name="x", layout="tensor", dtype="float32"),),
-    prediction=PredictionSpec(
-        container="ndarray", parts=(PredictionPart(output="y", dtype="float32", shape=(8,)),)
-    ),
-    outputs=("y",),
-)
+SPEC = tensor_spec(8)
 
 
 def graph(path, *nodes, weights=()):
@@ -101,6 +95,7 @@ def run(path):
     return ort.InferenceSession(str(path)).run(None, {"x": rows})[0]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("name", "tolerance"), [("fused", 1e-5), ("int8_dynamic", 0.3)])
 def test_a_built_candidate_runs_and_is_near_the_converted_model(name, tolerance, dense, tmp_path):
     built = candidates.build(name, dense, SPEC, tmp_path / name)
@@ -109,11 +104,13 @@ def test_a_built_candidate_runs_and_is_near_the_converted_model(name, tolerance,
     assert not np.array_equal(built.path.read_bytes(), dense.read_bytes())
 
 
+@pytest.mark.process
 def test_the_converted_model_is_a_candidate_like_the_others(dense, tmp_path):
     built = candidates.build("converted", dense, SPEC, tmp_path / "converted")
     assert built.path.read_bytes() == dense.read_bytes() and built.path != dense
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["converted", "fused", "int8_dynamic"])
 def test_a_candidate_of_a_model_with_external_weights_stands_alone(name, dense, tmp_path):
     origin = tmp_path / "origin"
@@ -132,6 +129,7 @@ def test_a_candidate_of_a_model_with_external_weights_stands_alone(name, dense, 
     np.testing.assert_allclose(run(moved), run(dense), atol=0.3 if "int8" in name else 1e-5)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["fused", "int8_dynamic"])
 def test_mlflow_s_own_flavor_loads_a_candidate(name, dense, tmp_path):
     import mlflow.onnx
@@ -146,6 +144,7 @@ def test_mlflow_s_own_flavor_loads_a_candidate(name, dense, tmp_path):
     assert [each.name for each in loaded.graph.output] == ["y"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["fused", "int8_dynamic"])
 def test_what_can_be_done_within_a_branch_is_done(name, tmp_path):
     path = branching(tmp_path / "if.onnx")
@@ -153,6 +152,7 @@ def test_what_can_be_done_within_a_branch_is_done(name, tmp_path):
     np.testing.assert_allclose(run(built.path), run(path), atol=0.3 if "int8" in name else 1e-5)
 
 
+@pytest.mark.process
 def test_a_graph_with_nothing_to_do_is_refused_with_the_reason(tmp_path):
     plain = graph(tmp_path / "m.onnx", helper.make_node("Relu", ["x"], ["y"]))
     with pytest.raises(CandidateError, match="nothing to quantize: the graph is Relu"):
@@ -161,6 +161,7 @@ def test_a_graph_with_nothing_to_do_is_refused_with_the_reason(tmp_path):
         candidates.build("fused", plain, SPEC, tmp_path / "b")
 
 
+@pytest.mark.process
 def test_a_product_without_constant_weights_is_not_called_quantized(tmp_path):
     square = graph(
         tmp_path / "m.onnx",
@@ -171,17 +172,20 @@ def test_a_product_without_constant_weights_is_not_called_quantized(tmp_path):
         candidates.build("int8_dynamic", square, SPEC, tmp_path / "a")
 
 
+@pytest.mark.process
 def test_a_model_that_came_quantized_is_not_called_quantized_again(dense, tmp_path):
     once = candidates.build("int8_dynamic", dense, SPEC, tmp_path / "once")
     with pytest.raises(CandidateError, match="nothing to quantize"):
         candidates.build("int8_dynamic", once.path, SPEC, tmp_path / "twice")
 
 
+@pytest.mark.process
 def test_a_build_that_takes_too_long_is_one_line(dense, tmp_path):
     with pytest.raises(CandidateError, match="fused process was stopped: it ran past its limit"):
         candidates.build("fused", dense, SPEC, tmp_path / "a", timeout_s=0.001)
 
 
+@pytest.mark.process
 def test_a_build_that_dies_is_one_line(dense, tmp_path, monkeypatch):
     receive = Worker._receive
 
@@ -194,6 +198,7 @@ def test_a_build_that_dies_is_one_line(dense, tmp_path, monkeypatch):
         candidates.build("fused", dense, SPEC, tmp_path / "a")
 
 
+@pytest.mark.process
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"no model")
     with pytest.raises(CandidateError) as caught:

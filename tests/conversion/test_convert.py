@@ -17,6 +17,8 @@ from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.schemas.configuration import Configuration, ConversionOptions
 from tests.frameworks.in_process import save_estimator
 
+pytestmark = pytest.mark.process
+
 ROWS = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [0.0, 1.0, 0.0]})
 
 

@@ -46,6 +46,7 @@ def test_weights_of_a_nodes_attribute_travel_too(tmp_path):
     flavor.load_session(str(tmp_path / "saved")).run(np.zeros((1, 4096), np.float32))
 
 
+@pytest.mark.process
 def test_a_large_model_is_copied_without_loading_it(tmp_path):
     """1 GB of weights within the file; the child that saves it takes a fraction of that."""
     path = huge(tmp_path / "large.onnx", 1_000_000_000)

@@ -302,6 +302,7 @@ def test_a_session_option_that_no_session_would_take_is_not_saved(tmp_path, opti
     assert not (tmp_path / "saved").exists()
 
 
+@pytest.mark.process
 def test_importing_the_package_loads_no_framework():
     code = (
         "import sys, mlflow_onnx_flavor, mlflow_onnx_flavor.cli.parser as p;"

@@ -14,6 +14,8 @@ import pytest
 
 from tests.serving import score, served
 
+pytestmark = pytest.mark.server
+
 CLIENTS, SECONDS = 8, 5.0
 # After warming up, for a few thousand requests.
 MOST_GROWTH_BYTES = 40_000_000

@@ -17,7 +17,7 @@ from examples.shared_server.start import free_port
 from mlflow_onnx_flavor import flavor
 from tests.serving import BIN, environment, running, score
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

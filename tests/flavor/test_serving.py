@@ -14,6 +14,8 @@ import pytest
 from mlflow_onnx_flavor import flavor
 from tests.serving import BIN, environment, score, served
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture(scope="module")
 def expected(classifier_folder, frame):

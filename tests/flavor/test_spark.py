@@ -15,11 +15,12 @@ import pandas as pd
 import pytest
 
 from mlflow_onnx_flavor import flavor
+from tests.builders import matrix_spec
 from tests.onnx_graphs import doubling
-from tests.scoring.test_sessions import SPEC
 from tests.serving import BIN, environment
 
 pytestmark = [
+    pytest.mark.process,
     pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java"),
@@ -72,7 +73,7 @@ def test_an_array_for_each_row(scored, tmp_path, frame):
     flavor.save_model(
         doubling(tmp_path / "m.onnx"),
         tmp_path / "model",
-        graph=SPEC,
+        graph=matrix_spec("a", "b"),
         signature=mlflow.models.infer_signature(both, both.to_numpy(np.float32)),
     )
     found = np.stack(scored(tmp_path / "model", both, "array<float>"))

@@ -30,8 +30,8 @@ from mlflow_onnx_flavor.schemas.evidence import (
     ParityRow,
 )
 from mlflow_onnx_flavor.schemas.verdict import Finding, ReleaseEvidence
+from tests.builders import CPU
 
-CPU = ExecutionProvider(name="CPUExecutionProvider")
 HERE = Environment(
     python="3.11", platform="Linux", cpu="x", cores_allowed=2, memory_bytes=2**34, versions={}
 )

@@ -11,9 +11,8 @@ import numpy as np
 from mlflow_onnx_flavor.errors import WorkerTimeoutError
 from mlflow_onnx_flavor.latency.contestants import Entrant, Participant
 from mlflow_onnx_flavor.latency.workloads import PYFUNC
-from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity
-
-CPU = ExecutionProvider(name="CPUExecutionProvider")
+from mlflow_onnx_flavor.schemas.evidence import ModelIdentity
+from tests.builders import CPU
 
 
 class Clock:

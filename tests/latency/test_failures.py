@@ -17,9 +17,11 @@ from mlflow_onnx_flavor.latency.statistics import Precision
 from mlflow_onnx_flavor.latency.workloads import PYFUNC, Workload
 from mlflow_onnx_flavor.processes import pool
 from mlflow_onnx_flavor.processes.worker import Worker
-from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, LatencyReport, ModelIdentity
+from mlflow_onnx_flavor.schemas.evidence import LatencyReport, ModelIdentity
+from tests.builders import CPU
 
-CPU = ExecutionProvider(name="CPUExecutionProvider")
+pytestmark = pytest.mark.process
+
 COARSE = Precision(half_width=0.5, clear_half_width=1.0)
 NEVER = Precision(half_width=0.0, clear_half_width=0.0)
 

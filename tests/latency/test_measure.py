@@ -12,7 +12,6 @@ import pytest
 from onnx import helper, numpy_helper
 
 from mlflow_onnx_flavor import latency
-from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.errors import ConfigurationError
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency import rounds as rounds_module
@@ -20,11 +19,13 @@ from mlflow_onnx_flavor.latency.contestants import TASKS
 from mlflow_onnx_flavor.latency.statistics import Precision
 from mlflow_onnx_flavor.processes.worker import Worker
 from mlflow_onnx_flavor.schemas.configuration import LatencyOptions, ServerScenario
-from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, LatencyReport, ModelIdentity
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, LatencyReport
+from tests.builders import CPU, candidate, identity
 from tests.onnx_graphs import save, tensor
 
+pytestmark = pytest.mark.process
+
 ONE = {"batch_size": 1, "sequence_length": None}
-CPU = ExecutionProvider(name="CPUExecutionProvider")
 ABSENT = ExecutionProvider(name="CUDAExecutionProvider")
 # Whatever the machine does meanwhile: nothing is to be decided.
 AT_FIRST_LOOK = Precision(half_width=1e9, decisive=())
@@ -48,14 +49,6 @@ class Misbehaving(mlflow.pyfunc.PythonModel):
 
 mlflow.models.set_model(Misbehaving())
 """
-
-
-def identity(name):
-    return ModelIdentity(name=name, uri=f"models:/m-{name}", digest="sha256:0")
-
-
-def candidate(name, folder):
-    return CandidateFolder(identity(name), folder)
 
 
 @pytest.fixture(scope="module")

@@ -12,19 +12,13 @@ from mlflow_onnx_flavor.latency import halving as halving_module
 from mlflow_onnx_flavor.latency import tuning as tuning_module
 from mlflow_onnx_flavor.latency.halving import Halving
 from mlflow_onnx_flavor.latency.settings import merged, settings_to_try, thread_counts
-from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, Interval
-from mlflow_onnx_flavor.schemas.graph import FeedSpec, GraphSpec, PredictionPart, PredictionSpec
+from mlflow_onnx_flavor.schemas.evidence import Interval
 from mlflow_onnx_flavor.schemas.tuning import Tuning, description, in_words
+from tests.builders import CPU, tensor_spec
 from tests.latency.simulated import Clock
 from tests.onnx_graphs import doubling
 
-SPEC = GraphSpec(
-    feeds=(FeedSpec(name="x", layout="tensor", dtype="float32"),),
-    prediction=PredictionSpec(
-        container="ndarray", parts=(PredictionPart(output="y", dtype="float32", shape=(2,)),)
-    ),
-    outputs=("y",),
-)
+SPEC = tensor_spec(2)
 
 
 @pytest.fixture
@@ -115,7 +109,7 @@ def test_entries_of_several_settings_are_kept():
 @pytest.fixture
 def measuring(tmp_path):
     rows = Inputs(np.ones((8, 2), np.float32)).save(tmp_path / "rows")
-    provider = ExecutionProvider(name="CPUExecutionProvider")
+    provider = CPU
     return Measuring(rows, SPEC, provider, (1, 4), 0.95, 0.5)
 
 

@@ -20,7 +20,7 @@ READ_ONLY = 'mount --bind {place} {place} && mount -o remount,bind,ro {place} &&
 
 
 @pytest.fixture
-def at(tmp_path, classifier_folder, frame):
+def at(tmp_path, classifier_folder, frame, new_store):
     """Runs a release where one folder is mounted in another way; returns the finished process."""
     probe = [*ALONE, "sh", "-c", FULL.format(size="64k", place=tmp_path), "sh", "true"]
     if not shutil.which("unshare") or subprocess.run(probe, capture_output=True).returncode:
@@ -28,7 +28,7 @@ def at(tmp_path, classifier_folder, frame):
     for name in ("artifacts", "temporary"):
         (tmp_path / name).mkdir()
     frame.to_parquet(tmp_path / "eval.parquet")
-    database = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    database = new_store(tmp_path)
     client = MlflowClient(database)
     experiment = client.create_experiment("e", artifact_location=str(tmp_path / "artifacts"))
 
@@ -63,15 +63,18 @@ def at(tmp_path, classifier_folder, frame):
     return run
 
 
+@pytest.mark.release
 def test_a_full_artifact_store(at):
     assert "No space left on device" in at("artifacts", FULL, "40k")
 
 
+@pytest.mark.release
 def test_a_full_temporary_folder(at):
     sentence = at("temporary", FULL, "60k")
     assert "No space left on device" in sentence and "set TMPDIR" in sentence
 
 
+@pytest.mark.release
 def test_a_read_only_artifact_store(at):
     sentence = at("artifacts", READ_ONLY)
     assert "artifacts" in sentence and "(Read-only file system); let this user write" in sentence

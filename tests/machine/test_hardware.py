@@ -75,6 +75,7 @@ def test_without_cgroups_there_is_no_limit(tmp_path):
     assert memory_limits(tmp_path, tmp_path / "absent") == []
 
 
+@pytest.mark.process
 def test_reading_the_environment_imports_no_framework():
     code = (
         "import sys; from mlflow_onnx_flavor.machine.hardware import environment;"

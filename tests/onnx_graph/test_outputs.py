@@ -10,11 +10,10 @@ from onnx import TensorProto, helper, numpy_helper
 import mlflow_onnx_flavor
 from mlflow_onnx_flavor.errors import UnsupportedModelError
 from mlflow_onnx_flavor.onnx_graph.outputs import as_arrays
-from mlflow_onnx_flavor.schemas.configuration import Configuration
+from tests.builders import WITHOUT_PROBES
 from tests.onnx_graphs import save, tensor
 
 ROWS = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
-WITHOUT_PROBES = Configuration.model_validate({"probes": {"enabled": False}})
 
 
 def sequence(name):
@@ -74,6 +73,7 @@ def test_maps_of_probabilities_are_a_matrix(tmp_path):
     assert found["probabilities"].tolist() == [[0.25, 0.75], [0.5, 0.5]]
 
 
+@pytest.mark.process
 def test_a_source_that_gives_a_sequence_is_compared_tensor_by_tensor(tmp_path):
     source, wrong = two_states(tmp_path / "a.onnx"), two_states(tmp_path / "b.onnx", 2.1)
     report = mlflow_onnx_flavor.check_parity(

@@ -89,6 +89,7 @@ def test_names_of_layers_come_from_metadata_and_node_names():
     assert layer_of(node) == "body.0"
 
 
+@pytest.mark.process
 def test_a_weight_that_is_off_is_traced_to_its_layer_in_pytorch(tmp_path):
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
@@ -171,6 +172,7 @@ WEIGHTS_OF_NESTED = {
 WEIGHTS_IN_A_ROW = {"dense": [4, 8], "conv": [4, 1, 1, 3], "dense_1": [24, 2]}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("build", "weights"), [(nested, WEIGHTS_OF_NESTED), (in_a_row, WEIGHTS_IN_A_ROW)]
 )

@@ -16,20 +16,18 @@ from mlflow_onnx_flavor import parity
 from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.parity import candidate_process
-from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
 from mlflow_onnx_flavor.schemas.origins import INPUT_EXAMPLE
 from mlflow_onnx_flavor.source.process import SourceModelWorker
+from tests.builders import CPU, identity
 from tests.child_processes import kill_at_work
 from tests.onnx_graphs import save, tensor
 
-CPU = ExecutionProvider(name="CPUExecutionProvider")
+pytestmark = pytest.mark.process
+
 # The first column is how often the model turns around: for ever on the evaluation data.
 FOREVER = Inputs(pd.DataFrame({"a": [1e12, 1e12], "b": [1.0, 2.0]}))
 ONCE = Inputs(pd.DataFrame({"a": [1.0, 1.0], "b": [1.0, 2.0]}), INPUT_EXAMPLE)
-
-
-def identity(name):
-    return ModelIdentity(name=name, uri=f"models:/m-{name}", digest="sha256:0")
 
 
 @pytest.fixture(scope="module")

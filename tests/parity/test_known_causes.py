@@ -6,11 +6,9 @@ import pytest
 
 from mlflow_onnx_flavor.parity.known_causes import cause_and_remedy, remedy_for, share_that_differs
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, OutputParity
+from tests.builders import CPU, IN_FLOAT32, OPENVINO
 
-CPU = ExecutionProvider(name="CPUExecutionProvider")
-F32 = '{"CPU": {"INFERENCE_PRECISION_HINT": "f32"}}'
-OPENVINO = ExecutionProvider(name="OpenVINOExecutionProvider")
-HINTED = ExecutionProvider(name="OpenVINOExecutionProvider", options={"load_config": F32})
+HINTED = ExecutionProvider(name="OpenVINOExecutionProvider", options={"load_config": IN_FLOAT32})
 
 
 def output(above=10, kind="scores", candidate_shape=(10,)):
@@ -33,12 +31,12 @@ def output(above=10, kind="scores", candidate_shape=(10,)):
 def test_reduced_precision_of_openvino_comes_with_the_option_that_cures_it():
     cause, remedy = cause_and_remedy(OPENVINO, (output(),), share_on_cpu=0.0)
     assert cause.startswith("OpenVINO computes in bf16")
-    assert f"load_config: '{F32}'" in remedy
+    assert f"load_config: '{IN_FLOAT32}'" in remedy
 
 
 def test_without_a_measurement_on_the_cpu_the_cause_is_only_likely():
     cause, remedy = cause_and_remedy(OPENVINO, (output(),), share_on_cpu=None)
-    assert cause.startswith("OpenVINO may compute in bf16") and F32 in remedy
+    assert cause.startswith("OpenVINO may compute in bf16") and IN_FLOAT32 in remedy
 
 
 def test_a_candidate_that_is_as_wrong_on_the_cpu_is_not_blamed_on_the_provider():

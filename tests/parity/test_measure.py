@@ -10,24 +10,16 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mlflow_onnx_flavor import flavor, parity
-from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.errors import InvalidDataError
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.parity.candidate_process import MAX_SINGLE_ROWS
-from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
 from mlflow_onnx_flavor.source.process import SourceModelWorker
+from tests.builders import CPU, candidate, identity
 from tests.child_processes import workers
 from tests.onnx_graphs import save, tensor
 
-CPU = ExecutionProvider(name="CPUExecutionProvider")
-
-
-def identity(name):
-    return ModelIdentity(name=name, uri=f"models:/m-{name}", digest="sha256:0")
-
-
-def candidate(name, folder):
-    return CandidateFolder(identity(name), folder)
+pytestmark = pytest.mark.process
 
 
 def measured(source, candidates, evaluation, **how):

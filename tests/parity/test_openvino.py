@@ -10,27 +10,24 @@ from onnx import helper, numpy_helper
 from mlflow_onnx_flavor import parity, scoring
 from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.inputs import Inputs
-from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity
+from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
+from tests.builders import CPU, IN_FLOAT32, OPENVINO, identity
 from tests.onnx_graphs import save, tensor
 
-OPENVINO = "OpenVINOExecutionProvider"
-F32 = '{"CPU": {"INFERENCE_PRECISION_HINT": "f32"}}'
+pytestmark = pytest.mark.process
+
 COLUMNS = 64
 
 
 def has_a_device() -> bool:
-    if OPENVINO not in scoring.available_providers():
+    if OPENVINO.name not in scoring.available_providers():
         return False
     import onnxruntime as ort
 
     from mlflow_onnx_flavor.scoring.providers import register
 
-    register(OPENVINO)
-    return any(each.ep_name == OPENVINO for each in ort.get_ep_devices())
-
-
-def identity(name):
-    return ModelIdentity(name=name, uri=f"models:/m-{name}", digest="sha256:0")
+    register(OPENVINO.name)
+    return any(each.ep_name == OPENVINO.name for each in ort.get_ep_devices())
 
 
 @pytest.mark.skipif(not has_a_device(), reason="OpenVINO supports no device of this machine")
@@ -63,15 +60,15 @@ def test_openvino_runs_the_model_and_its_precision_is_explained_and_cured(tmp_pa
             numpy_helper.from_array(model.intercept_.astype(np.float32), "b"),
         ],
     )
-    default = ExecutionProvider(name=OPENVINO)
-    exact = ExecutionProvider(name=OPENVINO, options={"load_config": F32})
+    default = OPENVINO
+    exact = ExecutionProvider(name=OPENVINO.name, options={"load_config": IN_FLOAT32})
     report = parity.measure(
         tmp_path / "source",
         "sklearn",
         [CandidateFolder(identity("converted"), path)],
         Inputs(frame),
         None,
-        [default, exact, ExecutionProvider(name="CPUExecutionProvider")],
+        [default, exact, CPU],
         source_identity=identity("source"),
     )
     for row in report.rows:
@@ -81,4 +78,4 @@ def test_openvino_runs_the_model_and_its_precision_is_explained_and_cured(tmp_pa
         if row.execution_provider != default:
             assert beyond == 0 and row.cause == ""
         elif beyond:  # on a CPU without bf16 it computes in float32
-            assert row.cause.startswith("OpenVINO computes in bf16") and F32 in row.remedy
+            assert row.cause.startswith("OpenVINO computes in bf16") and IN_FLOAT32 in row.remedy

@@ -16,10 +16,13 @@ from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.gates import judge_parity
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.schemas.configuration import Configuration
-from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity
+from mlflow_onnx_flavor.schemas.evidence import ModelIdentity
 from mlflow_onnx_flavor.schemas.origins import EXTREME_PROBES, PROBES, SEARCHED_PROBES
 from mlflow_onnx_flavor.source import tasks as source_worker
+from tests.builders import CPU
 from tests.frameworks.in_process import converted
+
+pytestmark = pytest.mark.process
 
 torch = pytest.importorskip("torch")
 
@@ -107,7 +110,7 @@ def test_each_candidate_has_a_search_of_its_own(tree, tmp_path):
         candidates,
         Inputs(ROWS),
         None,
-        [ExecutionProvider(name="CPUExecutionProvider")],
+        [CPU],
         source_identity=candidates[0].identity,
         probe_seed=0,
     )

@@ -19,13 +19,14 @@ from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.inputs.readers import streams
 from mlflow_onnx_flavor.parity import streaming, tasks
 from mlflow_onnx_flavor.processes.pool import SpareWorkers
-from mlflow_onnx_flavor.schemas.configuration import Configuration
+from tests.builders import WITHOUT_PROBES
 from tests.frameworks.in_process import converted
+
+pytestmark = pytest.mark.process
 
 RNG = np.random.default_rng(0)
 ROWS = pd.DataFrame({"a": RNG.normal(size=1500), "b": RNG.normal(size=1500)})
 CPU = ["CPUExecutionProvider"]
-WITHOUT_PROBES = Configuration.model_validate({"probes": {"enabled": False}})
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,10 @@ import pytest
 from mlflow import MlflowClient
 
 from mlflow_onnx_flavor.cli import main
-from tests.serving import BIN, QUICK_RELEASE, environment, free_port, running
+from tests.builders import QUICK_RELEASE
+from tests.serving import BIN, environment, tracking_server
+
+pytestmark = pytest.mark.release
 
 PROJECT = Path(__file__).resolve().parents[2]
 # Speed is no matter here: whether the candidate is faster must not decide whether a test passes.
@@ -258,16 +261,11 @@ def test_a_step_runs_alone(source_uri, files):
 
 
 @pytest.mark.slow
-def test_every_step_runs_alone_against_a_server(classifier_folder, files, tmp_path, monkeypatch):
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = [
-        *(str(BIN / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(port)),
-        *("--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}", "--workers", "1"),
-        *("--artifacts-destination", str(tmp_path / "artifacts")),
-    ]
+def test_every_step_runs_alone_against_a_server(
+    classifier_folder, files, tmp_path, monkeypatch, new_store
+):
     before = mlflow.get_tracking_uri()
-    with running(command, f"{url}/health", tmp_path / "log", 120, env=environment()):
+    with tracking_server(tmp_path, new_store(tmp_path)) as url:
         try:
             mlflow.set_tracking_uri(url)
             monkeypatch.setenv("MLFLOW_TRACKING_URI", url)

@@ -16,7 +16,10 @@ import pytest
 from mlflow import MlflowClient
 
 from mlflow_onnx_flavor import registry
-from tests.serving import BIN, QUICK_RELEASE, environment, free_port, running
+from tests.builders import QUICK_RELEASE
+from tests.serving import environment, tracking_server
+
+pytestmark = pytest.mark.release
 
 NAME = "killed"
 
@@ -85,10 +88,16 @@ class Releases:
 
 
 @pytest.fixture
-def sqlite(tmp_path, classifier_folder, frame) -> Releases:
+def sqlite(tmp_path, classifier_folder, frame, new_store) -> Releases:
     frame.to_parquet(tmp_path / "eval.parquet")
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    return Releases(classifier_folder, tmp_path / "eval.parquet", tmp_path, uri)
+    return Releases(classifier_folder, tmp_path / "eval.parquet", tmp_path, new_store(tmp_path))
+
+
+@pytest.fixture
+def no_store_yet(tmp_path, sqlite) -> Releases:
+    """The first release makes the database itself, and may be killed while it does."""
+    (tmp_path / "mlflow.db").unlink()
+    return sqlite
 
 
 # What a release says when it begins with a step, in their order.
@@ -122,23 +131,18 @@ def test_a_release_that_is_killed_when_a_step_begins(sqlite, step):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", range(4))
-def test_a_release_that_is_killed_at_random(sqlite, seed):
+def test_a_release_that_is_killed_at_random(no_store_yet, seed):
     """Over and over, later each time it survives, until a dozen kills are done."""
-    killed_at_random(sqlite, seed, kills=12)
+    killed_at_random(no_store_yet, seed, kills=12)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_release_to_a_server_that_is_killed_at_random(tmp_path, classifier_folder, frame):
+def test_a_release_to_a_server_that_is_killed_at_random(
+    tmp_path, classifier_folder, frame, new_store
+):
     frame.to_parquet(tmp_path / "eval.parquet")
-    port = free_port()
-    command = [
-        *(str(BIN / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(port)),
-        *("--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}", "--workers", "1"),
-        *("--artifacts-destination", str(tmp_path / "artifacts")),
-    ]
-    url = f"http://127.0.0.1:{port}"
-    with running(command, f"{url}/health", tmp_path / "server.log", 120, env=environment()):
+    with tracking_server(tmp_path, new_store(tmp_path)) as url:
         releases = Releases(classifier_folder, tmp_path / "eval.parquet", tmp_path, url)
         killed_at_random(releases, 9, kills=12)
 

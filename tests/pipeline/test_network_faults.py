@@ -11,8 +11,11 @@ import pytest
 from mlflow import MlflowClient
 
 from mlflow_onnx_flavor import registry
+from tests.builders import QUICK_RELEASE
 from tests.faulty_proxy import LOST, PASSED, REFUSED, RESET, STALLED, TRUNCATED, FaultyProxy
-from tests.serving import BIN, QUICK_RELEASE, environment, free_port, running
+from tests.serving import environment, tracking_server
+
+pytestmark = pytest.mark.release
 
 NAME = "through a bad network"
 # MLflow's own retries, but quicker.
@@ -21,16 +24,10 @@ IMPATIENTLY = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    folder, port = tmp_path_factory.mktemp("server"), free_port()
-    command = [
-        *(str(BIN / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(port)),
-        *("--backend-store-uri", f"sqlite:///{folder / 'server.db'}", "--workers", "1"),
-        *("--artifacts-destination", str(folder / "artifacts")),
-    ]
-    url = f"http://127.0.0.1:{port}"
-    with running(command, f"{url}/health", folder / "log", 120, env=environment()):
-        yield port
+def server(tmp_path_factory, new_store):
+    folder = tmp_path_factory.mktemp("server")
+    with tracking_server(folder, new_store(folder)) as url:
+        yield int(url.rpartition(":")[2])
 
 
 @pytest.fixture

@@ -13,7 +13,10 @@ from mlflow import MlflowClient
 from mlflow.server import get_app_client
 
 from examples.shared_server.start import BUCKET, S3_KEYS, NotHere, shared_server
-from tests.serving import QUICK_RELEASE, environment
+from tests.builders import QUICK_RELEASE
+from tests.serving import environment
+
+pytestmark = pytest.mark.release
 
 READER = {"MLFLOW_TRACKING_USERNAME": "reader", "MLFLOW_TRACKING_PASSWORD": "only reads here"}
 

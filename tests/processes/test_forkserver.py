@@ -16,7 +16,10 @@ import pytest
 from mlflow_onnx_flavor.processes import forkserver, forkserver_child
 from mlflow_onnx_flavor.processes.worker import Worker
 
-pytestmark = pytest.mark.skipif(not forkserver.SUPPORTED, reason="it forks on Linux only")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not forkserver.SUPPORTED, reason="it forks on Linux only"),
+]
 
 MODULES = ("mlflow_onnx_flavor.gates",)
 BOUND = "mlflow_onnx_flavor.gates:upper_bound"

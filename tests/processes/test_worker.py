@@ -17,6 +17,8 @@ from mlflow_onnx_flavor.processes.raised import describe, rebuild
 from mlflow_onnx_flavor.processes.serialization import decode, encode
 from mlflow_onnx_flavor.processes.worker import Worker, child_environment
 
+pytestmark = pytest.mark.process
+
 BOUND = "mlflow_onnx_flavor.gates:upper_bound"
 NEVER_ENDING = (
     "mlflow_onnx_flavor.processes.child:main"  # waits for a standard input that stays open

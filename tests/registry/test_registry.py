@@ -31,7 +31,9 @@ from mlflow_onnx_flavor.schemas.configuration import SigningKey, Trust
 from mlflow_onnx_flavor.schemas.registry_tags import EVIDENCE_TAG
 from mlflow_onnx_flavor.tracking.server import server_time
 from tests.artifact.test_signing import new_key
-from tests.serving import QUICK_RELEASE
+from tests.builders import QUICK_RELEASE
+
+pytestmark = pytest.mark.release
 
 NAME = "Fraud model, Zürich"  # blanks, a comma, a letter beyond ASCII
 CONFIGURATION = parse_configuration({**yaml.safe_load(QUICK_RELEASE), "reuse": {"enabled": False}})
@@ -211,9 +213,9 @@ def test_a_lock_that_somebody_holds_is_waited_for_and_named(client, monkeypatch)
     assert aliases() == {} and lock_tags()
 
 
-def promote_in_process(uri: str, version: str, start, outcomes) -> None:
+def promote_in_process(uri: str, version: str, both, outcomes) -> None:
     mlflow.set_tracking_uri(uri)
-    start.wait()
+    both.wait(timeout=60)
     try:
         registry.promote(NAME, version, expected=None)
         outcomes.put((version, "moved"))
@@ -245,15 +247,13 @@ def test_a_lock_that_another_writes_at_the_same_moment_is_waited_for(client, mon
 
 def test_of_two_promotions_at_once_one_moves_the_alias_and_the_other_is_told(client, store):
     context = multiprocessing.get_context("spawn")
-    start, outcomes = context.Event(), context.Queue()
+    both, outcomes = context.Barrier(2), context.Queue()  # both have imported what they need
     processes = [
-        context.Process(target=promote_in_process, args=(store, version, start, outcomes))
+        context.Process(target=promote_in_process, args=(store, version, both, outcomes))
         for version in ("1", "2")
     ]
     for process in processes:
         process.start()
-    time.sleep(4)  # both have imported what they need
-    start.set()
     found = dict(outcomes.get(timeout=60) for _ in processes)
     for process in processes:
         process.join(timeout=30)
@@ -399,12 +399,12 @@ def test_candidates_that_became_no_version_may_go(client, two_versions):
 
 
 def test_a_version_is_copied_to_another_store_with_its_evidence(
-    client, store, tmp_path, monkeypatch
+    client, store, tmp_path, monkeypatch, new_store
 ):
     monkeypatch.chdir(tmp_path)  # where MLflow puts artifacts of a store that says nothing else
     new_key(tmp_path, "ours")
     registry.sign_version(NAME, "2", SigningKey(private_key=str(tmp_path / "ours.pem")))
-    there = f"sqlite:///{tmp_path / 'production.db'}"
+    there = new_store(tmp_path)
     copied = registry.copy(NAME, "2", to_name="in production", to_uri=there)
     assert registry.copy(NAME, "2", to_name="in production", to_uri=there) == copied
     assert mlflow.get_tracking_uri() == store and "MLFLOW_REGISTRY_URI" not in os.environ

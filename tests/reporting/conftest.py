@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import numpy as np
 import pytest
 
 from mlflow_onnx_flavor.gates import judge
+from mlflow_onnx_flavor.reporting.html import render_html
 from mlflow_onnx_flavor.schemas.configuration import Configuration, Gates, LatencyGate
 from mlflow_onnx_flavor.schemas.evidence import (
     ERROR_THRESHOLDS,
@@ -38,9 +40,8 @@ from mlflow_onnx_flavor.schemas.summary import (
     StepSummary,
 )
 from mlflow_onnx_flavor.schemas.verdict import ReleaseEvidence
+from tests.builders import CPU, OPENVINO
 
-CPU = ExecutionProvider(name="CPUExecutionProvider")
-OPENVINO = ExecutionProvider(name="OpenVINOExecutionProvider")
 ROWS = 1437
 BATCHES = (1, 32)
 BF16_REMEDY = (
@@ -371,34 +372,57 @@ def make_release():
     return release
 
 
+@functools.cache
+def made(name: str) -> ReleaseSummary:
+    """The summary of that name, made once: it is frozen."""
+    return SUMMARIES[name]()
+
+
+@functools.cache
+def page_of(summary_name: str) -> str:
+    """Its HTML report, drawn once: its plots take a second."""
+    return render_html(made(summary_name))
+
+
 @pytest.fixture(params=SUMMARIES)
-def any_summary(request) -> ReleaseSummary:
-    return SUMMARIES[request.param]()
+def summary_name(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def any_summary(summary_name) -> ReleaseSummary:
+    return made(summary_name)
 
 
 @pytest.fixture
 def passing() -> ReleaseSummary:
-    return release()
+    return made("passing")
 
 
 @pytest.fixture(name="failing")
 def _failing() -> ReleaseSummary:
-    return failing()
+    return made("failing")
 
 
 @pytest.fixture(name="crashed")
 def _crashed() -> ReleaseSummary:
-    return crashed()
+    return made("crashed, not required")
 
 
 @pytest.fixture
 def crashed_and_required() -> ReleaseSummary:
-    return crashed(required=(CPU, OPENVINO))
+    return made("crashed, required")
 
 
 @pytest.fixture(name="not_converted")
 def _not_converted() -> ReleaseSummary:
-    return not_converted()
+    return made("not converted")
+
+
+@pytest.fixture
+def rendered():
+    """The HTML report of a summary by its name in `SUMMARIES`: (name) -> text."""
+    return page_of
 
 
 HOSTILE = "<script>alert(1)</script>\"'&]]>\x1b[31m[red]`*_|\n\u202e\x00$x_{"

@@ -45,19 +45,19 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def page(passing) -> Page:
-    return Page(render_html(passing))
+def page(rendered) -> Page:
+    return Page(rendered("passing"))
 
 
-def test_every_outcome_gives_a_well_formed_page(any_summary):
-    page = Page(render_html(any_summary))
+def test_every_outcome_gives_a_well_formed_page(any_summary, summary_name, rendered):
+    page = Page(rendered(summary_name))
     assert page.open == []
     assert any_summary.source.uri in page.text
     assert "mlflow-onnx release" in page.text
 
 
-def test_the_page_needs_nothing_from_the_network_and_no_script(any_summary):
-    page = Page(render_html(any_summary))
+def test_the_page_needs_nothing_from_the_network_and_no_script(summary_name, rendered):
+    page = Page(rendered(summary_name))
     assert not {"script", "link", "iframe", "object", "form"} & set(page.tags)
     assert all(src.startswith("data:") for src in page.values("src"))
     assert not [name for name, _ in page.attributes if name.startswith("on")]
@@ -91,14 +91,14 @@ def test_gates_parity_latency_conversion_and_environment_are_there(page):
         assert expected in page.text
 
 
-def test_a_crashed_provider_is_a_row_with_its_cause(crashed):
-    text = Page(render_html(crashed)).text
+def test_a_crashed_provider_is_a_row_with_its_cause(rendered):
+    text = Page(rendered("crashed, not required")).text
     assert "crashed" in text and "signal 11 (SIGSEGV)" in text
     assert "Passed" in text
 
 
-def test_a_failed_conversion_says_what_to_do_next(not_converted):
-    text = Page(render_html(not_converted)).text
+def test_a_failed_conversion_says_what_to_do_next(rendered):
+    text = Page(rendered("not converted")).text
     assert "What to do next" in text and "timed out" in text
 
 
@@ -112,19 +112,19 @@ def test_hostile_names_stay_text(hostile):
     rendered.encode("utf-8")
 
 
-def test_the_configuration_in_the_report_is_one_that_can_be_read_back(passing):
-    rendered = render_html(passing)
-    start = rendered.index("execution_providers: null")
-    text = rendered[start : rendered.index("</pre>", start)]
+def test_the_configuration_in_the_report_is_one_that_can_be_read_back(passing, rendered):
+    report = rendered("passing")
+    start = report.index("execution_providers: null")
+    text = report[start : report.index("</pre>", start)]
     assert Configuration.model_validate(yaml.safe_load(text)) == passing.configuration
 
 
-def test_the_page_and_its_plots_follow_a_dark_theme(passing):
+def test_the_page_and_its_plots_follow_a_dark_theme(rendered):
     import base64
 
-    rendered = render_html(passing)
-    assert "prefers-color-scheme: dark" in rendered
-    pictures = [src for src in Page(rendered).values("src") if src.startswith("data:image/svg")]
+    report = rendered("passing")
+    assert "prefers-color-scheme: dark" in report
+    pictures = [src for src in Page(report).values("src") if src.startswith("data:image/svg")]
     assert len(pictures) == 5
     for picture in pictures:
         drawing = base64.b64decode(picture.partition(",")[2]).decode()

@@ -66,8 +66,8 @@ def test_no_value_is_missing_or_not_a_number(any_summary):
     assert not any(math.isnan(value) for value in metrics(any_summary).values())
 
 
-def test_a_real_store_takes_metrics_tags_and_plots(passing, hostile, tmp_path):
-    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+def test_a_real_store_takes_metrics_tags_and_plots(passing, hostile, tmp_path, new_store):
+    client = MlflowClient(tracking_uri=new_store(tmp_path))
     experiment = client.create_experiment("e", artifact_location=(tmp_path / "a").as_uri())
     for summary in (passing, hostile):
         run_id = client.create_run(experiment).info.run_id

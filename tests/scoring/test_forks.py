@@ -16,6 +16,8 @@ from onnx import helper
 from mlflow_onnx_flavor import scoring
 from tests.onnx_graphs import save, tensor
 
+pytestmark = pytest.mark.process
+
 
 def wide(path):
     """A product that onnxruntime shares among its threads."""

@@ -21,8 +21,8 @@ from mlflow.exceptions import MlflowException
 from scipy import sparse
 
 from mlflow_onnx_flavor import flavor, scoring
+from tests.builders import matrix_spec
 from tests.onnx_graphs import doubling
-from tests.scoring.test_sessions import SPEC
 from tests.serving import score, served
 
 CPU = "CPUExecutionProvider"
@@ -38,7 +38,10 @@ def rows() -> pd.DataFrame:
 def folder(tmp_path_factory, rows) -> str:
     path = tmp_path_factory.mktemp("observed")
     flavor.save_model(
-        doubling(path / "m.onnx"), path / "model", graph=SPEC, input_example=rows.head(1)
+        doubling(path / "m.onnx"),
+        path / "model",
+        graph=matrix_spec("a", "b"),
+        input_example=rows.head(1),
     )
     return str(path / "model")
 
@@ -96,6 +99,7 @@ package.load_session(second, {"metrics_seconds": 60})
 """
 
 
+@pytest.mark.process
 def test_a_model_is_observed_after_the_folder_of_an_earlier_one_is_gone(folder, tmp_path):
     """Both have the same code, which was imported from the first."""
     shutil.copytree(folder, tmp_path / "first")
@@ -189,6 +193,7 @@ sys.exit()
 """
 
 
+@pytest.mark.process
 def test_every_process_has_its_run_which_ends_with_it(folder, experiment, tmp_path):
     variables = {"MLFLOW_ONNX_METRICS_SECONDS": "3600", "MLFLOW_EXPERIMENT_ID": experiment}
     subprocess.run(
@@ -243,6 +248,7 @@ def test_each_prediction_is_a_trace_without_its_values(folder, rows, experiment)
     assert refused.status.status_code == "ERROR" and refused.inputs["columns"] == {"a": "float64"}
 
 
+@pytest.mark.server
 def test_a_real_server_writes_its_counters(folder, rows, experiment, tmp_path):
     variables = {"MLFLOW_ONNX_METRICS_SECONDS": "0.2", "MLFLOW_EXPERIMENT_ID": experiment}
     payload = {"dataframe_split": json.loads(rows.to_json(orient="split", index=False))}

@@ -71,6 +71,7 @@ def test_a_library_is_named_by_its_path_when_a_model_is_loaded_alone(tmp_path):
         scoring.load_session(str(doubling(tmp_path / "m.onnx")), {"session_options": options})
 
 
+@pytest.mark.process
 def test_an_artifact_that_names_a_library_by_its_path_is_refused(tmp_path):
     rows = np.ones((2, 2), np.float32)
     path = tmp_path / "model"

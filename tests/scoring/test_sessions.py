@@ -17,16 +17,8 @@ from onnx import helper
 
 from mlflow_onnx_flavor import flavor, scoring
 from mlflow_onnx_flavor.artifact import writer
-from mlflow_onnx_flavor.schemas.graph import FeedSpec, GraphSpec, PredictionPart, PredictionSpec
+from tests.builders import matrix_spec
 from tests.onnx_graphs import doubling, repeated_text, save, side_by_side, tensor
-
-SPEC = GraphSpec(
-    feeds=(FeedSpec(name="x", layout="matrix", dtype="float32", columns=("a", "b")),),
-    prediction=PredictionSpec(
-        container="ndarray", parts=(PredictionPart(output="y", dtype="float32", shape=(2,)),)
-    ),
-    outputs=("y",),
-)
 
 
 def test_a_bare_file_answers_with_all_outputs(tmp_path):
@@ -119,7 +111,7 @@ def test_models_with_different_code_live_in_one_process(tmp_path, monkeypatch):
     import mlflow
 
     graph = doubling(tmp_path / "m.onnx")
-    flavor.save_model(graph, tmp_path / "old", graph=SPEC)
+    flavor.save_model(graph, tmp_path / "old", graph=matrix_spec("a", "b"))
     changed = tmp_path / "scoring"
     shutil.copytree(writer._scoring_folder(), changed)
     source = (changed / "predictions.py").read_text()
@@ -129,7 +121,7 @@ def test_models_with_different_code_live_in_one_process(tmp_path, monkeypatch):
     (changed / "predictions.py").write_text(tripled)
     monkeypatch.setattr(writer, "_scoring_folder", lambda: changed)
     writer._scoring_module_name.cache_clear()
-    flavor.save_model(graph, tmp_path / "new", graph=SPEC)
+    flavor.save_model(graph, tmp_path / "new", graph=matrix_spec("a", "b"))
     writer._scoring_module_name.cache_clear()
 
     old, new = (mlflow.pyfunc.load_model(str(tmp_path / each)) for each in ("old", "new"))
@@ -143,7 +135,9 @@ def test_models_with_different_code_live_in_one_process(tmp_path, monkeypatch):
 
 def test_the_code_of_a_model_needs_nothing_of_this_project(tmp_path):
     """Its modules import one another and what the requirements name."""
-    flavor.save_model(doubling(tmp_path / "m.onnx"), tmp_path / "saved", graph=SPEC)
+    flavor.save_model(
+        doubling(tmp_path / "m.onnx"), tmp_path / "saved", graph=matrix_spec("a", "b")
+    )
     (package,) = (tmp_path / "saved" / "code").iterdir()
     text = "\n".join(file.read_text() for file in package.glob("*.py"))
     roots = {
@@ -166,7 +160,7 @@ def test_the_code_of_a_model_needs_nothing_of_this_project(tmp_path):
 def test_what_does_not_fit_is_a_sentence_that_mlflows_server_answers_with_400(
     tmp_path, data, sentence
 ):
-    graph = SPEC.model_dump(mode="json")
+    graph = matrix_spec("a", "b").model_dump(mode="json")
     session = scoring.open_graph(str(doubling(tmp_path / "m.onnx")), graph)
     with pytest.raises(ValueError, match=f"^{sentence}") as refused:
         session.predict(data)

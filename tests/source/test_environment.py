@@ -14,13 +14,14 @@ import mlflow_onnx_flavor as onnx_flavor
 from mlflow_onnx_flavor.errors import SourceEnvironmentError
 from mlflow_onnx_flavor.explanation import explain
 from mlflow_onnx_flavor.schemas.configuration import Configuration
-from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
 from mlflow_onnx_flavor.source import environment
 from mlflow_onnx_flavor.source.environment import differences, environment_note
+from tests.builders import CPU
+
+pytestmark = pytest.mark.process
 
 OLD = "1.5.2"
 REQUIREMENTS = f"scikit-learn=={OLD}\nnumpy==1.26.4\npandas==2.2.3\ncloudpickle\n"
-CPU = ExecutionProvider(name="CPUExecutionProvider")
 
 TRAIN = """
 import sys

@@ -5,6 +5,7 @@ from __future__ import annotations
 import lightgbm
 import numpy as np
 import pandas as pd
+import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.impute import SimpleImputer
@@ -14,6 +15,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import mlflow_onnx_flavor as onnx_flavor
 from mlflow_onnx_flavor import scoring
+
+pytestmark = pytest.mark.process
 
 ROWS = 60
 

@@ -7,6 +7,9 @@ import subprocess
 import sys
 
 import mlflow
+import pytest
+
+pytestmark = pytest.mark.process
 
 SCRIPT = """
 import sys

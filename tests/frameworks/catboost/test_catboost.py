@@ -10,22 +10,12 @@ import pytest
 from mlflow_onnx_flavor import frameworks
 from mlflow_onnx_flavor.errors import ConversionError
 from mlflow_onnx_flavor.inputs import Inputs
+from tests.builders import scaled_rows, scaled_target
 from tests.frameworks.in_process import converted, session_of
 
 catboost = pytest.importorskip("catboost")
 
-# Seconds since 1970 with fractions, identifiers, ordinary numbers and tiny ones.
-SCALES, SHIFTS = np.array([1e5, 1e10, 1.0, 1e-9]), np.array([1.7e9, 1e12, 0.0, 0.0])
 SMALL = {"iterations": 8, "depth": 4, "verbose": 0, "allow_writing_files": False, "thread_count": 1}
-
-
-def table(rows: int = 400, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(rows, 4)) * SCALES + SHIFTS
-
-
-def score(rows: np.ndarray) -> np.ndarray:
-    unit = np.nan_to_num((rows - SHIFTS) / SCALES)
-    return unit[:, 0] + unit[:, 1] * unit[:, 2] - unit[:, 3] ** 2
 
 
 @np.errstate(over="ignore")  # borders reach to the largest float
@@ -79,11 +69,11 @@ def test_the_flavor_is_recognised():
 @pytest.mark.parametrize("policy", ["SymmetricTree", "Depthwise", "Lossguide"])
 @pytest.mark.parametrize("nan_mode", [None, "Min", "Max"])
 def test_regressors_at_their_borders(policy, nan_mode, tmp_path):
-    rows = table()
+    rows = scaled_rows()
     if nan_mode:
         rows[np.random.default_rng(7).random(rows.shape) < 0.15] = np.nan
     options = {"grow_policy": policy} | ({"nan_mode": nan_mode} if nan_mode else {})
-    model = catboost.CatBoostRegressor(**SMALL, **options).fit(rows, score(rows))
+    model = catboost.CatBoostRegressor(**SMALL, **options).fit(rows, scaled_target(rows))
     right(model, rows, hostile(model, rows, missing=nan_mode is not None), tmp_path)
 
 
@@ -101,8 +91,8 @@ def test_regressors_at_their_borders(policy, nan_mode, tmp_path):
     ids=str,
 )
 def test_classifiers_at_their_borders(labels, tmp_path):
-    rows = table()
-    target = np.array(labels)[np.digitize(score(rows), [-0.5, 0.8][: len(labels) - 1])]
+    rows = scaled_rows()
+    target = np.array(labels)[np.digitize(scaled_target(rows), [-0.5, 0.8][: len(labels) - 1])]
     model = catboost.CatBoostClassifier(**SMALL).fit(rows, target)
     right(model, rows, hostile(model, rows), tmp_path)
 
@@ -119,8 +109,8 @@ def test_classifiers_at_their_borders(labels, tmp_path):
     ids=lambda options: "-".join(map(str, options.values())),
 )
 def test_losses_of_classifiers(options, tmp_path):
-    rows = table()
-    target = np.digitize(score(rows), [-0.5, 0.8])
+    rows = scaled_rows()
+    target = np.digitize(scaled_target(rows), [-0.5, 0.8])
     if options["loss_function"] == "MultiLogloss":
         target = np.c_[target > 0, target > 1].astype(int)
     elif options["loss_function"] == "CrossEntropy":
@@ -144,17 +134,17 @@ def test_losses_of_classifiers(options, tmp_path):
     ],
 )
 def test_losses_of_regressors(loss, tmp_path):
-    rows = table()
-    target = np.exp(score(rows) / 5)
+    rows = scaled_rows()
+    target = np.exp(scaled_target(rows) / 5)
     if loss == "MultiRMSE":
-        target = np.c_[target, -target, score(rows)]
+        target = np.c_[target, -target, scaled_target(rows)]
     model = catboost.CatBoostRegressor(loss_function=loss, **SMALL).fit(rows, target)
     right(model, rows, hostile(model, rows), tmp_path)
 
 
 def test_a_threshold_of_ones_own_and_a_raw_value_of_zero(tmp_path):
-    rows = table()
-    model = catboost.CatBoostClassifier(**SMALL).fit(rows, score(rows) > 0)
+    rows = scaled_rows()
+    model = catboost.CatBoostClassifier(**SMALL).fit(rows, scaled_target(rows) > 0)
     model.set_probability_threshold(0.8)
     right(model, rows, hostile(model, rows), tmp_path / "threshold")
     useless = np.c_[np.arange(40) % 2, np.arange(40) % 4 // 2].astype(float)
@@ -164,37 +154,44 @@ def test_a_threshold_of_ones_own_and_a_raw_value_of_zero(tmp_path):
 
 
 def test_plain_models_and_rankers(tmp_path):
-    rows = table()
+    rows = scaled_rows()
     plain = catboost.CatBoost({"loss_function": "Poisson", **SMALL})
-    right(plain.fit(rows, np.exp(score(rows) / 5)), rows, rows, tmp_path / "plain")
+    right(plain.fit(rows, np.exp(scaled_target(rows) / 5)), rows, rows, tmp_path / "plain")
     ranker = catboost.CatBoostRanker(**SMALL)
-    ranker.fit(rows, np.digitize(score(rows), [-1, 0, 1]), group_id=np.repeat(range(20), 20))
+    ranker.fit(
+        rows, np.digitize(scaled_target(rows), [-1, 0, 1]), group_id=np.repeat(range(20), 20)
+    )
     right(ranker, rows, rows, tmp_path / "ranker")
 
 
 def test_a_model_that_stopped_early_answers_with_its_best_iteration(tmp_path):
-    rows, other = table(), table(seed=1)
+    rows, other = scaled_rows(), scaled_rows(seed=1)
     noise = np.random.default_rng(2).normal(size=400) * 3
     model = catboost.CatBoostRegressor(**(SMALL | {"iterations": 200}))
-    model.fit(rows, score(rows) + noise, eval_set=(other, score(other)), early_stopping_rounds=3)
+    model.fit(
+        rows,
+        scaled_target(rows) + noise,
+        eval_set=(other, scaled_target(other)),
+        early_stopping_rounds=3,
+    )
     assert 0 < model.tree_count_ < 200
     right(model, rows, rows, tmp_path)
 
 
 def test_names_of_any_kind_and_columns_of_several_types(tmp_path):
-    rows = pd.DataFrame(table(), columns=["Zeit [s]", "id-№", "a b", "d"])
+    rows = pd.DataFrame(scaled_rows(), columns=["Zeit [s]", "id-№", "a b", "d"])
     rows["count"] = np.random.default_rng(0).integers(0, 9, 400) + 2**40
     rows["flag"] = rows["a b"] > 0
     rows["small"] = rows["d"].astype(np.float32)
-    model = catboost.CatBoostRegressor(**SMALL).fit(rows, score(table()))
+    model = catboost.CatBoostRegressor(**SMALL).fit(rows, scaled_target(scaled_rows()))
     right(model, rows, rows, tmp_path)
 
 
 def test_texts_are_refused_by_name(tmp_path):
-    rows = pd.DataFrame(table(), columns=list("abcd"))
+    rows = pd.DataFrame(scaled_rows(), columns=list("abcd"))
     rows["city"] = np.where(rows["c"] > 0, "Oslo by night", "Rome")
     model = catboost.CatBoostClassifier(text_features=["city"], **SMALL)
-    model.fit(rows, score(table()) > 0)
+    model.fit(rows, scaled_target(scaled_rows()) > 0)
     sentence = r"text features city .* encode them .*TfidfVectorizer"
     with pytest.raises(ConversionError, match=sentence):
         right(model, rows, rows, tmp_path)

@@ -10,20 +10,10 @@ import pytest
 
 from mlflow_onnx_flavor.errors import ConversionError
 from mlflow_onnx_flavor.inputs import Inputs
+from tests.builders import scaled_rows, scaled_target, with_missing
 from tests.frameworks.in_process import converted, session_of
 
-# Seconds since 1970 with fractions, identifiers, ordinary numbers and tiny ones.
-SCALES, SHIFTS = np.array([1e5, 1e10, 1.0, 1e-9]), np.array([1.7e9, 1e12, 0.0, 0.0])
 QUIET = {"verbose": -1, "min_data_in_leaf": 5, "num_threads": 1}
-
-
-def table(rows: int = 400, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(rows, 4)) * SCALES + SHIFTS
-
-
-def score(rows: np.ndarray) -> np.ndarray:
-    unit = np.nan_to_num((rows - SHIFTS) / SCALES)
-    return unit[:, 0] + unit[:, 1] * unit[:, 2] - unit[:, 3] ** 2
 
 
 def hostile(model, rows: np.ndarray) -> np.ndarray:
@@ -74,19 +64,13 @@ def right(model, rows, tested, folder):
     return conversion
 
 
-def with_missing(rows: np.ndarray) -> np.ndarray:
-    changed = rows.copy()
-    changed[np.random.default_rng(7).random(rows.shape) < 0.15] = np.nan
-    return changed
-
-
 @pytest.mark.parametrize("missing", ["none", "nan", "zero"])
 def test_regressors_at_their_thresholds(missing, tmp_path):
-    rows = table() if missing == "none" else with_missing(table())
+    rows = scaled_rows() if missing == "none" else with_missing(scaled_rows())
     if missing == "zero":
         rows[np.random.default_rng(8).random(rows.shape) < 0.2] = 0.0
     model = lightgbm.LGBMRegressor(n_estimators=10, zero_as_missing=missing == "zero", **QUIET).fit(
-        rows, score(rows)
+        rows, scaled_target(rows)
     )
     right(model, rows, hostile(model, rows), tmp_path)
 
@@ -103,8 +87,8 @@ def test_thresholds_around_zero(tmp_path):
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("labels", ["numbers", "texts"])
 def test_classifiers_at_their_thresholds(count, labels, tmp_path):
-    rows = table()
-    target = np.digitize(score(rows), [-0.5, 0.8][: count - 1])
+    rows = scaled_rows()
+    target = np.digitize(scaled_target(rows), [-0.5, 0.8][: count - 1])
     if labels == "texts":
         target = np.array(["low", "middle", "high"])[target]
     model = lightgbm.LGBMClassifier(n_estimators=8, **QUIET).fit(rows, target)
@@ -137,8 +121,8 @@ def test_classifiers_at_their_thresholds(count, labels, tmp_path):
     ids=lambda options: "-".join(map(str, options.values())),
 )
 def test_objectives_and_ways_of_boosting(options, tmp_path):
-    rows = table()
-    target = np.exp(score(rows) / 5)
+    rows = scaled_rows()
+    target = np.exp(scaled_target(rows) / 5)
     objective = options.get("objective", "regression")
     if objective.startswith(("binary", "cross")):
         target = (target > 1).astype(float)
@@ -149,29 +133,38 @@ def test_objectives_and_ways_of_boosting(options, tmp_path):
 
 
 def test_an_objective_of_ones_own_gives_raw_scores(tmp_path):
-    rows = table()
+    rows = scaled_rows()
 
     def squares(predicted, data):
         return predicted - data.get_label(), np.ones_like(predicted)
 
-    model = lightgbm.train({**QUIET, "objective": squares}, lightgbm.Dataset(rows, score(rows)), 5)
+    model = lightgbm.train(
+        {**QUIET, "objective": squares}, lightgbm.Dataset(rows, scaled_target(rows)), 5
+    )
     right(model, rows, hostile(model, rows), tmp_path)
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_a_model_that_stopped_early_answers_with_its_best_iteration(wrapped, tmp_path):
-    rows, other = table(), table(seed=1)
+    rows, other = scaled_rows(), scaled_rows(seed=1)
     noise = np.random.default_rng(2).normal(size=400) * 3
     stop = lightgbm.early_stopping(3, verbose=False)
     if wrapped:
         model = lightgbm.LGBMRegressor(n_estimators=200, **QUIET).fit(
-            rows, score(rows) + noise, eval_set=[(other, score(other))], callbacks=[stop]
+            rows,
+            scaled_target(rows) + noise,
+            eval_set=[(other, scaled_target(other))],
+            callbacks=[stop],
         )
         best = model.best_iteration_
     else:
-        data = lightgbm.Dataset(rows, score(rows) + noise)
+        data = lightgbm.Dataset(rows, scaled_target(rows) + noise)
         model = lightgbm.train(
-            QUIET, data, 200, valid_sets=[data.create_valid(other, score(other))], callbacks=[stop]
+            QUIET,
+            data,
+            200,
+            valid_sets=[data.create_valid(other, scaled_target(other))],
+            callbacks=[stop],
         )
         best = model.best_iteration
     assert 0 < best < 200
@@ -179,9 +172,9 @@ def test_a_model_that_stopped_early_answers_with_its_best_iteration(wrapped, tmp
 
 
 def test_rankers(tmp_path):
-    rows = table()
+    rows = scaled_rows()
     model = lightgbm.LGBMRanker(n_estimators=8, **QUIET).fit(
-        rows, np.digitize(score(rows), [-1, 0, 1]), group=[20] * 20
+        rows, np.digitize(scaled_target(rows), [-1, 0, 1]), group=[20] * 20
     )
     right(model, rows, hostile(model, rows), tmp_path)
 
@@ -209,19 +202,19 @@ def test_categorical_splits(tmp_path):
 
 
 def test_one_leaf_and_no_tree(tmp_path):
-    rows = table(30)
+    rows = scaled_rows(30)
     for number, target in enumerate([np.full(30, 2.5), np.arange(30.0)]):
         model = lightgbm.LGBMRegressor(n_estimators=3, verbose=-1, min_child_samples=20)
         right(model.fit(rows, target), rows, rows, tmp_path / str(number))
 
 
 def test_names_of_any_kind_and_columns_of_several_types(tmp_path):
-    rows = pd.DataFrame(table(), columns=["Zeit (s)", "id-№", "a b", "d"])
+    rows = pd.DataFrame(scaled_rows(), columns=["Zeit (s)", "id-№", "a b", "d"])
     rows["count"] = np.random.default_rng(0).integers(0, 9, 400) + 2**40
     rows["flag"] = rows["a b"] > 0
     rows["small"] = rows["d"].astype(np.float32)
     model = lightgbm.LGBMRegressor(n_estimators=8, **QUIET)
-    model.fit(rows, score(table()))
+    model.fit(rows, scaled_target(scaled_rows()))
     right(model, rows, rows, tmp_path)
 
 
@@ -271,9 +264,9 @@ def test_linear_models_in_leaves(make, tmp_path):
 
 
 def test_what_has_no_onnx_form_is_refused_with_the_cause(tmp_path):
-    rows = table()
+    rows = scaled_rows()
     frame = pd.DataFrame(rows, columns=list("abcd"))
-    model = lightgbm.LGBMRegressor(n_estimators=2, **QUIET).fit(frame, score(rows))
+    model = lightgbm.LGBMRegressor(n_estimators=2, **QUIET).fit(frame, scaled_target(rows))
     mlflow.lightgbm.save_model(
         model,
         str(tmp_path / "numbers"),

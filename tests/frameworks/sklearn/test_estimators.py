@@ -48,10 +48,10 @@ from sklearn.preprocessing import (
 from sklearn.semi_supervised import LabelPropagation
 from sklearn.svm import LinearSVC
 
-from benchmarks.sklearn_catalogue import DTYPES, estimators, ours
 from mlflow_onnx_flavor.errors import ConversionError
 from mlflow_onnx_flavor.inputs import Inputs
 from tests.frameworks.in_process import converted, save_estimator, session_of
+from tests.frameworks.sklearn.catalogue import DTYPES, estimators, ours
 
 FLOWERS, SPECIES = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"], object)[SPECIES]

@@ -38,24 +38,16 @@ from sklearn.tree import (
 
 from mlflow_onnx_flavor.frameworks.sklearn import converters
 from mlflow_onnx_flavor.inputs import Inputs
+from tests.builders import SCALES, SHIFTS, scaled_rows, scaled_target
 from tests.frameworks.in_process import converted, session_of
 
-# Seconds since 1970 with fractions, identifiers, ordinary numbers and tiny ones.
-SCALES, SHIFTS = np.array([1e5, 1e10, 1.0, 1e-9]), np.array([1.7e9, 1e12, 0.0, 0.0])
 TEXTS = np.array(["low", "middle", "high"])
 
 
-def table(rows: int = 300, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(rows, 4)) * SCALES + SHIFTS
-
-
-def score(rows: np.ndarray) -> np.ndarray:
-    unit = (rows - SHIFTS) / SCALES
-    return unit[:, 0] + unit[:, 1] * unit[:, 2] - unit[:, 3] ** 2
-
-
 def classes(rows: np.ndarray, count: int) -> np.ndarray:
-    return np.digitize(score(rows), np.quantile(score(rows), np.arange(1, count) / count))
+    return np.digitize(
+        scaled_target(rows), np.quantile(scaled_target(rows), np.arange(1, count) / count)
+    )
 
 
 def hostile(model, rows: np.ndarray, dtype, missing: bool = False) -> np.ndarray:
@@ -144,7 +136,7 @@ DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
     ids=lambda model: type(model).__name__,
 )
 def test_classifiers_at_their_thresholds(model, count, dtype):
-    rows = table()
+    rows = scaled_rows(300)
     model.fit(rows, TEXTS[classes(rows, count)])
     same_classifier(model, hostile(model, rows, dtype))
 
@@ -165,14 +157,14 @@ def test_classifiers_at_their_thresholds(model, count, dtype):
     ids=lambda model: type(model).__name__,
 )
 def test_regressors_at_their_thresholds(model, dtype):
-    rows = table()
-    model.fit(rows, score(rows))
+    rows = scaled_rows(300)
+    model.fit(rows, scaled_target(rows))
     same_regressor(model, hostile(model, rows, dtype))
 
 
 @DTYPES
 def test_one_leaf_is_a_tree(dtype):
-    rows = table(20)
+    rows = scaled_rows(20)
     same_regressor(DecisionTreeRegressor().fit(rows, np.ones(20)), rows.astype(dtype))
     model = RandomForestClassifier(3, max_depth=1).fit(rows, np.ones(20, int))
     same_classifier(model, rows.astype(dtype))
@@ -180,7 +172,7 @@ def test_one_leaf_is_a_tree(dtype):
 
 @DTYPES
 def test_several_outputs(dtype):
-    rows = table()
+    rows = scaled_rows(300)
     several = np.c_[classes(rows, 3), classes(rows[:, ::-1] * SCALES + SHIFTS, 2)]
     model = RandomForestClassifier(5, random_state=0).fit(rows, several)
     tested = hostile(model, rows, dtype)
@@ -188,14 +180,16 @@ def test_several_outputs(dtype):
     np.testing.assert_array_equal(label, model.predict(tested))
     for position, expected in enumerate(model.predict_proba(tested)):
         close(stacked[position, :, : expected.shape[1]], expected, dtype)
-    regressor = RandomForestRegressor(5, random_state=0).fit(rows, np.c_[rows[:, 2], score(rows)])
+    regressor = RandomForestRegressor(5, random_state=0).fit(
+        rows, np.c_[rows[:, 2], scaled_target(rows)]
+    )
     same_regressor(regressor, tested)
 
 
 @DTYPES
 @pytest.mark.parametrize("forest", [DecisionTreeClassifier, RandomForestClassifier])
 def test_missing_values_go_where_training_sent_them(forest, dtype):
-    rows = table()
+    rows = scaled_rows(300)
     with_missing = rows.copy()
     with_missing[np.random.default_rng(5).random(rows.shape) < 0.2] = np.nan
     model = forest(random_state=0).fit(with_missing, classes(rows, 3))
@@ -225,10 +219,10 @@ def test_what_boosting_of_numbers_begins_with(init, dtype):
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_histogram_classifiers_at_their_thresholds(count):
-    rows = table()
+    rows = scaled_rows(300)
     rows[::7] = np.nan
     model = HistGradientBoostingClassifier(max_iter=8, min_samples_leaf=5)
-    model.fit(rows, TEXTS[classes(table(), count)])
+    model.fit(rows, TEXTS[classes(scaled_rows(300), count)])
     tested = hostile(model, rows, np.float64, missing=True)
     same_classifier(model, np.r_[tested, [[np.inf] * 4, [-np.inf] * 4]])
 
@@ -237,17 +231,17 @@ def test_histogram_classifiers_at_their_thresholds(count):
     "loss", ["squared_error", "absolute_error", "gamma", "poisson", "quantile"]
 )
 def test_histogram_regressors_at_their_thresholds(loss):
-    rows = table()
+    rows = scaled_rows(300)
     model = HistGradientBoostingRegressor(
         loss=loss, max_iter=8, quantile=0.3 if loss == "quantile" else None
     )
-    model.fit(rows, np.exp(score(rows) / 4))
+    model.fit(rows, np.exp(scaled_target(rows) / 4))
     same_regressor(model, hostile(model, rows, np.float64, missing=True))
 
 
 def test_histogram_boosting_refuses_rows_that_were_rounded():
-    rows = table(60)
-    model = HistGradientBoostingRegressor(max_iter=3).fit(rows, score(rows))
+    rows = scaled_rows(60)
+    model = HistGradientBoostingRegressor(max_iter=3).fit(rows, scaled_target(rows))
     with pytest.raises(Exception, match="compares in float64"):
         exported(model, 4, np.float32)
 
@@ -268,7 +262,7 @@ def test_categories_given_as_numbers():
 
 @DTYPES
 def test_isolation_forests(dtype):
-    rows = table()
+    rows = scaled_rows(300)
     for model in (
         IsolationForest(n_estimators=20, random_state=0),
         IsolationForest(n_estimators=20, max_features=0.5, contamination=0.1, random_state=0),
@@ -282,7 +276,7 @@ def test_isolation_forests(dtype):
 
 @DTYPES
 def test_embeddings_of_random_trees(dtype):
-    rows = table()
+    rows = scaled_rows(300)
     model = RandomTreesEmbedding(5, sparse_output=False, random_state=0).fit(rows)
     tested = hostile(model, rows, dtype)
     answer = exported(model, 4, dtype).run(None, {"input": tested})[0]
@@ -308,9 +302,9 @@ def saved(model, rows: pd.DataFrame, folder, signature=True):
 
 
 def test_histogram_boosting_converts_from_frames_of_large_numbers(tmp_path):
-    rows = pd.DataFrame(table(), columns=list("abcd"))
-    model = HistGradientBoostingClassifier(max_iter=8).fit(rows, classes(table(), 2))
-    tested = pd.DataFrame(hostile(model, table(), np.float64), columns=list("abcd"))
+    rows = pd.DataFrame(scaled_rows(300), columns=list("abcd"))
+    model = HistGradientBoostingClassifier(max_iter=8).fit(rows, classes(scaled_rows(300), 2))
+    tested = pd.DataFrame(hostile(model, scaled_rows(300), np.float64), columns=list("abcd"))
     folder = saved(model, rows, tmp_path / "source")
     conversion, _ = converted(folder, "sklearn", Inputs(rows[:5]), Inputs(rows), tmp_path / "out")
     session = session_of(conversion)

@@ -9,6 +9,8 @@ from onnx import TensorProto, helper
 
 from mlflow_onnx_flavor.frameworks.transformers.text_joining import join_texts
 
+pytestmark = pytest.mark.unit
+
 TEXTS = ["PER", "", "LOC", "Müller"]
 
 

@@ -10,26 +10,10 @@ import xgboost
 
 from mlflow_onnx_flavor.errors import ConversionError
 from mlflow_onnx_flavor.inputs import Inputs
+from tests.builders import SCALES, SHIFTS, scaled_rows, scaled_target, with_missing
 from tests.frameworks.in_process import converted, session_of
 
-# Seconds since 1970 with fractions, identifiers, ordinary numbers and tiny ones.
-SCALES, SHIFTS = np.array([1e5, 1e10, 1.0, 1e-9]), np.array([1.7e9, 1e12, 0.0, 0.0])
 SMALL = {"max_depth": 4, "n_jobs": 1}
-
-
-def table(rows: int = 400, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(rows, 4)) * SCALES + SHIFTS
-
-
-def score(rows: np.ndarray) -> np.ndarray:
-    unit = np.nan_to_num((rows - SHIFTS) / SCALES)
-    return unit[:, 0] + unit[:, 1] * unit[:, 2] - unit[:, 3] ** 2
-
-
-def with_missing(rows: np.ndarray) -> np.ndarray:
-    changed = rows.copy()
-    changed[np.random.default_rng(7).random(rows.shape) < 0.15] = np.nan
-    return changed
 
 
 def hostile(model, rows: np.ndarray) -> np.ndarray:
@@ -82,18 +66,18 @@ def close(answer, expected, tolerance):
 @pytest.mark.parametrize("missing", [False, True])
 @pytest.mark.parametrize("as_frame", [False, True])
 def test_regressors_at_their_thresholds(missing, as_frame, tmp_path):
-    values = with_missing(table()) if missing else table()
+    values = with_missing(scaled_rows()) if missing else scaled_rows()
     names = ["Age (years)", "id №", "a b", "č"]  # XGBoost itself refuses [, ] and <
     rows = pd.DataFrame(values, columns=names) if as_frame else values
-    model = xgboost.XGBRegressor(n_estimators=10, **SMALL).fit(rows, score(table()))
+    model = xgboost.XGBRegressor(n_estimators=10, **SMALL).fit(rows, scaled_target(scaled_rows()))
     tested = hostile(model, values)
     right(model, rows, pd.DataFrame(tested, columns=names) if as_frame else tested, tmp_path)
 
 
 @pytest.mark.parametrize("marker", [-999.0, 0.0])
 def test_a_missing_value_of_ones_own(marker, tmp_path):
-    rows = table()
-    target = score(rows)
+    rows = scaled_rows()
+    target = scaled_target(rows)
     rows[np.random.default_rng(7).random(rows.shape) < 0.15] = marker
     model = xgboost.XGBRegressor(n_estimators=10, missing=marker, **SMALL).fit(rows, target)
     right(model, rows, hostile(model, rows), tmp_path)
@@ -101,17 +85,22 @@ def test_a_missing_value_of_ones_own(marker, tmp_path):
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_classifiers_at_their_thresholds(count, tmp_path):
-    rows = table()
-    target = np.digitize(score(rows), [-0.5, 0.8][: count - 1])
+    rows = scaled_rows()
+    target = np.digitize(scaled_target(rows), [-0.5, 0.8][: count - 1])
     model = xgboost.XGBClassifier(n_estimators=8, **SMALL).fit(rows, target)
     right(model, rows, hostile(model, rows), tmp_path)
 
 
 def test_classifiers_with_other_answers(tmp_path):
-    rows = table()
-    several = np.c_[score(rows) > 0, score(rows) > 1].astype(int)
+    rows = scaled_rows()
+    several = np.c_[scaled_target(rows) > 0, scaled_target(rows) > 1].astype(int)
     hard = xgboost.XGBClassifier(n_estimators=4, objective="multi:softmax", num_class=3, **SMALL)
-    right(hard.fit(rows, np.digitize(score(rows), [-0.5, 0.8])), rows, rows, tmp_path / "softmax")
+    right(
+        hard.fit(rows, np.digitize(scaled_target(rows), [-0.5, 0.8])),
+        rows,
+        rows,
+        tmp_path / "softmax",
+    )
     labels = xgboost.XGBClassifier(n_estimators=4, **SMALL).fit(rows, several)
     right(labels, rows, rows, tmp_path / "several")
     hinge = xgboost.XGBClassifier(n_estimators=4, objective="binary:hinge", **SMALL)
@@ -142,8 +131,8 @@ def test_classifiers_with_other_answers(tmp_path):
     ids=lambda options: options["objective"],
 )
 def test_boosters_of_every_objective(objective, base, tmp_path):
-    rows = table()
-    target = np.exp(score(rows) / 5)
+    rows = scaled_rows()
+    target = np.exp(scaled_target(rows) / 5)
     name = objective["objective"]
     if name.startswith("binary") or name == "reg:logistic":
         target = target > 1
@@ -158,8 +147,8 @@ def test_boosters_of_every_objective(objective, base, tmp_path):
 
 @pytest.mark.parametrize("strategy", ["one_output_per_tree", "multi_output_tree"])
 def test_several_targets(strategy, tmp_path):
-    rows = table()
-    target = np.c_[score(rows), rows[:, 2], -score(rows) * 2]
+    rows = scaled_rows()
+    target = np.c_[scaled_target(rows), rows[:, 2], -scaled_target(rows) * 2]
     model = xgboost.XGBRegressor(n_estimators=5, multi_strategy=strategy, **SMALL)
     right(model.fit(rows, target), rows, rows, tmp_path)
 
@@ -176,45 +165,50 @@ def test_several_targets(strategy, tmp_path):
     ids=lambda options: str(next(iter(options.values()))),
 )
 def test_ways_of_boosting(options, tmp_path):
-    rows = with_missing(table())
+    rows = with_missing(scaled_rows())
     if options.get("booster") == "gblinear":  # adds products of 1e12 up in float32
         rows = (rows - SHIFTS) / SCALES
     depth = {} if options.get("booster") == "gblinear" else {"max_depth": 3}
     model = xgboost.train(
-        {"nthread": 1, **depth, **options}, xgboost.DMatrix(rows, score(table())), 8
+        {"nthread": 1, **depth, **options}, xgboost.DMatrix(rows, scaled_target(scaled_rows())), 8
     )
     right(model, rows, rows, tmp_path)
 
 
 def test_forests(tmp_path):
-    rows = table()
-    regressor = xgboost.XGBRFRegressor(n_estimators=10, **SMALL).fit(rows, score(rows))
+    rows = scaled_rows()
+    regressor = xgboost.XGBRFRegressor(n_estimators=10, **SMALL).fit(rows, scaled_target(rows))
     right(regressor, rows, hostile(regressor, rows), tmp_path / "regressor")
-    classifier = xgboost.XGBRFClassifier(n_estimators=10, **SMALL).fit(rows, score(rows) > 0)
+    classifier = xgboost.XGBRFClassifier(n_estimators=10, **SMALL).fit(
+        rows, scaled_target(rows) > 0
+    )
     right(classifier, rows, hostile(classifier, rows), tmp_path / "classifier")
 
 
 def test_rankers(tmp_path):
-    rows = table()
+    rows = scaled_rows()
     model = xgboost.XGBRanker(n_estimators=5, **SMALL)
-    model.fit(rows, np.digitize(score(rows), [-1, 0, 1]), group=[20] * 20)
+    model.fit(rows, np.digitize(scaled_target(rows), [-1, 0, 1]), group=[20] * 20)
     right(model, rows, hostile(model, rows), tmp_path)
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_models_that_stopped_early_answer_as_their_own_predict(wrapped, tmp_path):
-    rows, other = table(), table(seed=1)
+    rows, other = scaled_rows(), scaled_rows(seed=1)
     noise = np.random.default_rng(2).normal(size=400) * 3
     if wrapped:
         model = xgboost.XGBRegressor(n_estimators=200, early_stopping_rounds=3, **SMALL).fit(
-            rows, score(rows) + noise, eval_set=[(other, score(other))], verbose=False
+            rows,
+            scaled_target(rows) + noise,
+            eval_set=[(other, scaled_target(other))],
+            verbose=False,
         )
     else:
         model = xgboost.train(
             {"max_depth": 4, "nthread": 1},
-            xgboost.DMatrix(rows, score(rows) + noise),
+            xgboost.DMatrix(rows, scaled_target(rows) + noise),
             200,
-            evals=[(xgboost.DMatrix(other, score(other)), "other")],
+            evals=[(xgboost.DMatrix(other, scaled_target(other)), "other")],
             early_stopping_rounds=3,
             verbose_eval=False,
         )
@@ -246,7 +240,7 @@ def test_categorical_splits_on_codes(one_hot, tmp_path):
 
 
 def test_no_tree_and_one_leaf(tmp_path):
-    rows = table(30)
+    rows = scaled_rows(30)
     model = xgboost.train({}, xgboost.DMatrix(rows, np.arange(30.0)), 0)
     right(model, rows, rows, tmp_path / "none")
     model = xgboost.train({"gamma": 1e9}, xgboost.DMatrix(rows, np.arange(30.0)), 2)
@@ -279,8 +273,8 @@ def test_categories_that_xgboost_stores_cut_are_refused_by_name(tmp_path):
 
 
 def test_text_columns_are_refused_by_name(tmp_path):
-    frame = pd.DataFrame(table(), columns=list("abcd"))
-    model = xgboost.XGBRegressor(n_estimators=2, **SMALL).fit(frame, score(table()))
+    frame = pd.DataFrame(scaled_rows(), columns=list("abcd"))
+    model = xgboost.XGBRegressor(n_estimators=2, **SMALL).fit(frame, scaled_target(scaled_rows()))
     mlflow.xgboost.save_model(model, str(tmp_path / "numbers"), pip_requirements=[])
     frame["city"] = "Oslo"
     with pytest.raises(ConversionError, match="city"):

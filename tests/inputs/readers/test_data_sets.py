@@ -78,9 +78,9 @@ def test_a_large_folder_is_read_in_batches(write, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path, new_store):
     before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    mlflow.set_tracking_uri(new_store(tmp_path))
     mlflow.set_experiment(experiment_id=mlflow.create_experiment("e", str(tmp_path / "artifacts")))
     yield
     mlflow.set_tracking_uri(before)

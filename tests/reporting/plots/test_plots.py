@@ -104,6 +104,7 @@ def test_infinite_and_missing_figures_do_not_break_a_plot(passing):
     assert frame.png(figures.error_distribution(with_outputs(passing, infinite)))
 
 
+@pytest.mark.process
 def test_importing_the_reports_loads_no_drawing_and_no_template_library():
     code = (
         "import sys; from mlflow_onnx_flavor.reporting import console, html, plots;"
