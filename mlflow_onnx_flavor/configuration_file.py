@@ -13,6 +13,15 @@ from pydantic import BaseModel, ValidationError
 
 from mlflow_onnx_flavor.errors import ConfigurationError
 from mlflow_onnx_flavor.schemas.configuration import Configuration
+from mlflow_onnx_flavor.scoring.documents import (
+    DocumentError,
+    parse_json,
+    parse_yaml,
+    read_text,
+)
+
+_MOST_BYTES = 4_000_000
+_MOST_SHOWN = 200  # characters of a value in a message
 
 
 def read_configuration(path: str | Path | None) -> Configuration:
@@ -47,19 +56,16 @@ def defaults_as_yaml() -> str:
 
 
 def _load(path: Path) -> Any:
-    import yaml
-
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path, _MOST_BYTES)
+    except (OSError, DocumentError) as error:
         raise ConfigurationError(
             f"the configuration {str(path)!r} cannot be read: {error}"
         ) from error
     try:
-        return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (json.JSONDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigurationError(f"{path.name} is not valid: {reason}") from error
+        return parse_json(text) if path.suffix == ".json" else parse_yaml(text)
+    except DocumentError as error:
+        raise ConfigurationError(f"{path.name} is not valid: {error}") from error
 
 
 def _sentence(error: dict[str, Any]) -> str:
@@ -67,11 +73,16 @@ def _sentence(error: dict[str, Any]) -> str:
     location = [part for part in error["loc"] if isinstance(part, int) or part.isidentifier()]
     key = ".".join(map(str, location))
     if error["type"] != "extra_forbidden":
-        return f"{key}: {_lower_first(error['msg'])}, got {error['input']!r}"
+        return f"{key}: {_lower_first(error['msg'])}, got {_shown(error['input'])}"
     section = _section(location[:-1])
     near = difflib.get_close_matches(str(location[-1]), section, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(section)}"
     return f"unknown key {key!r}; {hint}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def _lower_first(text: str) -> str:
@@ -151,8 +162,8 @@ def _provider(text: str) -> Any:
     if not text.lstrip().startswith("{"):
         return text
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
+        return parse_json(text)
+    except DocumentError as error:
         raise ConfigurationError(
             f"an execution provider is a name or JSON with name and options, not {text!r} ({error})"
         ) from error

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from mlflow_onnx_flavor.processes.array_files import read_arrays
 from mlflow_onnx_flavor.schemas.origins import EVALUATION_DATA
 
 InputData: TypeAlias = pd.DataFrame | np.ndarray | dict[str, np.ndarray]
@@ -135,8 +136,7 @@ class Inputs:
 
             with pa.memory_map(str(path)) as source:
                 return cls(pa.ipc.open_file(source).read_pandas(), origin)
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: _with_objects(archive[name]) for name in archive.files}
+        arrays = {name: _with_objects(array) for name, array in read_arrays(path).items()}
         if list(arrays) == [_UNNAMED]:
             return cls(arrays[_UNNAMED], origin)
         return cls(arrays, origin)

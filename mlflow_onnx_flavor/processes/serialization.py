@@ -8,12 +8,15 @@ numbers and nulls.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from mlflow_onnx_flavor.processes.array_files import read_array
 
 _ARRAY, _OBJECTS, _FRAME, _FLOAT = "__array__", "__objects__", "__frame__", "__float__"
 _TEXTS = "__texts__"
@@ -69,11 +72,11 @@ def decode(line: bytes, folder: Path) -> Any:
         if not isinstance(item, dict):
             return item
         if _ARRAY in item:
-            return _consumed(folder / item[_ARRAY], lambda path: np.load(path, allow_pickle=False))
+            return _consumed(folder, item[_ARRAY], read_array)
         if _FRAME in item:
-            return _consumed(folder / item[_FRAME], pd.read_parquet)
+            return _consumed(folder, item[_FRAME], pd.read_parquet)
         if _TEXTS in item:
-            return _consumed(folder / item[_TEXTS], _read_texts).reshape(item["shape"])
+            return _consumed(folder, item[_TEXTS], _read_texts).reshape(item["shape"])
         if _OBJECTS in item:
             array = np.empty(len(item[_OBJECTS]), dtype=object)
             array[:] = [rich(each) for each in item[_OBJECTS]]
@@ -82,7 +85,10 @@ def decode(line: bytes, folder: Path) -> Any:
             return float(item[_FLOAT])
         return {key: rich(each) for key, each in item.items()}
 
-    return rich(json.loads(line))
+    try:
+        return rich(json.loads(line))
+    except RecursionError as error:
+        raise ValueError("the child process answers with a value nested too deeply") from error
 
 
 def _texts(array: np.ndarray) -> Any:
@@ -112,7 +118,13 @@ def _read_texts(path: Path) -> np.ndarray:
         return pa.ipc.open_file(source).get_batch(0).column(0).to_numpy(zero_copy_only=False)
 
 
-def _consumed(path: Path, read) -> Any:
+def _consumed(folder: Path, name: Any, read: Callable[[Path], Any]) -> Any:
+    """What the file says; a child process that runs foreign code names none but its own."""
+    if not isinstance(name, str) or Path(name).name != name:
+        raise ValueError(f"the child process names the file {name!r}, which is none of its own")
+    path = folder / name
+    if path.is_symlink():
+        raise ValueError(f"the child process wrote a link in the place of the file {name!r}")
     value = read(path)
     path.unlink()
     return value

@@ -84,5 +84,5 @@ def _is_over(held: str) -> bool:
     try:
         holder = json.loads(held)
         return is_gone(holder["by"]) or server_time() - holder["since"] > LEASE_S
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return True  # nothing that this code wrote

@@ -87,7 +87,9 @@ def _check_yaml(text: str) -> None:
     for event in yaml.parse(text, Loader=_LOADER):
         if isinstance(event, yaml.AliasEvent):
             if any(anchor == event.anchor for anchor, _ in open_):
-                raise DocumentError(f"its alias *{event.anchor[:40]} stands within itself")
+                raise DocumentError(
+                    f"it has an alias *{event.anchor[:40]} within what it stands for"
+                )
             values += sizes.get(event.anchor, 1)
         elif isinstance(event, yaml.ScalarEvent):
             values += 1

@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mlflow_onnx_flavor.errors import SourceEnvironmentError
 from mlflow_onnx_flavor.schemas.configuration import SourceEnv
+from mlflow_onnx_flavor.scoring.documents import DocumentError, parse_yaml, read_text
 
 DISTRIBUTION = "mlflow-onnx-flavor"
 OLDEST_PYTHON = Version("3.11")
@@ -158,11 +159,16 @@ def _python_version(model_folder: Path) -> str:
 
     A path to this interpreter where it is of that version: nothing is downloaded then.
     """
-    import yaml
-
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     file = model_folder / "python_env.yaml"
-    recorded = yaml.safe_load(file.read_text()).get("python") if file.is_file() else None
+    try:
+        document = parse_yaml(read_text(file)) if file.is_file() else None
+    except DocumentError as error:
+        raise SourceEnvironmentError(
+            f"{file.name} of the model cannot be read: {error}; log the model again, or use"
+            " --source-env current"
+        ) from error
+    recorded = document.get("python") if isinstance(document, dict) else None
     wanted = ".".join(str(recorded or here).split(".")[:2])
     if wanted == here or Version(wanted) < OLDEST_PYTHON:
         return sys.executable

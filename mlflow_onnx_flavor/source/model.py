@@ -13,6 +13,7 @@ from mlflow_onnx_flavor import errors, frameworks
 from mlflow_onnx_flavor.artifact.digests import digest_of, digest_of_tree, size_of
 from mlflow_onnx_flavor.artifact.trusted_code import check_code
 from mlflow_onnx_flavor.errors import one_line
+from mlflow_onnx_flavor.inputs.readers.example import logged_example
 from mlflow_onnx_flavor.schemas.configuration import SourceEnv
 from mlflow_onnx_flavor.schemas.evidence import ModelIdentity
 from mlflow_onnx_flavor.scoring.documents import parse_yaml, read_text
@@ -216,7 +217,7 @@ def _signature(
 
     if metadata.signature is not None and metadata.signature.inputs is not None:
         return metadata.signature
-    example = metadata.load_input_example(os.fspath(folder))
+    example = logged_example(metadata, folder)
     if example is not None:
         return infer_signature(example)
     if rows_are_given:

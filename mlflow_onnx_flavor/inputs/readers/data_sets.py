@@ -6,7 +6,6 @@ tables, whose log `deltalake` reads.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mlflow_onnx_flavor.errors import InvalidDataError
+from mlflow_onnx_flavor.scoring.documents import parse_json, read_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,9 +60,15 @@ def _batches(folder: Path, rows_at_once: int) -> Iterator[pa.RecordBatch]:
         return
     import pyarrow as pa
 
-    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    state = parse_json(read_text(folder / "state.json"))
     for file in state["_data_files"]:
-        with pa.memory_map(str(folder / file["filename"])) as source:
+        name = str(file["filename"])
+        if Path(name).name != name:
+            raise InvalidDataError(
+                f"{folder.name!r} names the file {name[:200]!r}, which is not its own; save the"
+                " data set again with save_to_disk"
+            )
+        with pa.memory_map(str(folder / name)) as source:
             yield from pa.ipc.open_stream(source)
 
 

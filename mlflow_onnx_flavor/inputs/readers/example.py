@@ -4,15 +4,34 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlflow_onnx_flavor.errors import CorruptModelError
 from mlflow_onnx_flavor.inputs.batches import Inputs
 from mlflow_onnx_flavor.schemas.origins import INPUT_EXAMPLE
+from mlflow_onnx_flavor.scoring.documents import DocumentError, check_json_depth, read_text
 
 if TYPE_CHECKING:
     from mlflow.models import Model
     from mlflow.models.signature import ModelSignature
+
+
+def logged_example(metadata: Model, folder: Path) -> Any:
+    """The example as it was logged; None where none was.
+
+    Raises CorruptModelError for a file that MLflow could not read within Python's limits, and what
+    MLflow raises.
+    """
+    info = metadata.saved_input_example_info
+    name = info.get("artifact_path") if isinstance(info, dict) else None
+    if name and (file := folder / str(name)).is_file() and file.suffix == ".json":
+        try:
+            check_json_depth(read_text(file))
+        except DocumentError as error:
+            raise CorruptModelError(
+                f"the input example of the model cannot be used: {error}; log the model again"
+            ) from error
+    return metadata.load_input_example(os.fspath(folder))
 
 
 def input_example(metadata: Model, folder: Path, signature: ModelSignature) -> Inputs | None:
@@ -24,7 +43,7 @@ def input_example(metadata: Model, folder: Path, signature: ModelSignature) -> I
     from mlflow.models.utils import _enforce_schema  # what serving does to every request
 
     try:
-        example = metadata.load_input_example(os.fspath(folder))
+        example = logged_example(metadata, folder)
         if example is None:
             return None
         return Inputs(_enforce_schema(example, signature.inputs), INPUT_EXAMPLE)

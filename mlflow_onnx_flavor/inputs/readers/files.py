@@ -13,6 +13,13 @@ import pandas as pd
 
 from mlflow_onnx_flavor.errors import InvalidDataError
 from mlflow_onnx_flavor.inputs.readers import data_sets
+from mlflow_onnx_flavor.inputs.readers.limits import (
+    UNREADABLE,
+    check_arrow,
+    check_csv,
+    check_parquet,
+)
+from mlflow_onnx_flavor.processes.array_files import read_array, read_arrays
 
 Table: TypeAlias = pd.DataFrame | dict[str, np.ndarray]
 
@@ -29,12 +36,12 @@ def read_table(path: Path, csv_types: Mapping[str, Any] | None = None) -> Table:
     where the file is missing, of another kind, broken or empty.
     """
     readers: Mapping[str, Callable[[Path], Table]] = {
-        ".parquet": pd.read_parquet,
-        ".csv": lambda file: pd.read_csv(file, dtype=dict(csv_types or {})),
+        ".parquet": _read_parquet,
+        ".csv": lambda file: _read_csv(file, dict(csv_types or {})),
         ".arrow": _read_arrow,
         ".feather": _read_arrow,
-        ".npz": _read_npz,
-        ".npy": lambda file: {UNNAMED: np.load(file, allow_pickle=False)},
+        ".npz": read_arrays,
+        ".npy": lambda file: {UNNAMED: read_array(file)},
     }
     if data_sets.is_data_set(path):
         return _whole(path)
@@ -47,7 +54,7 @@ def read_table(path: Path, csv_types: Mapping[str, Any] | None = None) -> Table:
         )
     try:
         table = reader(path)
-    except (ValueError, OSError, KeyError) as error:  # what pandas, pyarrow and numpy raise
+    except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InvalidDataError(f"{path.name!r} cannot be read: {reason}") from error
     if _rows(table) == 0:
@@ -62,21 +69,28 @@ def _whole(folder: Path) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
+def _read_parquet(path: Path) -> pd.DataFrame:
+    check_parquet(path)
+    return pd.read_parquet(path)
+
+
+def _read_csv(path: Path, types: dict[str, Any]) -> pd.DataFrame:
+    check_csv(path)
+    return pd.read_csv(path, dtype=types)
+
+
 def _read_arrow(path: Path) -> pd.DataFrame:
     """An Arrow IPC file or stream."""
     import pyarrow as pa
 
     with pa.memory_map(str(path)) as source:
         try:
-            return pa.ipc.open_file(source).read_pandas()
+            reader = pa.ipc.open_file(source)
         except pa.ArrowInvalid:
             source.seek(0)
-            return pa.ipc.open_stream(source).read_pandas()
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+            reader = pa.ipc.open_stream(source)
+        check_arrow(reader.schema, path)
+        return reader.read_pandas()
 
 
 def _rows(table: Table) -> int:

@@ -15,6 +15,12 @@ from mlflow_onnx_flavor.inputs.batches import Inputs
 from mlflow_onnx_flavor.inputs.readers import data_sets
 from mlflow_onnx_flavor.inputs.readers.column_types import csv_types
 from mlflow_onnx_flavor.inputs.readers.evaluation import as_inputs, local_file, read_local
+from mlflow_onnx_flavor.inputs.readers.limits import (
+    UNREADABLE,
+    check_arrow,
+    check_csv,
+    check_parquet,
+)
 
 if TYPE_CHECKING:
     from mlflow.models.signature import ModelSignature
@@ -58,19 +64,21 @@ class RowStream:
             if self.path.is_dir():
                 yield from data_sets.frames(self.path, ROWS_AT_ONCE)
             elif self.path.suffix == ".csv":
+                check_csv(self.path)
                 types = csv_types(self._signature)
                 yield from pd.read_csv(self.path, dtype=types, chunksize=ROWS_AT_ONCE)
             elif self.path.suffix == ".parquet":
                 yield from self._parquet_frames()
             else:
                 yield from self._arrow_frames()
-        except (ValueError, OSError, KeyError) as error:  # what pandas and pyarrow raise
+        except UNREADABLE as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InvalidDataError(f"{self.path.name!r} cannot be read: {reason}") from error
 
     def _parquet_frames(self) -> Iterator[pd.DataFrame]:
         import pyarrow.parquet as pq
 
+        check_parquet(self.path)
         for group in range(pq.read_metadata(self.path).num_row_groups):
             # A reader keeps what it has read until it is closed, so each group has its own.
             with pq.ParquetFile(self.path) as file:
@@ -82,6 +90,7 @@ class RowStream:
 
         with pa.memory_map(str(self.path)) as source:
             file = pa.ipc.open_file(source)
+            check_arrow(file.schema, self.path)
             for number in range(file.num_record_batches):
                 batch = file.get_batch(number)
                 for start in range(0, len(batch), ROWS_AT_ONCE):
@@ -129,6 +138,6 @@ def _row_count(path: Path) -> int | None:
             with pa.memory_map(str(path)) as source:
                 file = pa.ipc.open_file(source)
                 return sum(len(file.get_batch(at)) for at in range(file.num_record_batches))
-    except (pa.ArrowInvalid, OSError):
+    except UNREADABLE:
         return None
     return None

@@ -1,0 +1,75 @@
+"""What a table may be: checked from what its file declares, before a table is built of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from mlflow_onnx_flavor.errors import InvalidDataError
+from mlflow_onnx_flavor.processes.array_files import ArrayFileError, check_memory
+
+MOST_COLUMNS = 50_000
+_HEAD = 16_000_000  # characters within which the first two rows of a CSV file must end
+_BYTES_OF_A_VALUE = 8
+_ROWS_AT_ONCE = 200_000  # more are read in batches
+# What pandas, pyarrow and the modules below them raise for a file that is cut or crooked.
+UNREADABLE: tuple[type[Exception], ...] = (
+    *(ValueError, OSError, KeyError, EOFError, IndexError, TypeError, AttributeError),
+    *(MemoryError, OverflowError, NotImplementedError, RuntimeError, pa.ArrowException),
+)
+
+
+def check_csv(path: Path) -> None:
+    """Raise InvalidDataError where the first two rows, which say how many columns there are, have
+    more than `MOST_COLUMNS`."""
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        head = file.read(_HEAD)
+    for row in islice(_rows(head), 2):
+        _check_columns(len(row), path)
+
+
+def check_parquet(path: Path) -> None:
+    """Raise InvalidDataError for more columns than may be, or more values than memory holds."""
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_metadata(path)
+    _check_columns(metadata.num_columns, path)
+    rows = min(metadata.num_rows, _ROWS_AT_ONCE)
+    _check_values(max(rows * metadata.num_columns, 0), path)
+
+
+def check_arrow(schema: pa.Schema, path: Path) -> None:
+    """Raise InvalidDataError for more columns than may be."""
+    _check_columns(len(schema), path)
+
+
+def _rows(head: str) -> Any:
+    """The rows of the text that are not blank; what is no CSV has none."""
+    reader = csv.reader(io.StringIO(head))
+    before = csv.field_size_limit(_HEAD)
+    try:
+        yield from (row for row in reader if row)
+    except csv.Error:  # pandas says what is wrong with it
+        return
+    finally:
+        csv.field_size_limit(before)
+
+
+def _check_columns(columns: int, path: Path) -> None:
+    if columns > MOST_COLUMNS:
+        raise InvalidDataError(
+            f"{path.name!r} has {columns:,} columns, more than the {MOST_COLUMNS:,} that are read;"
+            " save numbers as one array in a .npy file"
+        )
+
+
+def _check_values(values: int, path: Path) -> None:
+    try:
+        check_memory(values * _BYTES_OF_A_VALUE, "it")
+    except ArrayFileError as error:
+        raise InvalidDataError(f"{path.name!r} cannot be read: {error}") from error

@@ -1,0 +1,142 @@
+"""Read .npy and .npz files that others wrote; what they declare is checked before memory is taken.
+
+A header of a hundred bytes may declare 2^40 values, and an archive of 30 MB may hold 6 GB of zeros.
+So the header of every array is read first, and held against the bytes that are there; and what an
+archive expands to against its own size and the memory of this machine.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+MOST_ARRAYS = 10_000
+# An archive may always expand to so many bytes; to more than those, so many times its size at most.
+MODEST_BYTES = 1_000_000_000
+MOST_EXPANSION = 100
+SHARE_OF_MEMORY = 0.5
+_MOST_HEADER_BYTES = 10_000  # as numpy
+_SHOWN = 300  # characters of another's message
+_SUFFIX = ".npy"
+# Beside ValueError and OSError, what zipfile and zlib raise for an archive that is cut or crooked.
+BROKEN = (
+    *(EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
+    *(MemoryError, OverflowError, KeyError, TypeError, SyntaxError, RecursionError),
+)
+
+
+class ArrayFileError(ValueError):
+    """The file holds no arrays, or more than it has bytes for, or than this machine can hold."""
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The array of a .npy file.  Raises ArrayFileError and OSError; never unpickles."""
+    try:
+        with path.open("rb") as file:
+            _check_array(file, path.stat().st_size, "it")
+            file.seek(0)
+            return np.load(file, allow_pickle=False)
+    except ArrayFileError:
+        raise
+    except (ValueError, *BROKEN) as error:
+        raise ArrayFileError(_reason(error)) from error
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a .npz file by name.  Raises ArrayFileError and OSError; never unpickles."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_archive(archive, path.stat().st_size)
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except ArrayFileError:
+        raise
+    except (ValueError, *BROKEN) as error:
+        raise ArrayFileError(_reason(error)) from error
+
+
+def check_memory(needed: int, what: str) -> None:
+    """Raise ArrayFileError where ``needed`` bytes are more than half of this machine's memory."""
+    most = int(_memory() * SHARE_OF_MEMORY)
+    if needed > most:
+        raise ArrayFileError(
+            f"{what} needs {needed / 1e9:,.1f} GB of memory, more than the {most / 1e9:,.1f} GB"
+            " that are read at once here; save the rows as Parquet, which is read in batches"
+        )
+
+
+def _check_archive(archive: zipfile.ZipFile, size: int) -> None:
+    members = archive.infolist()
+    if len(members) > MOST_ARRAYS:
+        raise ArrayFileError(f"it has {len(members):,} arrays, more than {MOST_ARRAYS:,}")
+    whole = sum(member.file_size for member in members)
+    if whole > max(MODEST_BYTES, MOST_EXPANSION * size):
+        raise ArrayFileError(
+            f"its {size / 1e6:,.1f} MB expand to {whole / 1e9:,.1f} GB, more than"
+            f" {MOST_EXPANSION} times as much; save it with numpy.savez, uncompressed"
+        )
+    check_memory(whole, "it")
+    for member in members:
+        if not member.filename.endswith(_SUFFIX):
+            raise ArrayFileError(f"its {member.filename[:200]!r} is no array")
+        with archive.open(member) as stream:
+            _check_array(stream, member.file_size, f"its {member.filename[:200]!r}")
+
+
+def _check_array(stream: IO[bytes], size: int, what: str) -> None:
+    """Raise ArrayFileError unless as many bytes follow the header as it declares."""
+    version = np.lib.format.read_magic(stream)
+    digits = 2 if version == (1, 0) else 4
+    length = stream.read(digits)
+    header_bytes = int.from_bytes(length, "little")
+    if len(length) < digits or header_bytes > _MOST_HEADER_BYTES:
+        raise ArrayFileError(f"{what} has a header that is cut, or of {header_bytes:,} bytes")
+    shape, _, dtype = np.lib.format.read_array_header_2_0(
+        _Header(header_bytes.to_bytes(4, "little") + stream.read(header_bytes)),
+        max_header_size=_MOST_HEADER_BYTES,
+    )
+    if dtype.hasobject:
+        raise ArrayFileError(
+            f"{what} holds Python objects, which are never unpickled; save text as a text array"
+        )
+    if not all(0 <= length < 1 << 48 for length in shape):
+        raise ArrayFileError(f"{what} declares the shape {str(shape)[:200]}, which cannot be")
+    # Values of no bytes at all take memory once they are looked at.
+    declared = math.prod(shape) * max(dtype.itemsize, 1)
+    there = size - len(np.lib.format.magic(*version)) - digits - header_bytes
+    if declared > max(there, 0):
+        raise ArrayFileError(
+            f"{what} declares the shape {str(shape)[:200]} of {dtype}, {declared:,} bytes, where"
+            f" {max(there, 0):,} follow"
+        )
+    check_memory(declared, what)
+
+
+class _Header:
+    """A header as a file of its own."""
+
+    def __init__(self, content: bytes):
+        self._content = content
+
+    def read(self, size: int) -> bytes:
+        read, self._content = self._content[:size], self._content[size:]
+        return read
+
+
+def _memory() -> int:
+    """Bytes of this machine's memory."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):  # where the system does not say
+        return 8_000_000_000
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error).strip().partition("\n")[0]
+    return text[:_SHOWN] if text else f"it is cut, or no such file ({type(error).__name__})"
