@@ -19,6 +19,7 @@ from mlflow_onnx_flavor.frameworks.pytorch.floats import floats_of
 from mlflow_onnx_flavor.frameworks.pytorch.masks import mask_with_infinity
 from mlflow_onnx_flavor.frameworks.pytorch.operators.table import translations
 from mlflow_onnx_flavor.frameworks.pytorch.portable import portable
+from mlflow_onnx_flavor.frameworks.pytorch.simplify import simplify
 from mlflow_onnx_flavor.frameworks.signature_shapes import shape_in
 from mlflow_onnx_flavor.frameworks.tensor_names import graph_inputs
 from mlflow_onnx_flavor.inputs import Inputs
@@ -106,8 +107,10 @@ class Exporter:
                 output_names=list(outputs),
                 opset_version=DYNAMO_OPSET,
                 custom_translation_table=translations(),
+                optimize=False,
                 verbose=False,
             )
+        simplify(program.model)
         mask_with_infinity(program.model)
         return program
 

@@ -11,10 +11,12 @@ from typing import Any
 from mlflow_onnx_flavor.frameworks.pytorch.operators.distance import distance_translations
 from mlflow_onnx_flavor.frameworks.pytorch.operators.division import division_translations
 from mlflow_onnx_flavor.frameworks.pytorch.operators.linalg import linalg_translations
+from mlflow_onnx_flavor.frameworks.pytorch.operators.numbers import number_translations
 from mlflow_onnx_flavor.frameworks.pytorch.operators.order import order_translations
 from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import FLOAT, like
 from mlflow_onnx_flavor.frameworks.pytorch.operators.pooling import pooling_translations
 from mlflow_onnx_flavor.frameworks.pytorch.operators.recurrent import recurrent_translations
+from mlflow_onnx_flavor.frameworks.pytorch.operators.resizing import resizing_translations
 from mlflow_onnx_flavor.frameworks.pytorch.operators.scan import scan_translations
 from mlflow_onnx_flavor.frameworks.pytorch.operators.scatter import scatter_translations
 from mlflow_onnx_flavor.frameworks.pytorch.operators.special import special_translations
@@ -30,9 +32,11 @@ def translations() -> dict[Any, Callable[..., Any]]:
         **distance_translations(),
         **division_translations(),
         **linalg_translations(),
+        **number_translations(),
         **order_translations(),
         **pooling_translations(),
         **recurrent_translations(),
+        **resizing_translations(),
         **scan_translations(),
         **scatter_translations(),
         **special_translations(),

@@ -1,0 +1,57 @@
+"""Tidy the graph that `torch.onnx.export` makes, by passes that change no bit of any answer.
+
+The exporter's own optimizer is switched off: its rules compare constants with a tolerance, so that
+`x + 1e-9` becomes `x`, and a guard against zero is gone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# What numpy and a runtime answer alike to the last bit: moved, chosen, compared, or rounded once.
+_EXACT_ON_FLOATS = frozenset(
+    ("Cast", "CastLike", "Identity", "Shape", "Size", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
+    + ("Transpose", "Concat", "Split", "Slice", "Gather", "GatherElements", "Expand", "Tile")
+    + ("Where", "Neg", "Abs", "Add", "Sub", "Mul", "Div", "Sqrt", "Floor", "Ceil", "Sign")
+    + ("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "IsNaN", "IsInf")
+    + ("Max", "Min", "ConstantOfShape", "Pad", "Trilu", "Not")
+)
+
+
+def simplify(model: Any) -> None:
+    """Fold constants, drop what is unused or repeated.  ``model``: an onnx_ir.Model, in place.
+
+    1. Functions are written out, so that the other passes see every node.
+    2. Constants are folded where the result does not depend on who computes it.
+    3. Nodes without an effect are dropped by structure, never by the value of a float.
+    """
+    from onnx_ir.passes import Sequential, common
+    from onnxscript.optimizer import fold_constants
+
+    common.InlinePass()(model)
+    for _ in range(2):
+        fold_constants(model, onnx_shape_inference=True, should_fold=_exactly)
+    Sequential(
+        common.RemoveUnusedNodesPass(),
+        common.RemoveUnusedFunctionsPass(),
+        common.RemoveUnusedOpsetsPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.LiftSubgraphInitializersToMainGraphPass(),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.IdentityEliminationPass(),
+        common.OutputFixPass(),
+        common.NameFixPass(),
+    )(model)
+
+
+def _exactly(node: Any) -> bool | None:
+    """False where folding ``node`` could round otherwise than a runtime; None: as usual."""
+    if node.op_type in _EXACT_ON_FLOATS:
+        return None
+    values = (*node.inputs, *node.outputs)
+    floats = any(
+        each is not None and each.dtype is not None and each.dtype.is_floating_point()
+        for each in values
+    )
+    return False if floats else None
