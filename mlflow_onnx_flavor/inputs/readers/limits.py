@@ -26,7 +26,8 @@ UNREADABLE: tuple[type[Exception], ...] = (
 
 def check_csv(path: Path) -> None:
     """Raise InvalidDataError where the first two rows, which say how many columns there are, have
-    more than `MOST_COLUMNS`."""
+    more than `MOST_COLUMNS`.
+    """
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         head = file.read(_HEAD)
     for row in islice(_rows(head), 2):
