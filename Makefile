@@ -2,6 +2,7 @@
 # make test                                                           every extra, all tests
 # make test-quick                                                     what starts no server and no release
 # make lint                                                           style, types, and who may import whom
+# make docs                                                           the documentation site, into site/
 # make fuzz [SECONDS=300]                                             each reader of foreign files
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,7 +17,7 @@ PACKAGING := setup.cfg pyproject.toml constraints.txt
 # Not compiled: Python compiles what is imported, a small part of it, at the first import.
 PIP_OPTIONS := --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help demo test test-quick sweep fuzz lint bench clean check-framework
+.PHONY: help demo test test-quick sweep fuzz lint docs bench clean check-framework
 .DEFAULT_GOAL := help
 
 help:
@@ -45,6 +46,9 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
+
+docs: $(VENV)/.installed-test $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m pip install $(PIP_OPTIONS) -c constraints.txt -e ".[bench]"
