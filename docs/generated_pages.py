@@ -1,4 +1,4 @@
-"""Pages that are made from the code: the command line from its parser, the configuration from its schema."""
+"""Pages made from the code: the command line from its parser, the configuration from its schema."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def configuration() -> str:
 
     return (
         "# Configuration\n\n"
-        "`--config FILE` takes YAML or JSON. Every key is optional. A key that is unknown is refused"
-        " with the nearest one that is known. This is what `mlflow-onnx release --print-config`"
+        "`--config FILE` takes YAML or JSON. Every key is optional. An unknown key is refused with"
+        " the nearest one that is known. This is what `mlflow-onnx release --print-config`"
         f" prints, with every default:\n\n```yaml\n{defaults_as_yaml().strip()}\n```\n"
     )
 
@@ -69,5 +69,3 @@ def _spelled(action: argparse.Action) -> str:
         return f"`{action.metavar or action.dest}`"
     takes = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
     return f"`{action.option_strings[-1]}{takes}`"
-
-

@@ -7,9 +7,9 @@ verdict.passed, verdict.chosen, verdict.findings
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import prod
 
 from mlflow_onnx_flavor.formatting import numbers
+from mlflow_onnx_flavor.gates.choice import choose
 from mlflow_onnx_flavor.gates.latency import (
     findings_on_latency,
     is_judged,
@@ -53,7 +53,9 @@ __all__ = [
 
 
 def judge(evidence: ReleaseEvidence, gates: Gates) -> Verdict:
-    """Hold every candidate against every gate on every required provider; choose the fastest.
+    """Hold every candidate against every gate on every required provider; choose one that passes.
+
+    The fastest is chosen, or a simpler one within ``choice.indifference`` of it (`choose`).
 
     Raises ConfigurationError for a tolerance on an output that no model has.
     """
@@ -69,7 +71,10 @@ def judge(evidence: ReleaseEvidence, gates: Gates) -> Verdict:
         for candidate in evidence.parity.candidates
         if all(finding.passed for finding in findings if finding.candidate == candidate.name)
     ]
-    chosen = _fastest(evidence, passing)
+    choice = evidence.configuration.choice if evidence.configuration else None
+    chosen = choose(
+        passing, evidence.latency.rows, evidence.required, choice.indifference if choice else 0.0
+    )
     return Verdict(
         passed=chosen is not None,
         chosen=chosen,
@@ -125,20 +130,3 @@ def _limit(
         measured="not measured" if size_bytes is None else f"{measured} MB",
         required=f"at most {most} MB",
     )
-
-
-def _fastest(evidence: ReleaseEvidence, passing: list[str]) -> str | None:
-    """The passing candidate whose speed-ups over the source have the largest geometric mean."""
-
-    def speed(name: str) -> float:
-        return prod(
-            row.speedup.estimate
-            for row in evidence.latency.rows
-            if row.candidate == name
-            and row.baseline == "source"
-            and is_judged(row)
-            and row.execution_provider in evidence.required
-            and row.speedup is not None
-        )
-
-    return max(passing, key=speed, default=None)

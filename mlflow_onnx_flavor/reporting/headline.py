@@ -10,6 +10,7 @@ from typing import Literal
 
 from mlflow_onnx_flavor.formatting import numbers
 from mlflow_onnx_flavor.gates import is_judged
+from mlflow_onnx_flavor.gates.choice import speed
 from mlflow_onnx_flavor.schemas.evidence import Interval, OutputParity, ParityRow
 from mlflow_onnx_flavor.schemas.origins import EVALUATION_DATA, INPUT_EXAMPLE
 from mlflow_onnx_flavor.schemas.summary import AttemptSummary, ReleaseSummary
@@ -116,6 +117,11 @@ def why_not_chosen(summary: ReleaseSummary, candidate: str) -> str:
         return "not judged"
     failed = [finding for finding in verdict.of(candidate) if not finding.passed]
     if not failed:
+        rows = summary.latency.rows if summary.latency else ()
+        if speed(candidate, rows) >= speed(verdict.chosen or "", rows):
+            share = summary.configuration.choice.indifference if summary.configuration else 0.0
+            faster = f"less than {numbers.percent(share)} faster" if share else "no faster"
+            return f"passes every gate, {faster} than {verdict.chosen}, which is simpler"
         return f"passes every gate, slower than {verdict.chosen}"
     first = failed[0]
     text = f"{first.gate} failed {where(first)}: {first.measured}, required {first.required}"

@@ -193,6 +193,16 @@ class Budget(Section):
     )
 
 
+class Choice(Section):
+    """How one of the candidates that pass is chosen."""
+
+    indifference: Fraction = Field(
+        0.05,
+        description="a candidate that is faster by no more than this share counts as equal, and the"
+        " one that is named first in candidates is chosen",
+    )
+
+
 class Reuse(Section):
     enabled: bool = Field(
         True, description="take what an earlier release with the same inputs has finished"
@@ -243,5 +253,6 @@ class Configuration(Section):
     promotion: Promotion = Promotion()
     signing: SigningKey = SigningKey()
     trust: Trust = Trust()
+    choice: Choice = Choice()
     budget: Budget = Budget()
     reuse: Reuse = Reuse()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from pydantic import field_validator
 
 from mlflow_onnx_flavor.schemas.configuration import Configuration, Gates
 from mlflow_onnx_flavor.schemas.evidence import (
@@ -30,6 +32,14 @@ class ReleaseEvidence(Evidence):
     required: tuple[ExecutionProvider, ...]
     configuration: Configuration | None = None
 
+    @field_validator("configuration", mode="before")
+    @classmethod
+    def _as_it_was(cls, configuration: Any) -> Any:
+        """Evidence that was recorded before there was a choice is judged as it was: the fastest."""
+        if isinstance(configuration, dict) and "choice" not in configuration:
+            return {**configuration, "choice": {"indifference": 0.0}}
+        return configuration
+
 
 class Finding(Evidence):
     """One gate on one candidate (and provider, and workload): what was measured against what."""
@@ -48,8 +58,9 @@ class Finding(Evidence):
 class Verdict(Evidence):
     """The judgement.
 
-    ``chosen``: the fastest candidate that passes every gate on every required provider, if any
-    does.  ``serve_on``: the provider that it uses when loaded, the first of the required ones.
+    ``chosen``: the candidate to register, of those that pass every gate on every required
+    provider, if any does.  ``serve_on``: the provider that it uses when loaded, the first of
+    the required ones.
     """
 
     passed: bool

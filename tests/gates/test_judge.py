@@ -7,6 +7,7 @@ import pytest
 from mlflow_onnx_flavor.errors import ConfigurationError
 from mlflow_onnx_flavor.gates import is_undecided, judge, judge_latency, rows_needed, upper_bound
 from mlflow_onnx_flavor.schemas.configuration import (
+    Configuration,
     Gates,
     LatencyGate,
     MemoryGate,
@@ -133,6 +134,37 @@ def test_the_fastest_that_passes_is_chosen():
     verdict = judge(evidence(parity, latency, names), Gates())
     assert verdict.chosen == "fused"
     assert [finding.passed for finding in verdict.of("int8_dynamic")] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("fused", "chosen"), [(2.09, "converted"), (2.11, "fused"), (1.9, "converted")]
+)
+def test_of_candidates_that_are_equally_fast_the_simpler_is_chosen(fused, chosen):
+    names = ("converted", "fused")
+    latency = [
+        latency_row(name, speed, batch_size=size)
+        for name, speed in zip(names, (2.0, fused), strict=True)
+        for size in (1, 32)
+    ]
+    measured = evidence(latency=latency, names=names)
+    configured = measured.model_copy(update={"configuration": Configuration()})
+    assert judge(configured, Gates()).chosen == chosen
+
+
+def test_evidence_from_before_there_was_a_choice_keeps_its_verdict():
+    names = ("converted", "fused")
+    latency = [
+        latency_row(name, speed, batch_size=size)
+        for name, speed in zip(names, (2.0, 2.01), strict=True)
+        for size in (1, 32)
+    ]
+    measured = evidence(latency=latency, names=names)
+    document = measured.model_copy(update={"configuration": Configuration()}).model_dump(
+        mode="json"
+    )
+    assert judge(ReleaseEvidence.model_validate(document), Gates()).chosen == "converted"
+    del document["configuration"]["choice"]
+    assert judge(ReleaseEvidence.model_validate(document), Gates()).chosen == "fused"
 
 
 def test_the_same_provider_under_other_session_options_is_judged_by_itself():
