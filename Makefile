@@ -38,7 +38,7 @@ sweep: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow
 
 fuzz: $(VENV)/.installed-test
-	for reader in onnx mlmodel evidence; do \
+	for reader in onnx mlmodel evidence npz npy csv parquet yaml json; do \
 	  $(BIN)/python -m tests.fuzzing $$reader -max_total_time=$(SECONDS) || exit 1; done
 
 lint: $(VENV)/.installed-test

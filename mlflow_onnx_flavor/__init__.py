@@ -25,7 +25,6 @@ if TYPE_CHECKING:
         get_default_conda_env,
         get_default_pip_requirements,
         load_model,
-        load_pyfunc,
         load_session,
         log_model,
         save_model,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from mlflow_onnx_flavor.gates import judge
     from mlflow_onnx_flavor.pipeline.release import Release, release
     from mlflow_onnx_flavor.registry import history, promote, rollback
+    from mlflow_onnx_flavor.registry.loading import load_pyfunc
     from mlflow_onnx_flavor.schemas.configuration import Configuration, Gates
 
 _HOME = {
@@ -48,7 +48,7 @@ _HOME = {
     "history": "registry",
     "judge": "gates",
     "load_model": "flavor",
-    "load_pyfunc": "flavor",
+    "load_pyfunc": "registry.loading",
     "load_session": "flavor",
     "log_model": "flavor",
     "promote": "registry",

@@ -21,6 +21,7 @@ from mlflow_onnx_flavor.scoring.documents import (
 )
 
 _MOST_BYTES = 4_000_000
+_MOST_PROBLEMS = 20  # in one message
 _MOST_SHOWN = 200  # characters of a value in a message
 
 
@@ -45,8 +46,11 @@ def parse_configuration(values: Any, what: str = "the configuration") -> Configu
     try:
         return Configuration.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(_sentence(each) for each in error.errors())
-        raise ConfigurationError(f"{what}: {problems}") from error
+        found = error.errors()
+        problems = [_sentence(each) for each in found[:_MOST_PROBLEMS]]
+        if len(found) > _MOST_PROBLEMS:
+            problems.append(f"and {len(found) - _MOST_PROBLEMS} more")
+        raise ConfigurationError(f"{what}: {'; '.join(problems)}") from error
 
 
 def defaults_as_yaml() -> str:
@@ -70,9 +74,13 @@ def _load(path: Path) -> Any:
 
 def _sentence(error: dict[str, Any]) -> str:
     # pydantic puts the tag of a union's branch into the location; only keys and positions are ours.
-    location = [part for part in error["loc"] if isinstance(part, int) or part.isidentifier()]
-    key = ".".join(map(str, location))
-    if error["type"] != "extra_forbidden":
+    is_unknown = error["type"] == "extra_forbidden"
+    *above, last = error["loc"] or ("",)
+    location = [part for part in above if isinstance(part, int) or part.isidentifier()]
+    if is_unknown or isinstance(last, int) or last.isidentifier():  # a key may be any text
+        location.append(last)
+    key = ".".join(map(str, location))[:_MOST_SHOWN]
+    if not is_unknown:
         return f"{key}: {_lower_first(error['msg'])}, got {_shown(error['input'])}"
     section = _section(location[:-1])
     near = difflib.get_close_matches(str(location[-1]), section, n=1, cutoff=0.4)

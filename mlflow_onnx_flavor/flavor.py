@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from mlflow_onnx_flavor.artifact import writer
 from mlflow_onnx_flavor.artifact.graph_inference import infer_graph
 from mlflow_onnx_flavor.artifact.output_schema import output_schema
-from mlflow_onnx_flavor.errors import ConfigurationError, CorruptModelError, DigestMismatchError
+from mlflow_onnx_flavor.errors import ConfigurationError, CorruptModelError
 from mlflow_onnx_flavor.machine import execution_providers as providers_here
 from mlflow_onnx_flavor.schemas.graph import GraphSpec
 from mlflow_onnx_flavor.scoring.operator_libraries import OPERATOR_LIBRARIES
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     import onnx
     from mlflow.models import Model, ModelInputExample, ModelSignature
     from mlflow.models.model import ModelInfo
-    from mlflow.pyfunc import PyFuncModel
 
-    from mlflow_onnx_flavor.registry.verification import Verification
     from mlflow_onnx_flavor.schemas.configuration import Trust
 
 FLAVOR_NAME = writer.FLAVOR_NAME
@@ -229,10 +227,11 @@ def load_session(
     must pass, and its bytes be those that were signed.  Raises what `registry.verify` raises.
     """
     from mlflow_onnx_flavor import scoring
+    from mlflow_onnx_flavor.registry.loading import verified_under
 
     digest = None
     if trust:
-        verified = _verified(model_uri, trust)
+        verified = verified_under(os.fspath(model_uri), trust)
         model_uri, digest = f"models:/{verified.name}/{verified.version}", verified.digest
 
     config = {
@@ -246,46 +245,6 @@ def load_session(
     return scoring.load_session(
         os.fspath(_local(model_uri)), {key: value for key, value in config.items() if value}
     )
-
-
-def load_pyfunc(
-    model_uri: str,
-    trust: Trust | Mapping[str, Any] | None = None,
-    digest: str | None = None,
-    model_config: Mapping[str, Any] | None = None,
-) -> PyFuncModel:
-    """Return MLflow's PyFuncModel, of bytes that were checked before any code among them is run.
-
-    `mlflow.pyfunc.load_model` imports the artifact's code first, and so trusts whoever can write
-    to the artifact store.  Here a copy that nobody else writes to is checked and then loaded.
-
-    ``trust``: as of `load_session`.  ``digest``: what the artifact must have ("sha256:...").
-    Without both, ``model_uri`` must name a registered version, which is held against the digest
-    that it was registered with.  ``model_config``: as of `mlflow.pyfunc.load_model`.
-    Raises what `registry.verify` raises, DigestMismatchError naming the file that was changed where
-    the manifest of the artifact is known, CorruptModelError, and ConfigurationError where nothing
-    says which bytes are meant.
-    """
-    import mlflow.pyfunc
-
-    from mlflow_onnx_flavor.artifact.digests import check_digest
-    from mlflow_onnx_flavor.source.model import check_artifact
-    from mlflow_onnx_flavor.tracking.downloads import own_copy
-
-    uri, manifest = os.fspath(model_uri), None
-    if _is_version(uri):
-        uri, digest, manifest = _expected_of_version(uri, trust, digest)
-    elif trust:
-        digest = _verified(uri, trust).digest  # which says that it is no registered version
-    if not digest:
-        raise ConfigurationError(
-            f"nothing says which bytes {uri!r} must have; give its digest, or the URI of a"
-            " registered version (models:/NAME/VERSION)"
-        )
-    with own_copy(_fetched(uri)) as folder:
-        check_digest(folder, digest, repr(uri), manifest)
-        check_artifact(folder, uri)
-        return mlflow.pyfunc.load_model(str(folder), model_config=dict(model_config or {}) or None)
 
 
 def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None):
@@ -368,57 +327,6 @@ def _with_params(signature: ModelSignature) -> ModelSignature:
             shape = (-1,) if isinstance(default, list) else None
             own.append(ParamSpec(name, types[type(default)], default=default, shape=shape))
     return ModelSignature(signature.inputs, signature.outputs, ParamSchema(own))
-
-
-def _verified(model_uri: str, trust: Trust | Mapping[str, Any] | None) -> Verification:
-    from mlflow_onnx_flavor import registry
-    from mlflow_onnx_flavor.configuration_file import parse_configuration
-
-    if isinstance(trust, Mapping):
-        trust = parse_configuration({"trust": dict(trust)}).trust
-    return registry.verify(os.fspath(model_uri), trust)
-
-
-def _is_version(uri: str) -> bool:
-    """Whether the URI names a version of a registered model, and no logged model."""
-    name, slash, version = uri.removeprefix("models:/").rpartition("/")
-    named = bool(name and slash and version) or "@" in version
-    return uri.startswith("models:/") and named
-
-
-def _expected_of_version(
-    uri: str, trust: Trust | Mapping[str, Any] | None, digest: str | None
-) -> tuple[str, str | None, Mapping[str, Any] | None]:
-    """The version's own URI, the digest that it must have, and the manifest to that digest."""
-    from mlflow_onnx_flavor import registry
-    from mlflow_onnx_flavor.source.model import resolve_alias
-
-    uri = resolve_alias(uri)
-    if trust or not digest:
-        verified = _verified(uri, trust)
-        if digest and digest != verified.digest:
-            raise DigestMismatchError(
-                f"{uri!r} has the digest {verified.digest} where {digest} was asked for"
-            )
-        digest = verified.digest
-    name, _, version = uri.removeprefix("models:/").rpartition("/")
-    return uri, digest, registry.manifest_of_version(name, version, digest)
-
-
-def _fetched(uri: str) -> Path:
-    from mlflow_onnx_flavor.scoring.integrity import ForeignEntryError, check_entries
-    from mlflow_onnx_flavor.source.model import fetch
-
-    folder = fetch(uri)
-    if not folder.is_dir():
-        raise CorruptModelError(
-            f"{uri!r} is a bare file, which MLflow loads no pyfunc from; open it with load_session"
-        )
-    try:
-        check_entries(folder)
-    except ForeignEntryError as error:
-        raise CorruptModelError(f"{uri!r} is no model to open: {error}") from error
-    return folder
 
 
 def _local(model_uri: str, dst_path: str | None = None) -> Path:

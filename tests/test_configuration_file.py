@@ -46,6 +46,13 @@ def test_providers_are_names_or_names_with_options():
     assert first.name == "CPUExecutionProvider" and second.options == {"a": "b"}
 
 
+@pytest.mark.parametrize("key", ["min speedup", "", "1e9", "-", "x" * 100_000])
+def test_an_unknown_key_may_be_any_text(key):
+    with pytest.raises(ConfigurationError, match="unknown key") as raised:
+        parse_configuration({"gates": {"latency": {key: 1}}, key: 2})
+    assert len(str(raised.value)) < 2000
+
+
 def test_the_same_provider_under_other_session_options_is_another():
     entry = {"name": "CPUExecutionProvider", "session_options": {"intra_op_num_threads": 1}}
     values = {"execution_providers": ["CPUExecutionProvider", entry]}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -27,7 +28,8 @@ _SUFFIX = ".npy"
 # Beside ValueError and OSError, what zipfile and zlib raise for an archive that is cut or crooked.
 BROKEN = (
     *(EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
-    *(MemoryError, OverflowError, KeyError, TypeError, SyntaxError, RecursionError),
+    *(MemoryError, OverflowError, KeyError, TypeError, RecursionError),
+    *(SyntaxError, tokenize.TokenError),  # of a header
 )
 
 

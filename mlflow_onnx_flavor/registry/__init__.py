@@ -8,7 +8,7 @@ rollback("fraud-onnx")
 from mlflow_onnx_flavor.registry.alias_history import Movement, history
 from mlflow_onnx_flavor.registry.aliases import ANY, promote, rollback
 from mlflow_onnx_flavor.registry.client import aliased_version, get_version, versions_of
-from mlflow_onnx_flavor.registry.evidence import check_evidence, manifest_of_version
+from mlflow_onnx_flavor.registry.evidence import check_evidence
 from mlflow_onnx_flavor.registry.policy import Policy
 from mlflow_onnx_flavor.registry.retention import Superseded, remove, superseded
 from mlflow_onnx_flavor.registry.signatures import sign_version
@@ -27,7 +27,6 @@ __all__ = [
     "copy",
     "get_version",
     "history",
-    "manifest_of_version",
     "promote",
     "register",
     "remove",

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 MOST_BYTES = 64_000_000
-MOST_VALUES = 500_000  # of YAML; a column of a wide table has about ten in an MLmodel file
+MOST_VALUES = 300_000  # of YAML; a column of a wide table has about ten in an MLmodel file
 MOST_DEPTH = 100
 MOST_DIGITS = 1000
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

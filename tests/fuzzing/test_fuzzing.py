@@ -15,7 +15,10 @@ pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("reader", ["onnx", "mlmodel", "evidence"])
+READERS = ("onnx", "mlmodel", "evidence", "npz", "npy", "csv", "parquet", "yaml", "json")
+
+
+@pytest.mark.parametrize("reader", READERS)
 def test_no_bytes_end_a_reader(reader, tmp_path):
     pytest.importorskip("atheris", reason="atheris has no wheel for this system")
     done = subprocess.run(

@@ -93,6 +93,7 @@ FILES = {
     "long.npy": lambda path: path.write_bytes(
         b"\x93NUMPY\x02\x00" + (1 << 31).to_bytes(4, "little") + b" " * 1000
     ),
+    "open.npy": lambda path: path.write_bytes(header("(3,")),
     "empty.npy": lambda path: path.write_bytes(b""),
     "cut.npy": lambda path: path.write_bytes(header("(10,)") + bytes(79)),
     "wide.csv": lambda path: path.write_text(",".join(map(str, range(1_000_000))) + "\n1\n"),
@@ -175,7 +176,7 @@ def test_yaml_that_cannot_be_read_is_one_sentence(tmp_path, name):
 def test_yaml_within_the_limits_is_read():
     shared = parse_yaml("a: &a {b: [1, 2]}\nc: *a\nd: [*a, *a]\n")
     assert shared["c"] == shared["d"][1] == {"b": [1, 2]}
-    feeds = [{"name": f"c{at}", "dtype": "float32", "columns": [f"c{at}"]} for at in range(20_000)]
+    feeds = [{"name": f"c{at}", "dtype": "float32", "columns": [f"c{at}"]} for at in range(10_000)]
     assert parse_yaml(yaml.dump({"feeds": feeds}, Dumper=yaml.CSafeDumper))["feeds"] == feeds
 
 
@@ -194,6 +195,12 @@ def test_json_nested_deeply_is_one_sentence(tmp_path, text, monkeypatch):
 def test_brackets_within_text_are_no_depth():
     text = json.dumps({"a": "[" * 5000, "b": 'quo"te[' * 200, "c": "\\" + "{" * 500})
     assert parse_json(text) == json.loads(text)
+
+
+def test_of_many_unknown_keys_the_first_are_named():
+    with at_once(), pytest.raises(ConfigurationError, match="; and 99980 more") as raised:
+        parse_configuration({f"key {at}": at for at in range(100_000)})
+    assert len(str(raised.value)) < 10_000
 
 
 def test_a_long_value_is_not_repeated_in_the_message():

@@ -28,7 +28,7 @@ from mlflow_onnx_flavor.registry import lock as lock_module
 from mlflow_onnx_flavor.registry import versions as versions_module
 from mlflow_onnx_flavor.registry.policy import Policy
 from mlflow_onnx_flavor.schemas.configuration import SigningKey, Trust
-from mlflow_onnx_flavor.schemas.registry_tags import EVIDENCE_TAG
+from mlflow_onnx_flavor.schemas.registry_tags import EVIDENCE_DIGEST_TAG, EVIDENCE_TAG
 from mlflow_onnx_flavor.tracking.server import server_time
 from tests.artifact.test_signing import new_key
 from tests.builders import QUICK_RELEASE
@@ -357,14 +357,19 @@ def test_thousands_of_versions(client):
 
 
 def test_evidence_of_another_version_is_refused(client, two_versions):
-    mine = registry.get_version(NAME, "2").tags[EVIDENCE_TAG]
+    """Also of a version that was registered before evidence had a digest."""
+    tags = registry.get_version(NAME, "2").tags
     other = registry.get_version(NAME, "1").tags[EVIDENCE_TAG]
     client.set_model_version_tag(NAME, "2", EVIDENCE_TAG, other)
     try:
+        with pytest.raises(DigestMismatchError, match="is not what it was registered with"):
+            registry.promote(NAME, "2")
+        client.delete_model_version_tag(NAME, "2", EVIDENCE_DIGEST_TAG)
         with pytest.raises(DigestMismatchError, match="where its evidence is about"):
             registry.promote(NAME, "2")
     finally:
-        client.set_model_version_tag(NAME, "2", EVIDENCE_TAG, mine)
+        for tag in (EVIDENCE_TAG, EVIDENCE_DIGEST_TAG):
+            client.set_model_version_tag(NAME, "2", tag, tags[tag])
 
 
 def test_what_nobody_refers_to_is_found_and_removed(client, tmp_path):
