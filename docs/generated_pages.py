@@ -69,5 +69,3 @@ def _spelled(action: argparse.Action) -> str:
         return f"`{action.metavar or action.dest}`"
     takes = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
     return f"`{action.option_strings[-1]}{takes}`"
-
-

@@ -10,8 +10,10 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from mlflow_onnx_flavor.cli.output import redacted_output
 from mlflow_onnx_flavor.errors import OnnxFlavorError
 from mlflow_onnx_flavor.machine.disk import storage_error
+from mlflow_onnx_flavor.redaction import redact
 
 DONE, ERROR, WRONG_USAGE, GATE_FAILED, NOT_CONVERTIBLE = range(5)
 
@@ -26,6 +28,11 @@ def run_guarded(work: Callable[[], int]) -> int:
     the sentence names.  ``MLFLOW_ONNX_TRACEBACK=1`` prints it instead.
     """
     _quiet_libraries()
+    with redacted_output():
+        return _guarded(work)
+
+
+def _guarded(work: Callable[[], int]) -> int:
     try:
         return work()
     except KeyboardInterrupt:
@@ -48,13 +55,14 @@ def run_guarded(work: Callable[[], int]) -> int:
 def _keep_traceback(error: BaseException) -> None:
     if os.environ.get("MLFLOW_ONNX_TRACEBACK"):
         traceback.print_exception(error)
-    logging.getLogger("mlflow_onnx_flavor").debug("the command failed", exc_info=error)
+    whole = redact("".join(traceback.format_exception(error)))
+    logging.getLogger("mlflow_onnx_flavor").debug("the command failed: %s", whole)
 
 
 def _write_traceback(error: BaseException) -> Path:
     handle, name = tempfile.mkstemp(prefix="mlflow-onnx-error-", suffix=".log")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.writelines(traceback.format_exception(error))
+        file.writelines(map(redact, traceback.format_exception(error)))
     return Path(name)
 
 

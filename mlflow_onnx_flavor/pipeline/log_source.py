@@ -13,6 +13,7 @@ from mlflow_onnx_flavor.inputs.readers.streams import RowStream, evaluation_data
 from mlflow_onnx_flavor.pipeline.cache import finished, step_key
 from mlflow_onnx_flavor.pipeline.downloads import source_model
 from mlflow_onnx_flavor.pipeline.runs import log_record, read_record, scratch_folder, step_run
+from mlflow_onnx_flavor.redaction import redact
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.records import SOURCE, DataRecord, SourceRecord
 from mlflow_onnx_flavor.source.model import SourceModel
@@ -74,7 +75,8 @@ def log_source(
 ) -> SourceRecord:
     """Record the source model and its rows in a run.
 
-    A model that is a local folder is uploaded, since later steps may run elsewhere.
+    A model that is a local folder, or behind credentials in its URI, is uploaded, since later steps
+    may run elsewhere.
     """
     import mlflow
 
@@ -162,8 +164,10 @@ def _example(source: SourceModel) -> Inputs | None:
 
 
 def _reachable_uri(source: SourceModel, run) -> str:
-    if ":/" in source.resolved_uri and not source.resolved_uri.startswith("file:"):
-        return source.resolved_uri
+    uri = source.resolved_uri
+    # A URI with credentials is for this user alone, and is written nowhere.
+    if ":/" in uri and not uri.startswith("file:") and uri == redact(uri):
+        return uri
     from mlflow import MlflowClient
 
     client = MlflowClient()
@@ -234,9 +238,8 @@ def _mlflow_dataset(record: SourceRecord, inputs: Inputs):
 
     kept = record.evaluation or record.example
     source = MlflowClient().get_run(record.run_id).info.artifact_uri + f"/{kept.artifact}"
-    if source.startswith(
-        "mlflow-artifacts:"
-    ):  # MLflow has no source of data sets for its own proxy
+    # MLflow has no source of data sets for its own proxy, and credentials are stored nowhere.
+    if source.startswith("mlflow-artifacts:") or source != redact(source):
         source = CodeDatasetSource({"artifact": f"runs:/{record.run_id}/{kept.artifact}"})
     # MLflow warns that several of its own readers fit an artifact; each of them does.
     warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted")

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from mlflow_onnx_flavor.errors import CorruptModelError, OnnxFlavorError, one_line
 from mlflow_onnx_flavor.machine.disk import storage_error
 from mlflow_onnx_flavor.machine.process_id import is_gone, this_process
+from mlflow_onnx_flavor.redaction import redact
 from mlflow_onnx_flavor.schemas.tags import DONE_TAG, ERROR_TAG, KEY_TAG, PROCESS_TAG, STEP_TAG
 from mlflow_onnx_flavor.tracking.server import check_server, refusal_of, refusals
 
@@ -103,7 +104,7 @@ def log_record(record: BaseModel, name: str) -> None:
     """Write ``record`` to the active run as the JSON artifact ``name``."""
     import mlflow
 
-    mlflow.log_text(record.model_dump_json(indent=2), name)
+    mlflow.log_text(redact(record.model_dump_json(indent=2)), name)
 
 
 def read_record(run_id: str, name: str, kind: type[Record]) -> Record:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from mlflow_onnx_flavor.redaction import redact
 from mlflow_onnx_flavor.registry.client import get_version, registry_errors
 from mlflow_onnx_flavor.registry.evidence import check_evidence, fetch_evidence
 from mlflow_onnx_flavor.registry.signatures import FOLDER as SIGNATURES
@@ -42,7 +43,7 @@ def copy(name: str, version: str, *, to_name: str = "", to_uri: str = "") -> str
     check_server()
     found = get_version(name, str(version))
     check_evidence(found)
-    came_from = f"{mlflow.get_tracking_uri()} models:/{name}/{version}"
+    came_from = redact(f"{mlflow.get_tracking_uri()} models:/{name}/{version}")
     artifact = fetch(f"models:/{name}/{version}")
     there = to_name or name
     key = found.tags.get(KEY_TAG) or found.tags[DIGEST_TAG]

@@ -14,6 +14,7 @@ from mlflow_onnx_flavor.artifact.digests import digest_of, digest_of_tree, size_
 from mlflow_onnx_flavor.artifact.trusted_code import check_code
 from mlflow_onnx_flavor.errors import one_line
 from mlflow_onnx_flavor.inputs.readers.example import logged_example
+from mlflow_onnx_flavor.redaction import redact
 from mlflow_onnx_flavor.schemas.configuration import SourceEnv
 from mlflow_onnx_flavor.schemas.evidence import ModelIdentity
 from mlflow_onnx_flavor.scoring.documents import parse_yaml, read_text
@@ -46,7 +47,10 @@ class SourceModel:
     @property
     def identity(self) -> ModelIdentity:
         return ModelIdentity(
-            name="source", uri=self.resolved_uri, digest=self.digest, size_bytes=self.size_bytes
+            name="source",
+            uri=redact(self.resolved_uri),
+            digest=self.digest,
+            size_bytes=self.size_bytes,
         )
 
 
