@@ -14,6 +14,7 @@ from mlflow_onnx_flavor.cli.output import redacted_output
 from mlflow_onnx_flavor.errors import OnnxFlavorError
 from mlflow_onnx_flavor.machine.disk import storage_error
 from mlflow_onnx_flavor.redaction import redact
+from mlflow_onnx_flavor.tracking.server import server_error
 
 DONE, ERROR, WRONG_USAGE, GATE_FAILED, NOT_CONVERTIBLE = range(5)
 
@@ -39,7 +40,7 @@ def _guarded(work: Callable[[], int]) -> int:
         print("mlflow-onnx: interrupted", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:  # the last line of defence: said plainly, and kept whole in a file
-        known = error if isinstance(error, OnnxFlavorError) else storage_error(error)
+        known = _known(error)
         if known:
             said, status = str(known), known.exit_status
         else:
@@ -50,6 +51,15 @@ def _guarded(work: Callable[[], int]) -> int:
         print(f"mlflow-onnx: {said}", file=sys.stderr)
         _keep_traceback(error)
         return status
+
+
+def _known(error: Exception) -> OnnxFlavorError | None:
+    """The sentence for what is no bug of ours: a disk, or MLflow and the network before it."""
+    if isinstance(error, OnnxFlavorError):
+        return error
+    if (of_disk := storage_error(error)) is not None or "mlflow" not in sys.modules:
+        return of_disk
+    return server_error(error)
 
 
 def _keep_traceback(error: BaseException) -> None:

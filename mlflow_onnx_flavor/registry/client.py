@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 PAGE = 200
+# MLflow answers an alias that is not there, and a version that is no number, by the second.
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 def get_version(name: str, version: str) -> ModelVersion:
@@ -23,6 +25,12 @@ def get_version(name: str, version: str) -> ModelVersion:
     try:
         return MlflowClient().get_model_version(name, version)
     except MlflowException as error:
+        if (refused := refusal_of(error)) is not None:
+            raise refused from error
+        if error.error_code not in ABSENT:
+            raise RegistryError(
+                f"the registry cannot tell version {version} of {name!r}: {one_line(error)}"
+            ) from error
         raise ModelNotFoundError(
             f"there is no version {version} of a registered model {name!r} ({one_line(error)})"
         ) from error
@@ -36,9 +44,9 @@ def aliased_version(name: str, alias: str) -> str | None:
     try:
         return str(MlflowClient().get_model_version_by_alias(name, alias).version)
     except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if error.error_code in ABSENT:
             return None
-        raise RegistryError(
+        raise refusal_of(error) or RegistryError(
             f"the registry cannot tell alias {alias!r}: {one_line(error)}"
         ) from error
 

@@ -9,7 +9,14 @@ from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlparse
 
-from mlflow_onnx_flavor.errors import AccessDeniedError, ServerUnreachableError, one_line
+from mlflow_onnx_flavor.errors import (
+    AccessDeniedError,
+    ConfigurationError,
+    OnnxFlavorError,
+    RegistryError,
+    ServerUnreachableError,
+    one_line,
+)
 
 HEALTH_TIMEOUT_S = 5.0
 _HOW_TO_SIGN_IN = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
@@ -22,6 +29,7 @@ def check_server() -> None:
 
     for uri in {mlflow.get_tracking_uri(), mlflow.get_registry_uri()}:
         if urlparse(uri).scheme not in ("http", "https"):
+            _check_driver(uri)
             continue
         try:
             # Any answer will do: whether this client may use the server is the next call's matter.
@@ -31,6 +39,62 @@ def check_server() -> None:
                 f"no MLflow server answers at {uri} ({type(error).__name__}); start it or correct"
                 " MLFLOW_TRACKING_URI or --tracking-uri"
             ) from error
+
+
+def _check_driver(uri: str) -> None:
+    """Raise ConfigurationError where ``uri`` names a database that cannot be spoken to from here."""
+    from mlflow.store.db.db_types import DATABASE_ENGINES
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    engine = uri.partition(":")[0]
+    if engine.partition("+")[0] not in DATABASE_ENGINES:
+        return
+    try:
+        make_url(uri).get_dialect().import_dbapi()
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the tracking URI {uri!r} names a database whose driver is not installed"
+            f" ({one_line(error)}); install it with pip, or give the URI of an MLflow server"
+        ) from error
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        raise ConfigurationError(
+            f"the tracking URI {uri!r} names no database that can be used ({one_line(error)}); give"
+            " http://HOST:PORT, sqlite:///FILE, or a database as SQLAlchemy writes it, such as"
+            " postgresql://USER@HOST/NAME"
+        ) from error
+
+
+def server_error(error: BaseException) -> OnnxFlavorError | None:
+    """The sentence where ``error`` is what MLflow, or the network before it, answered; None for
+    any other.
+    """
+    import mlflow
+    import requests
+    from mlflow.exceptions import MlflowException
+
+    at = mlflow.get_tracking_uri()
+    if isinstance(error, requests.RequestException):
+        return ServerUnreachableError(
+            f"the MLflow server at {at} stopped answering ({type(error).__name__}:"
+            f" {one_line(error)}); start it again, or mend the network, and repeat the command"
+        )
+    if not isinstance(error, MlflowException):
+        return None
+    if breaks_off(error):
+        return ServerUnreachableError(
+            f"answers of the MLflow server at {at} break off ({one_line(error)}); mend the network,"
+            " or the proxy between, and repeat the command"
+        )
+    return refusal_of(error) or RegistryError(
+        f"MLflow at {at} answered: {one_line(error)}; correct what it names, and repeat the command"
+    )
+
+
+def breaks_off(error: BaseException) -> bool:
+    """Whether the connection ended before the whole answer was there."""
+    words = ("IncompleteRead", "ChunkedEncodingError", "Connection aborted", "Connection broken")
+    return any(each in str(error) for each in words)
 
 
 def server_time() -> float:
