@@ -19,6 +19,7 @@ from mlflow_onnx_flavor.schemas.records import SOURCE, DataRecord, SourceRecord
 from mlflow_onnx_flavor.source.model import SourceModel
 from mlflow_onnx_flavor.source.pickle_scan import check_pickles
 from mlflow_onnx_flavor.tracking.downloads import download
+from mlflow_onnx_flavor.tracking.retrying import retried
 
 if TYPE_CHECKING:
     from mlflow.models.signature import ModelSignature
@@ -210,7 +211,9 @@ def link_inputs(record: SourceRecord, inputs: Inputs, run_id: str) -> None:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModelInput
 
-    mlflow.log_input(_mlflow_dataset(record, inputs), context="evaluation")
+    # Two releases at once make the same data set, and the store refuses the second.
+    dataset = _mlflow_dataset(record, inputs)
+    retried(lambda: mlflow.log_input(dataset, context="evaluation"))
     if model_id := _logged_model_id(record.model_uri):
         MlflowClient().log_inputs(run_id, models=[LoggedModelInput(model_id)])
 

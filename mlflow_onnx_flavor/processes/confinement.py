@@ -56,14 +56,18 @@ _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 4, 24, 38
 _CAPABILITIES = (16, 17, 19, 21, 22, 38, 39, 40)
 _CAPABILITY_VERSION_3 = 0x20080522
 _LANDLOCK_CREATE_RULESET, _LANDLOCK_RESTRICT_SELF = 444, 446
-_LANDLOCK_MAKE_CHAR = 1 << 6  # to make a device, which no model needs: a domain must forbid one thing
+_LANDLOCK_MAKE_CHAR = (
+    1 << 6
+)  # to make a device, which no model needs: a domain must forbid one thing
 
 
 def allowed_variables(variables: Mapping[str, str]) -> dict[str, str]:
     """Return those of ``variables`` that a child process gets."""
     more = {each.strip() for each in variables.get(MORE_VARIABLES, "").split(",")} - {""}
     return {
-        name: value for name, value in variables.items() if name in more or _is_allowed(name.upper())
+        name: value
+        for name, value in variables.items()
+        if name in more or _is_allowed(name.upper())
     }
 
 
@@ -106,7 +110,9 @@ def confine_this_process() -> bool:
 
 def _give_up_capabilities(libc: ctypes.CDLL) -> None:
     header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), 8)
-    held = ctypes.create_string_buffer(24)  # effective, permitted, inheritable; low words, then high
+    held = ctypes.create_string_buffer(
+        24
+    )  # effective, permitted, inheritable; low words, then high
     if libc.capget(header, held) != 0:
         return
     words = list(struct.unpack("=6I", held.raw))

@@ -26,8 +26,8 @@ from typing import Any
 
 from mlflow_onnx_flavor import errors
 from mlflow_onnx_flavor.processes import forkserver
-from mlflow_onnx_flavor.processes.raised import rebuild
 from mlflow_onnx_flavor.processes.confinement import allowed_variables, hide_this_process
+from mlflow_onnx_flavor.processes.raised import rebuild
 from mlflow_onnx_flavor.processes.serialization import decode, encode
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -41,7 +41,6 @@ PRELOADED = (
 )
 LOG_TAIL_CHARACTERS = 4000
 POLL_SECONDS = 0.1
-
 
 
 class Worker:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor.errors import ModelNotFoundError, OnnxFlavorError, RegistryError, one_line
+from mlflow_onnx_flavor.tracking.retrying import retried
 from mlflow_onnx_flavor.tracking.server import refusal_of
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def get_version(name: str, version: str) -> ModelVersion:
     from mlflow.exceptions import MlflowException
 
     try:
-        return MlflowClient().get_model_version(name, version)
+        return retried(lambda: MlflowClient().get_model_version(name, version))
     except MlflowException as error:
         if (refused := refusal_of(error)) is not None:
             raise refused from error
@@ -42,7 +43,8 @@ def aliased_version(name: str, alias: str) -> str | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        return str(MlflowClient().get_model_version_by_alias(name, alias).version)
+        found = retried(lambda: MlflowClient().get_model_version_by_alias(name, alias))
+        return str(found.version)
     except MlflowException as error:
         if error.error_code in ABSENT:
             return None
@@ -58,8 +60,12 @@ def versions_of(name: str) -> Iterator[ModelVersion]:
     quoted = name.replace("'", "\\'")
     token = None
     while True:
-        page = MlflowClient().search_model_versions(
-            f"name='{quoted}'", max_results=PAGE, page_token=token
+        page = retried(
+            lambda: MlflowClient().search_model_versions(
+                f"name='{quoted}'",
+                max_results=PAGE,
+                page_token=token,  # noqa: B023, called before the next
+            )
         )
         yield from page
         token = page.token

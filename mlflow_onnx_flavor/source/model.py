@@ -19,6 +19,7 @@ from mlflow_onnx_flavor.schemas.configuration import SourceEnv
 from mlflow_onnx_flavor.schemas.evidence import ModelIdentity
 from mlflow_onnx_flavor.scoring.documents import parse_yaml, read_text
 from mlflow_onnx_flavor.tracking.downloads import download
+from mlflow_onnx_flavor.tracking.retrying import retried
 from mlflow_onnx_flavor.tracking.server import check_server, refusal_of
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def fetch(model_uri: str) -> Path:
             " .onnx file, or a model URI such as models:/NAME/VERSION or runs:/RUN_ID/NAME"
         )
     with _reaching(model_uri):
-        return download(model_uri)
+        return retried(lambda: download(model_uri))
 
 
 @contextmanager

@@ -17,13 +17,14 @@ from mlflow_onnx_flavor.errors import (
     ServerUnreachableError,
     one_line,
 )
+from mlflow_onnx_flavor.tracking.retrying import FIRST_PAUSE_S, breaks_off
 
-HEALTH_TIMEOUT_S = 5.0
+HEALTH_TIMEOUT_S, HEALTH_TRIES = 5.0, 5  # within two seconds where nobody listens
 _HOW_TO_SIGN_IN = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
 
 
 def check_server() -> None:
-    """Ask the tracking server once, since MLflow itself retries a dead one for minutes."""
+    """Ask the tracking server a few times, since MLflow itself retries a dead one for minutes."""
     import mlflow
     import requests
 
@@ -31,18 +32,23 @@ def check_server() -> None:
         if urlparse(uri).scheme not in ("http", "https"):
             _check_driver(uri)
             continue
-        try:
-            # Any answer will do: whether this client may use the server is the next call's matter.
-            requests.get(f"{uri.rstrip('/')}/health", timeout=HEALTH_TIMEOUT_S)
-        except requests.RequestException as error:
-            raise ServerUnreachableError(
-                f"no MLflow server answers at {uri} ({type(error).__name__}); start it or correct"
-                " MLFLOW_TRACKING_URI or --tracking-uri"
-            ) from error
+        for number in range(HEALTH_TRIES):
+            try:
+                # Any answer will do: whether this client may use it is the next call's matter.
+                requests.get(f"{uri.rstrip('/')}/health", timeout=HEALTH_TIMEOUT_S)
+                break
+            except requests.RequestException as error:
+                if number + 1 < HEALTH_TRIES and not isinstance(error, requests.Timeout):
+                    time.sleep(FIRST_PAUSE_S * 2**number)
+                    continue
+                raise ServerUnreachableError(
+                    f"no MLflow server answers at {uri} ({type(error).__name__}); start it or"
+                    " correct MLFLOW_TRACKING_URI or --tracking-uri"
+                ) from error
 
 
 def _check_driver(uri: str) -> None:
-    """Raise ConfigurationError where ``uri`` names a database that cannot be spoken to from here."""
+    """Raise ConfigurationError where ``uri`` names a database that cannot be used from here."""
     from mlflow.store.db.db_types import DATABASE_ENGINES
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -89,12 +95,6 @@ def server_error(error: BaseException) -> OnnxFlavorError | None:
     return refusal_of(error) or RegistryError(
         f"MLflow at {at} answered: {one_line(error)}; correct what it names, and repeat the command"
     )
-
-
-def breaks_off(error: BaseException) -> bool:
-    """Whether the connection ended before the whole answer was there."""
-    words = ("IncompleteRead", "ChunkedEncodingError", "Connection aborted", "Connection broken")
-    return any(each in str(error) for each in words)
 
 
 def server_time() -> float:

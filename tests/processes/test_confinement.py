@@ -51,8 +51,8 @@ def test_a_pickle_reads_no_credentials_of_its_parent(preload, tmp_path):
 
     (tmp_path / "model.pkl").write_bytes(cloudpickle.dumps(Hostile(SPY % str(tmp_path / "seen"))))
     (tmp_path / "MLmodel").write_text(
-        "flavors:\n  sklearn:\n    pickled_model: model.pkl\n    serialization_format: cloudpickle\n"
-        "    sklearn_version: 1.0.0\n    code: null\n"
+        "flavors:\n  sklearn:\n    pickled_model: model.pkl\n"
+        "    serialization_format: cloudpickle\n    sklearn_version: 1.0.0\n    code: null\n"
     )
     release = f"""
 from mlflow_onnx_flavor.processes.worker import Worker
