@@ -13,6 +13,7 @@ from pathlib import Path
 from mlflow_onnx_flavor.cli.output import redacted_output
 from mlflow_onnx_flavor.errors import OnnxFlavorError
 from mlflow_onnx_flavor.machine.disk import storage_error
+from mlflow_onnx_flavor.machine.scratch import as_temporary_directory, temporary_directory
 from mlflow_onnx_flavor.redaction import redact
 from mlflow_onnx_flavor.tracking.server import server_error
 
@@ -35,7 +36,8 @@ def run_guarded(work: Callable[[], int]) -> int:
 
 def _guarded(work: Callable[[], int]) -> int:
     try:
-        return work()
+        with as_temporary_directory():
+            return work()
     except KeyboardInterrupt:
         print("mlflow-onnx: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -70,7 +72,9 @@ def _keep_traceback(error: BaseException) -> None:
 
 
 def _write_traceback(error: BaseException) -> Path:
-    handle, name = tempfile.mkstemp(prefix="mlflow-onnx-error-", suffix=".log")
+    handle, name = tempfile.mkstemp(
+        prefix="mlflow-onnx-error-", suffix=".log", dir=temporary_directory()
+    )
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.writelines(map(redact, traceback.format_exception(error)))
     return Path(name)

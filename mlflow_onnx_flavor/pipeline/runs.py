@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import BaseModel
 from mlflow_onnx_flavor.errors import CorruptModelError, OnnxFlavorError, one_line
 from mlflow_onnx_flavor.machine.disk import storage_error
 from mlflow_onnx_flavor.machine.process_id import is_gone, this_process
+from mlflow_onnx_flavor.machine.scratch import new_folder
 from mlflow_onnx_flavor.redaction import redact
 from mlflow_onnx_flavor.schemas.tags import DONE_TAG, ERROR_TAG, KEY_TAG, PROCESS_TAG, STEP_TAG
 from mlflow_onnx_flavor.tracking.retrying import retried
@@ -130,7 +130,7 @@ def read_record(run_id: str, name: str, kind: type[Record]) -> Record:
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """A folder for this step alone, removed at its end."""
-    folder = Path(tempfile.mkdtemp(prefix="mlflow-onnx-"))
+    folder = new_folder("step")
     try:
         yield folder
     finally:

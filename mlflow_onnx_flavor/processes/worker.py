@@ -17,7 +17,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_onnx_flavor import errors
+from mlflow_onnx_flavor.machine.scratch import new_folder, scratch_root
 from mlflow_onnx_flavor.processes import forkserver
 from mlflow_onnx_flavor.processes.confinement import allowed_variables, hide_this_process
 from mlflow_onnx_flavor.processes.raised import rebuild
@@ -66,7 +66,7 @@ class Worker:
             preload = ()
         self.name = name
         self._memory_limit_bytes = memory_limit_bytes
-        self._folder = Path(tempfile.mkdtemp(prefix="mlflow-onnx-worker-"))
+        self._folder = new_folder("worker")
         self._log = (self._folder / "log.txt").open("w+b")
         self._count = 0
         hide_this_process()
@@ -213,11 +213,11 @@ class Worker:
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """Those of the parent's variables that a child gets, with this package importable, plus ``extra``.
+    """The parent's variables that a child gets, with this package importable, plus ``extra``.
 
     MLflow sends no usage data from the child, unless the parent's variables say so.
     """
-    kept = allowed_variables(os.environ)
+    kept = allowed_variables(os.environ) | {"TMPDIR": str(scratch_root())}
     kept.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     path = kept.get("PYTHONPATH")
     kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PACKAGE.parent), path]))

@@ -115,7 +115,7 @@ def _reaching(model_uri: str) -> Iterator[None]:
     check_server()
     try:
         yield
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, ValueError) as error:  # the last by MLflow, on odd URIs
         raise refusal_of(error) or errors.ModelNotFoundError(
             f"{model_uri!r} cannot be fetched from {mlflow.get_tracking_uri()}:"
             f" {one_line(error)}; check the URI and the tracking URI"

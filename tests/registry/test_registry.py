@@ -43,7 +43,7 @@ CONFIGURATION = parse_configuration({**yaml.safe_load(QUICK_RELEASE), "reuse": {
 def two_versions(store, classifier_folder, frame):
     """The releases of versions 1 and 2, each of a conversion and gates of its own, and no alias."""
     released = []
-    for candidates, most_mb in ((("converted", "fused"), 1000), (("converted",), 1001)):
+    for candidates, most_megabytes in ((("converted", "fused"), 1000), (("converted",), 1001)):
         gates = CONFIGURATION.gates.model_copy(
             update={"size": SizeGate(max_megabytes=most_megabytes)}
         )
