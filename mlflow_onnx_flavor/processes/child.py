@@ -14,8 +14,8 @@ import traceback
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mlflow_onnx_flavor.processes.raised import describe
 from mlflow_onnx_flavor.processes.confinement import confine_this_process
+from mlflow_onnx_flavor.processes.raised import describe
 from mlflow_onnx_flavor.processes.serialization import decode, encode
 
 PARENT_POLL_SECONDS = 1.0

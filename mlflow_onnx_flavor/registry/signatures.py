@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlflow_onnx_flavor.artifact import signing
+from mlflow_onnx_flavor.artifact.writer import signing
 from mlflow_onnx_flavor.machine.scratch import temporary_folder
 from mlflow_onnx_flavor.registry.client import get_version, registry_errors
 from mlflow_onnx_flavor.registry.evidence import check_evidence, fetch_evidence
