@@ -22,6 +22,7 @@ from mlflow_onnx_flavor.errors import InvalidDataError
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example, read_evaluation_data
 from mlflow_onnx_flavor.inputs.readers.streams import evaluation_data
 from mlflow_onnx_flavor.machine import execution_providers as providers
+from mlflow_onnx_flavor.machine.scratch import temporary_folder
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import (
     ExecutionProvider,
@@ -184,7 +185,7 @@ def _resolved(source: Any, inputs: Any, configuration: Configuration) -> Iterato
             check_pickles(model.folder, str(source))
         yield model
         return
-    with tempfile.TemporaryDirectory(prefix="mlflow-onnx-live-") as folder:
+    with temporary_folder("live") as folder:
         saved = save_live_model(source, inputs, Path(folder) / "model")
         yield resolve_source(str(saved), rows_are_given=True)
 

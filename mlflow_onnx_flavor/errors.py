@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from mlflow_onnx_flavor.redaction import redact
+
 
 def one_line(error: BaseException) -> str:
-    """The first line of an error's message, without a final full stop."""
+    """The first line of an error's message, without a final full stop and without credentials."""
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")
+    return redact(text.splitlines()[0].rstrip("."))
 
 
 class OnnxFlavorError(Exception):
     """Base of every error that this package raises on purpose.
 
     ``cause``: what is wrong.  ``remedy``: what to do about it, where the cause does not say so
-    itself.  The message is both.
+    itself.  The message is both, and holds no credentials.
     """
 
     exit_status = 1
@@ -27,8 +29,8 @@ class OnnxFlavorError(Exception):
     travelling: ClassVar[tuple[str, ...]] = ("remedy",)
 
     def __init__(self, cause: str = "", *, remedy: str = ""):
-        super().__init__(cause)
-        self.cause, self.remedy = cause, remedy
+        super().__init__(redact(cause))
+        self.cause, self.remedy = redact(cause), redact(remedy)
 
     def __str__(self) -> str:
         return "; ".join(filter(None, [self.cause, self.remedy]))
@@ -148,7 +150,7 @@ class WorkerError(OnnxFlavorError):
 
     def __init__(self, cause: str, log: str = "", *, remedy: str = ""):
         super().__init__(cause, remedy=remedy)
-        self.log = log
+        self.log = redact(log)
 
 
 class WorkerCrashedError(WorkerError):

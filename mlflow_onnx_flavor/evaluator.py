@@ -15,7 +15,6 @@ Metrics "onnx_parity/..." can be held against thresholds with `mlflow.validate_e
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from mlflow.models.evaluation.base import EvaluationResult, ModelEvaluator
 
 from mlflow_onnx_flavor.errors import ConfigurationError
 from mlflow_onnx_flavor.gates import judge_parity, judged, tolerance_of, upper_bound
+from mlflow_onnx_flavor.machine.scratch import temporary_folder
 from mlflow_onnx_flavor.schemas.configuration import Configuration, ParityGate
 from mlflow_onnx_flavor.schemas.evidence import OutputParity, ParityReport
 
@@ -73,7 +73,7 @@ class ParityEvaluator(ModelEvaluator):
         for name, value in metrics.items():
             client.log_metric(run_id, name, value)
         document = report.model_dump(mode="json")
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary_folder("evaluator") as folder:
             file = Path(folder) / REPORT_FILE
             file.write_text(json.dumps(document, indent=2), encoding="utf-8")
             client.log_artifact(run_id, str(file))

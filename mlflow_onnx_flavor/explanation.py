@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from mlflow_onnx_flavor.conversion.convert import Attempt, convert_model
 from mlflow_onnx_flavor.conversion.options import conversion_options
 from mlflow_onnx_flavor.errors import ConversionError
+from mlflow_onnx_flavor.machine.scratch import temporary_folder
 from mlflow_onnx_flavor.pipeline.log_source import prepare_source
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.source.environment import VersionDifference
@@ -49,7 +49,7 @@ def explain(
     rows, source = prepared.example or prepared.evaluation, prepared.source
     with (
         started(source.folder, source.framework, configuration) as worker,
-        tempfile.TemporaryDirectory(prefix="mlflow-onnx-explain-") as folder,
+        temporary_folder("explain") as folder,
     ):
         planned = worker.call("plan", example_path=worker.path_of(rows))
         try:

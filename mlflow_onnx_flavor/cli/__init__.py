@@ -11,7 +11,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done · 1 an error · 2 wrong usage · 3 a gate failed · 4 the model cannot be converted.
     """
     from mlflow_onnx_flavor.cli.ending import run_guarded
+    from mlflow_onnx_flavor.cli.output import redacted_output
     from mlflow_onnx_flavor.cli.parser import build_parser
 
-    arguments = build_parser().parse_args(argv)
-    return run_guarded(lambda: arguments.verb(arguments))
+    with redacted_output():
+        arguments = build_parser().parse_args(argv)
+        return run_guarded(lambda: arguments.verb(arguments))

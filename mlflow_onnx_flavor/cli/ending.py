@@ -10,8 +10,12 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from mlflow_onnx_flavor.cli.output import redacted_output
 from mlflow_onnx_flavor.errors import OnnxFlavorError
 from mlflow_onnx_flavor.machine.disk import storage_error
+from mlflow_onnx_flavor.machine.scratch import as_temporary_directory, temporary_directory
+from mlflow_onnx_flavor.redaction import redact
+from mlflow_onnx_flavor.tracking.server import server_error
 
 DONE, ERROR, WRONG_USAGE, GATE_FAILED, NOT_CONVERTIBLE = range(5)
 
@@ -26,13 +30,19 @@ def run_guarded(work: Callable[[], int]) -> int:
     the sentence names.  ``MLFLOW_ONNX_TRACEBACK=1`` prints it instead.
     """
     _quiet_libraries()
+    with redacted_output():
+        return _guarded(work)
+
+
+def _guarded(work: Callable[[], int]) -> int:
     try:
-        return work()
+        with as_temporary_directory():
+            return work()
     except KeyboardInterrupt:
         print("mlflow-onnx: interrupted", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:  # the last line of defence: said plainly, and kept whole in a file
-        known = error if isinstance(error, OnnxFlavorError) else storage_error(error)
+        known = _known(error)
         if known:
             said, status = str(known), known.exit_status
         else:
@@ -45,16 +55,28 @@ def run_guarded(work: Callable[[], int]) -> int:
         return status
 
 
+def _known(error: Exception) -> OnnxFlavorError | None:
+    """The sentence for what is no bug of ours: a disk, or MLflow and the network before it."""
+    if isinstance(error, OnnxFlavorError):
+        return error
+    if (of_disk := storage_error(error)) is not None or "mlflow" not in sys.modules:
+        return of_disk
+    return server_error(error)
+
+
 def _keep_traceback(error: BaseException) -> None:
     if os.environ.get("MLFLOW_ONNX_TRACEBACK"):
         traceback.print_exception(error)
-    logging.getLogger("mlflow_onnx_flavor").debug("the command failed", exc_info=error)
+    whole = redact("".join(traceback.format_exception(error)))
+    logging.getLogger("mlflow_onnx_flavor").debug("the command failed: %s", whole)
 
 
 def _write_traceback(error: BaseException) -> Path:
-    handle, name = tempfile.mkstemp(prefix="mlflow-onnx-error-", suffix=".log")
+    handle, name = tempfile.mkstemp(
+        prefix="mlflow-onnx-error-", suffix=".log", dir=temporary_directory()
+    )
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.writelines(traceback.format_exception(error))
+        file.writelines(map(redact, traceback.format_exception(error)))
     return Path(name)
 
 

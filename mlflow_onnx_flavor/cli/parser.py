@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from mlflow_onnx_flavor._version import __version__
 from mlflow_onnx_flavor.cli.options import common
+from mlflow_onnx_flavor.cli.output import one_document
 from mlflow_onnx_flavor.cli.verbs import Verb, verbs
 
 EXIT_STATUSES = (
@@ -42,6 +44,7 @@ def _under_tracking_uri(verb: Verb) -> Callable[[argparse.Namespace], int]:
             import mlflow
 
             mlflow.set_tracking_uri(arguments.tracking_uri)
-        return verb.run(arguments)
+        with one_document() if arguments.json else nullcontext():
+            return verb.run(arguments)
 
     return run

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlflow_onnx_flavor.cli.ending import DONE, GATE_FAILED
+from mlflow_onnx_flavor.cli.output import print_document
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def print_json(document: object) -> None:
     """Print the one JSON document of ``--json``."""
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    print_document(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def print_environment(outcome: Any) -> None:

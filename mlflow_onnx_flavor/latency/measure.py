@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -31,6 +30,7 @@ from mlflow_onnx_flavor.latency.workloads import (
     workloads,
 )
 from mlflow_onnx_flavor.machine.hardware import environment
+from mlflow_onnx_flavor.machine.scratch import temporary_folder
 from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.schemas.configuration import LatencyOptions
 from mlflow_onnx_flavor.schemas.evidence import (
@@ -83,9 +83,7 @@ def measure(
     participants = [Participant(each, spares) for each in entrants]
     rounds = Rounds(participants, asked, budget_seconds)
     with ExitStack() as stack:
-        folder = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="mlflow-onnx-latency-"))
-        )
+        folder = Path(stack.enter_context(temporary_folder("latency")))
         for participant in participants:
             stack.callback(participant.close)
         needed = inputs.take(slice(0, max([*batch_sizes, *options.offline_batch_sizes]) * BATCHES))

@@ -7,7 +7,6 @@ source's own layers.  So few sessions are made, and no more than a few values ar
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mlflow_onnx_flavor.comparison.outputs import error_by_row
+from mlflow_onnx_flavor.machine.scratch import temporary_folder
 from mlflow_onnx_flavor.onnx_graph.layer_names import answers_of_layers, layer_of
 from mlflow_onnx_flavor.schemas.evidence import Divergence
 
@@ -98,7 +98,7 @@ class ExposedGraph:
         already = {each.name for each in exposed.graph.output}
         wanted = [onnx.ValueInfoProto(name=name) for name in names if name not in already]
         exposed.graph.output.extend(wanted)
-        with tempfile.TemporaryDirectory(prefix="mlflow-onnx-exposed-") as folder:
+        with temporary_folder("exposed") as folder:
             file = f"{folder}/exposed.onnx"
             onnx.save(exposed, file)
             session = self._open(file)

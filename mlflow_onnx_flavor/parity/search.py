@@ -7,7 +7,6 @@ Computing 1, 2002) on the scaled error.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from mlflow_onnx_flavor.comparison.outputs import error_by_row
 from mlflow_onnx_flavor.errors import WorkerError
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.inputs.probes.mutations import can_vary, neighbours
+from mlflow_onnx_flavor.machine.scratch import temporary_folder
 from mlflow_onnx_flavor.schemas.origins import SEARCHED_PROBES
 
 _PARENTS, _CHILDREN, _ROUNDS = 32, 96, 5
@@ -35,7 +35,7 @@ def search(given: Sequence[Inputs], source: Ask, candidate: Ask, seed: int) -> I
     kept = Inputs.joined([rows.take(_some(rows, rng)) for rows in given], SEARCHED_PROBES)
     if not can_vary(kept):
         return None
-    with tempfile.TemporaryDirectory(prefix="mlflow-onnx-search-") as folder:
+    with temporary_folder("search") as folder:
         errors = _errors(kept, source, candidate, Path(folder) / "start")
         if errors is None:
             return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +22,7 @@ from mlflow_onnx_flavor.comparison.tolerance import Roundings
 from mlflow_onnx_flavor.errors import OnnxFlavorError
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.inputs.readers.streams import RowStream
+from mlflow_onnx_flavor.machine.scratch import temporary_folder
 from mlflow_onnx_flavor.onnx_graph.precision import Arithmetic
 from mlflow_onnx_flavor.parity.candidate_process import CandidateProcess, one_line
 from mlflow_onnx_flavor.parity.known_causes import share_of
@@ -86,7 +86,7 @@ def compare_rest(
         ]
         if compared:
             progress = _Progress(stream, compared, resume, on_progress)
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlflow-onnx-")))
+            scratch = Path(stack.enter_context(temporary_folder("streaming")))
             _run(progress, stream, source, roundings, scratch)
     done = {id(each.row): _as_row(each) for each in compared}
     return [done.get(id(row), row) for row in rows]

@@ -8,7 +8,7 @@ import functools
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from mlflow_onnx_flavor.machine.hardware import cores_allowed, cpu_model, memory
 from mlflow_onnx_flavor.pipeline.runs import is_finished_with, step_experiment_id
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.tags import KEY_TAG, STEP_TAG
+from mlflow_onnx_flavor.tracking.retrying import retried
 
 Record = TypeVar("Record")
 
@@ -57,7 +58,7 @@ def code_digest() -> str:
 def finished(
     step: str, key: str, configuration: Configuration, read: Callable[[str], Record]
 ) -> Record | None:
-    """What ``read`` makes of the latest finished run of that step and key in this experiment.
+    """What ``read`` makes of the latest finished run of that step and key, wherever in the store.
 
     None where there is none, where it is older than the configuration takes, or where its records
     cannot be read any more; the step is then done.
@@ -66,11 +67,18 @@ def finished(
 
     if not configuration.reuse.enabled:
         return None
-    found = MlflowClient().search_runs(
-        [step_experiment_id()],
-        f"tags.`{KEY_TAG}` = '{key}' and tags.`{STEP_TAG}` = '{step}'",
-        order_by=["attributes.start_time DESC"],
-        max_results=20,
+    client = MlflowClient()
+    found = (
+        run
+        for ids in _experiments(client)
+        for run in retried(
+            lambda: client.search_runs(
+                ids,  # noqa: B023, called before the next ones
+                f"tags.`{KEY_TAG}` = '{key}' and tags.`{STEP_TAG}` = '{step}'",
+                order_by=["attributes.start_time DESC"],
+                max_results=20,
+            )
+        )
     )
     oldest_ms = (time.time() - 3600 * configuration.reuse.max_age_hours) * 1000
     for run in found:
@@ -80,3 +88,15 @@ def finished(
             except CorruptModelError:
                 continue  # its artifacts are gone
     return None
+
+
+def _experiments(client) -> Iterator[list[str]]:
+    """The experiment that this step's run goes to, then the others that this user may read."""
+    own, token = step_experiment_id(), None
+    yield [own]
+    while True:
+        page = retried(lambda: client.search_experiments(max_results=500, page_token=token))
+        if others := [each.experiment_id for each in page if each.experiment_id != own]:
+            yield others
+        if not (token := page.token):
+            return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlflow_onnx_flavor import frameworks, latency
 from mlflow_onnx_flavor.artifact.digests import digest_of, size_of
+from mlflow_onnx_flavor.artifact.identity import identity_of
 from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.conversion.options import required_providers
 from mlflow_onnx_flavor.gates import is_undecided
@@ -102,13 +103,14 @@ def _read(run_id: str) -> tuple[str, LatencyReport]:
 
 
 def champion_folder(uri: str | None, built: CandidatesRecord) -> CandidateFolder | None:
-    """What serves now; None where there is nothing, or where it is one of the candidates, which
-    would be timed against itself.
+    """What serves now; None where there is nothing, or where it is one of the candidates, by its
+    graph and its configuration: it would be timed against itself.
     """
     if not uri:
         return None
     folder = model_folder(uri)
-    if digest_of(folder) in {each.digest for each in built.candidates}:
+    mine = identity_of(folder)
+    if any(identity_of(model_folder(each.model_uri)) == mine for each in built.candidates):
         return None
     identity = ModelIdentity(
         name="champion", uri=uri, digest=digest_of(folder), size_bytes=size_of(folder)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from mlflow_onnx_flavor import parity
 from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.conversion.options import required_providers
 from mlflow_onnx_flavor.machine import execution_providers
+from mlflow_onnx_flavor.machine.scratch import temporary_folder
 from mlflow_onnx_flavor.pipeline.cache import finished, hardware, step_key, versions_of
 from mlflow_onnx_flavor.pipeline.downloads import model_folder, source_model
 from mlflow_onnx_flavor.pipeline.log_source import load_inputs, load_more
@@ -54,7 +54,7 @@ def check_parity(
     with (
         opened(source.folder, source.framework, configuration, source_worker) as worker,
         step_run("check_parity", parent_run_id, key) as run,
-        tempfile.TemporaryDirectory(prefix="mlflow-onnx-parity-") as scratch,
+        temporary_folder("parity") as scratch,
     ):
         mlflow.log_params({"optimize_run_id": optimize_run_id})
         report = parity.measure(

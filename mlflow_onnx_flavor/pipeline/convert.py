@@ -10,6 +10,7 @@ from mlflow_onnx_flavor.pipeline.cache import finished, step_key, versions_of
 from mlflow_onnx_flavor.pipeline.downloads import source_model
 from mlflow_onnx_flavor.pipeline.log_source import load_inputs
 from mlflow_onnx_flavor.pipeline.runs import log_record, read_record, scratch_folder, step_run
+from mlflow_onnx_flavor.redaction import redact
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.records import CONVERSION, SOURCE, ConvertedRecord, SourceRecord
 from mlflow_onnx_flavor.source.model import SourceModel
@@ -92,7 +93,7 @@ def log_candidate(
             provider.model_dump() for provider in required_providers(configuration)[:1]
         ],
         session_options=session_options,
-        metadata={"source_uri": source.resolved_uri, "source_digest": source.digest},
+        metadata={"source_uri": redact(source.resolved_uri), "source_digest": source.digest},
     )
     return f"models:/{logged.model_id}"
 

@@ -13,11 +13,13 @@ from mlflow_onnx_flavor.inputs.readers.streams import RowStream, evaluation_data
 from mlflow_onnx_flavor.pipeline.cache import finished, step_key
 from mlflow_onnx_flavor.pipeline.downloads import source_model
 from mlflow_onnx_flavor.pipeline.runs import log_record, read_record, scratch_folder, step_run
+from mlflow_onnx_flavor.redaction import redact
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.records import SOURCE, DataRecord, SourceRecord
 from mlflow_onnx_flavor.source.model import SourceModel
 from mlflow_onnx_flavor.source.pickle_scan import check_pickles
 from mlflow_onnx_flavor.tracking.downloads import download
+from mlflow_onnx_flavor.tracking.retrying import retried
 
 if TYPE_CHECKING:
     from mlflow.models.signature import ModelSignature
@@ -74,7 +76,8 @@ def log_source(
 ) -> SourceRecord:
     """Record the source model and its rows in a run.
 
-    A model that is a local folder is uploaded, since later steps may run elsewhere.
+    A model that is a local folder, or behind credentials in its URI, is uploaded, since later steps
+    may run elsewhere.
     """
     import mlflow
 
@@ -162,8 +165,10 @@ def _example(source: SourceModel) -> Inputs | None:
 
 
 def _reachable_uri(source: SourceModel, run) -> str:
-    if ":/" in source.resolved_uri and not source.resolved_uri.startswith("file:"):
-        return source.resolved_uri
+    uri = source.resolved_uri
+    # A URI with credentials is for this user alone, and is written nowhere.
+    if ":/" in uri and not uri.startswith("file:") and uri == redact(uri):
+        return uri
     from mlflow import MlflowClient
 
     client = MlflowClient()
@@ -206,7 +211,9 @@ def link_inputs(record: SourceRecord, inputs: Inputs, run_id: str) -> None:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModelInput
 
-    mlflow.log_input(_mlflow_dataset(record, inputs), context="evaluation")
+    # Two releases at once make the same data set, and the store refuses the second.
+    dataset = _mlflow_dataset(record, inputs)
+    retried(lambda: mlflow.log_input(dataset, context="evaluation"))
     if model_id := _logged_model_id(record.model_uri):
         MlflowClient().log_inputs(run_id, models=[LoggedModelInput(model_id)])
 
@@ -234,9 +241,8 @@ def _mlflow_dataset(record: SourceRecord, inputs: Inputs):
 
     kept = record.evaluation or record.example
     source = MlflowClient().get_run(record.run_id).info.artifact_uri + f"/{kept.artifact}"
-    if source.startswith(
-        "mlflow-artifacts:"
-    ):  # MLflow has no source of data sets for its own proxy
+    # MLflow has no source of data sets for its own proxy, and credentials are stored nowhere.
+    if source.startswith("mlflow-artifacts:") or source != redact(source):
         source = CodeDatasetSource({"artifact": f"runs:/{record.run_id}/{kept.artifact}"})
     # MLflow warns that several of its own readers fit an artifact; each of them does.
     warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlflow_onnx_flavor.redaction import redact
 from mlflow_onnx_flavor.reporting.html import render_html
 from mlflow_onnx_flavor.reporting.junit import render_junit
 from mlflow_onnx_flavor.reporting.metrics import metrics
@@ -38,7 +39,7 @@ def run_url(experiment_id: str, run_id: str) -> str:
     server = mlflow.get_tracking_uri()
     if not server.startswith("http"):
         return ""
-    return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    return redact(f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}")
 
 
 def _parameters(summary: ReleaseSummary) -> dict[str, object]:

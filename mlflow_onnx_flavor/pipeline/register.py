@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlflow_onnx_flavor import registry
 from mlflow_onnx_flavor.artifact.digests import manifest_of
+from mlflow_onnx_flavor.artifact.identity import identity_of
 from mlflow_onnx_flavor.conversion.options import required_providers
 from mlflow_onnx_flavor.errors import (
     CorruptModelError,
@@ -28,6 +29,7 @@ from mlflow_onnx_flavor.schemas.records import (
     VERDICT,
     RegistrationRecord,
 )
+from mlflow_onnx_flavor.schemas.registry_tags import DIGEST_TAG
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 from mlflow_onnx_flavor.schemas.verdict import ReleaseEvidence, Verdict
 
@@ -106,12 +108,17 @@ def register(
             name=registered_model,
             version=version,
             model_uri=f"models:/{registered_model}/{version}",
-            digest=chosen.digest,
+            digest=_digest(registered_model, version),
             candidate=chosen.name,
         )
         log_record(record, REGISTRATION)
         _sign(record, configuration)
         return record
+
+
+def _digest(name: str, version: str) -> str:
+    """Of the version, which another release of the same model may have made first."""
+    return registry.get_version(name, version).tags[DIGEST_TAG]
 
 
 def _sign(record: RegistrationRecord, configuration: Configuration) -> None:
@@ -121,7 +128,7 @@ def _sign(record: RegistrationRecord, configuration: Configuration) -> None:
 
 
 def _key(registered_model: str, evidence: ReleaseEvidence, verdict: Verdict) -> str:
-    """The same artifact, judged by the same gates on the same rows, is one version.
+    """The same graph and configuration, judged by the same gates on the same rows, is one version.
 
     What it was timed against is no part: after it is promoted, that is itself.
     """
@@ -129,7 +136,7 @@ def _key(registered_model: str, evidence: ReleaseEvidence, verdict: Verdict) -> 
     return step_key(
         "register",
         name=registered_model,
-        digest=chosen and chosen.digest,
+        model=chosen and identity_of(model_folder(chosen.uri)),
         source=evidence.parity.source.digest,
         inputs=evidence.parity.inputs_digest,
         gates=verdict.gates.model_dump(),

@@ -34,6 +34,7 @@ from mlflow_onnx_flavor.pipeline.publish import publish, run_url
 from mlflow_onnx_flavor.pipeline.register import judge_runs, register, why_not
 from mlflow_onnx_flavor.pipeline.runs import end_abandoned_runs, parent_of, read_record, step_run
 from mlflow_onnx_flavor.processes.pool import SpareWorkers
+from mlflow_onnx_flavor.redaction import redacted
 from mlflow_onnx_flavor.reporting.console import Progress
 from mlflow_onnx_flavor.schemas.configuration import Configuration, Promotion
 from mlflow_onnx_flavor.schemas.records import (
@@ -272,7 +273,7 @@ class _Release:
         return sentence
 
     def _summary(self) -> ReleaseSummary:
-        return ReleaseSummary(
+        summary = ReleaseSummary(
             package_version=__version__,
             finished_at=summarize.now(),
             registered_model=self.registered_model,
@@ -282,6 +283,7 @@ class _Release:
             steps=tuple(self.steps),
             **self.found,
         )
+        return redacted(summary)
 
     def _published(self, version: str | None, promoted: bool) -> Release:
         summary = self._summary()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,10 @@ from pydantic import BaseModel
 from mlflow_onnx_flavor.errors import CorruptModelError, OnnxFlavorError, one_line
 from mlflow_onnx_flavor.machine.disk import storage_error
 from mlflow_onnx_flavor.machine.process_id import is_gone, this_process
+from mlflow_onnx_flavor.machine.scratch import new_folder
+from mlflow_onnx_flavor.redaction import redact
 from mlflow_onnx_flavor.schemas.tags import DONE_TAG, ERROR_TAG, KEY_TAG, PROCESS_TAG, STEP_TAG
+from mlflow_onnx_flavor.tracking.retrying import retried
 from mlflow_onnx_flavor.tracking.server import check_server, refusal_of, refusals
 
 if TYPE_CHECKING:
@@ -103,7 +105,8 @@ def log_record(record: BaseModel, name: str) -> None:
     """Write ``record`` to the active run as the JSON artifact ``name``."""
     import mlflow
 
-    mlflow.log_text(record.model_dump_json(indent=2), name)
+    text = redact(record.model_dump_json(indent=2))
+    retried(lambda: mlflow.log_text(text, name))
 
 
 def read_record(run_id: str, name: str, kind: type[Record]) -> Record:
@@ -115,7 +118,8 @@ def read_record(run_id: str, name: str, kind: type[Record]) -> Record:
     from mlflow.exceptions import MlflowException
 
     try:
-        return kind.model_validate_json(mlflow.artifacts.load_text(f"runs:/{run_id}/{name}"))
+        text = retried(lambda: mlflow.artifacts.load_text(f"runs:/{run_id}/{name}"))
+        return kind.model_validate_json(text)
     except (MlflowException, OSError, ValueError) as error:
         raise refusal_of(error) or CorruptModelError(
             f"run {run_id!r} has no readable {name} ({one_line(error)}); give the id of the run"
@@ -126,7 +130,7 @@ def read_record(run_id: str, name: str, kind: type[Record]) -> Record:
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """A folder for this step alone, removed at its end."""
-    folder = Path(tempfile.mkdtemp(prefix="mlflow-onnx-"))
+    folder = new_folder("step")
     try:
         yield folder
     finally:

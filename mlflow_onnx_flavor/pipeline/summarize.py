@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from mlflow_onnx_flavor._version import __version__
 from mlflow_onnx_flavor.conversion.convert import Conversion
 from mlflow_onnx_flavor.pipeline.runs import read_record
+from mlflow_onnx_flavor.redaction import redacted
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import LatencyReport, ParityReport
 from mlflow_onnx_flavor.schemas.records import (
@@ -47,7 +48,7 @@ def summarize(
     built = read_record(optimize_run_id, CANDIDATES, CandidatesRecord)
     source = read_record(built.source_run_id, SOURCE, SourceRecord)
     conversion = read_record(built.convert_run_id, CONVERSION, Conversion)
-    return ReleaseSummary(
+    summary = ReleaseSummary(
         package_version=__version__,
         finished_at=now(),
         source=summarize_source(source),
@@ -61,6 +62,7 @@ def summarize(
         latency=read_record(latency_run_id, LATENCY, LatencyReport),
         verdict=verdict,
     )
+    return redacted(summary)
 
 
 def now() -> str:

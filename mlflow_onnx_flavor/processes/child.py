@@ -14,6 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mlflow_onnx_flavor.processes.confinement import confine_this_process
 from mlflow_onnx_flavor.processes.raised import describe
 from mlflow_onnx_flavor.processes.serialization import decode, encode
 
@@ -23,6 +24,7 @@ PARENT_POLL_SECONDS = 1.0
 def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    confine_this_process()
     for module in sys.argv[2:]:
         preload(module)
     serve(Path(sys.argv[1]), answers, os.getppid())

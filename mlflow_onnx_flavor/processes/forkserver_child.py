@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlflow_onnx_flavor.processes import child
+from mlflow_onnx_flavor.processes.confinement import confine_this_process
 
 IDLE_SECONDS = 60.0
 PARENT_POLL_SECONDS = 1.0
@@ -27,6 +28,7 @@ _FILES = 4  # that come with it: requests, answers, log, and where to tell how t
 def main() -> None:
     parent = os.getppid()
     connection = socket.socket(fileno=int(sys.argv[1]))
+    confine_this_process()
     for module in sys.argv[2:]:
         child.preload(module)
     gc.freeze()  # what is imported stays shared

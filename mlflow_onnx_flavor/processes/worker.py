@@ -17,7 +17,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,7 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_onnx_flavor import errors
+from mlflow_onnx_flavor.machine.scratch import new_folder, scratch_root
 from mlflow_onnx_flavor.processes import forkserver
+from mlflow_onnx_flavor.processes.confinement import allowed_variables, hide_this_process
 from mlflow_onnx_flavor.processes.raised import rebuild
 from mlflow_onnx_flavor.processes.serialization import decode, encode
 
@@ -41,19 +42,12 @@ PRELOADED = (
 LOG_TAIL_CHARACTERS = 4000
 POLL_SECONDS = 0.1
 
-# A source model may be a pickle, and a pickle may read the environment: credentials stay outside.
-_SECRET_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_", "DATABRICKS_", "MLFLOW_TRACKING_", "MLFLOW_S3_")
-# What a server's operator says of the models that it loads (`scoring.surroundings`); what is
-# measured is the model itself.
-_OF_SERVERS = "MLFLOW_ONNX_"
-_SECRET_WORDS = ("PASSWORD", "TOKEN", "SECRET", "CREDENTIAL", "API_KEY")
-
 
 class Worker:
     """A child process that runs tasks one after another.
 
-    ``python``: the interpreter, this one by default.  ``environment``: variables set on top of the
-    parent's, which lose everything that looks like a credential.  ``memory_limit_bytes``: resident
+    ``python``: the interpreter, this one by default.  ``environment``: variables set on top of
+    those of the parent's that a child gets (`confinement`).  ``memory_limit_bytes``: resident
     memory past which the child is killed (where /proc exists).  ``name``: for messages.
     ``preload``: modules that the child has imported, or imports while the parent does something
     else (`forkserver`); none in another environment.
@@ -72,9 +66,10 @@ class Worker:
             preload = ()
         self.name = name
         self._memory_limit_bytes = memory_limit_bytes
-        self._folder = Path(tempfile.mkdtemp(prefix="mlflow-onnx-worker-"))
+        self._folder = new_folder("worker")
         self._log = (self._folder / "log.txt").open("w+b")
         self._count = 0
+        hide_this_process()
         try:
             variables = child_environment(environment or {}) | self._path_of_package(python)
             if preload and forkserver.SUPPORTED:
@@ -218,15 +213,11 @@ class Worker:
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The parent's variables without credentials, with this package importable, plus ``extra``.
+    """The parent's variables that a child gets, with this package importable, plus ``extra``.
 
     MLflow sends no usage data from the child, unless the parent's variables say so.
     """
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not _is_secret(name) and not name.startswith(_OF_SERVERS)
-    }
+    kept = allowed_variables(os.environ) | {"TMPDIR": str(scratch_root())}
     kept.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     path = kept.get("PYTHONPATH")
     kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PACKAGE.parent), path]))
@@ -236,10 +227,6 @@ def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
 def is_foreign(python: str) -> bool:
     """Whether ``python`` is the interpreter of another environment than this one."""
     return os.path.abspath(python) != os.path.abspath(sys.executable)
-
-
-def _is_secret(name: str) -> bool:
-    return name.startswith(_SECRET_PREFIXES) or any(word in name.upper() for word in _SECRET_WORDS)
 
 
 def resident_bytes(pid: int) -> int:

@@ -6,13 +6,19 @@ alias where it was.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mlflow_onnx_flavor.errors import NothingToRollBackError, PromotionRefusedError
 from mlflow_onnx_flavor.registry.alias_history import Movement, complete, history, movement, record
 from mlflow_onnx_flavor.registry.client import aliased_version, get_version, registry_errors
 from mlflow_onnx_flavor.registry.evidence import check_evidence
 from mlflow_onnx_flavor.registry.lock import lock
 from mlflow_onnx_flavor.registry.policy import Policy, check_policy
+from mlflow_onnx_flavor.tracking.retrying import retried
 from mlflow_onnx_flavor.tracking.server import check_server
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 ANY = object()  # whatever the alias points to
 
@@ -58,8 +64,8 @@ def promote(
             complete(name, alias, version)
             return moved
         if current is not None:
-            client.set_registered_model_alias(name, previous_alias, current)
-        client.set_registered_model_alias(name, alias, version)
+            _point(client, name, previous_alias, current)
+        _point(client, name, alias, version)
         record(moved)
         _check_still_there(name, alias, version)
     return moved
@@ -80,12 +86,16 @@ def rollback(
     with registry_errors(f"rolling back {name!r}"), lock(name, alias):
         current, previous = _before(name, alias, previous_alias)
         moved = movement("rollback", name, alias, current, previous, why)
-        client.set_registered_model_alias(name, alias, previous)
+        _point(client, name, alias, previous)
         if current is not None:
-            client.set_registered_model_alias(name, previous_alias, current)
+            _point(client, name, previous_alias, current)
         record(moved)
         _check_still_there(name, alias, previous)
     return moved
+
+
+def _point(client: MlflowClient, name: str, alias: str, version: str) -> None:
+    retried(lambda: client.set_registered_model_alias(name, alias, version))
 
 
 def _before(name: str, alias: str, previous_alias: str) -> tuple[str | None, str]:

@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor.errors import ModelNotFoundError, OnnxFlavorError, RegistryError, one_line
+from mlflow_onnx_flavor.tracking.retrying import retried
 from mlflow_onnx_flavor.tracking.server import refusal_of
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 PAGE = 200
+# MLflow answers an alias that is not there, and a version that is no number, by the second.
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 def get_version(name: str, version: str) -> ModelVersion:
@@ -21,8 +24,14 @@ def get_version(name: str, version: str) -> ModelVersion:
     from mlflow.exceptions import MlflowException
 
     try:
-        return MlflowClient().get_model_version(name, version)
+        return retried(lambda: MlflowClient().get_model_version(name, version))
     except MlflowException as error:
+        if (refused := refusal_of(error)) is not None:
+            raise refused from error
+        if error.error_code not in ABSENT:
+            raise RegistryError(
+                f"the registry cannot tell version {version} of {name!r}: {one_line(error)}"
+            ) from error
         raise ModelNotFoundError(
             f"there is no version {version} of a registered model {name!r} ({one_line(error)})"
         ) from error
@@ -34,11 +43,12 @@ def aliased_version(name: str, alias: str) -> str | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        return str(MlflowClient().get_model_version_by_alias(name, alias).version)
+        found = retried(lambda: MlflowClient().get_model_version_by_alias(name, alias))
+        return str(found.version)
     except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if error.error_code in ABSENT:
             return None
-        raise RegistryError(
+        raise refusal_of(error) or RegistryError(
             f"the registry cannot tell alias {alias!r}: {one_line(error)}"
         ) from error
 
@@ -50,8 +60,12 @@ def versions_of(name: str) -> Iterator[ModelVersion]:
     quoted = name.replace("'", "\\'")
     token = None
     while True:
-        page = MlflowClient().search_model_versions(
-            f"name='{quoted}'", max_results=PAGE, page_token=token
+        page = retried(
+            lambda: MlflowClient().search_model_versions(
+                f"name='{quoted}'",
+                max_results=PAGE,
+                page_token=token,  # noqa: B023, called before the next
+            )
         )
         yield from page
         token = page.token

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlflow_onnx_flavor.artifact import signing
+from mlflow_onnx_flavor.artifact.writer import signing
+from mlflow_onnx_flavor.machine.scratch import temporary_folder
 from mlflow_onnx_flavor.registry.client import get_version, registry_errors
 from mlflow_onnx_flavor.registry.evidence import check_evidence, fetch_evidence
 from mlflow_onnx_flavor.schemas.configuration import SigningKey, Trust
@@ -65,6 +65,6 @@ def _folders(version: ModelVersion) -> Iterator[tuple[Path, Path, Path]]:
     """The artifact, its evidence, and a folder to write to."""
     run_id = version.tags[EVIDENCE_TAG]
     artifact = fetch(f"models:/{version.name}/{version.version}")
-    with tempfile.TemporaryDirectory(prefix="mlflow-onnx-signing-") as scratch:
+    with temporary_folder("signing") as scratch:
         evidence = fetch_evidence(run_id, Path(scratch) / "evidence")
         yield artifact, evidence, Path(scratch)

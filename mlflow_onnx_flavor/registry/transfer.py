@@ -6,11 +6,12 @@ It is checked where it leaves and where it arrives: the same bytes, under eviden
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from mlflow_onnx_flavor.machine.scratch import temporary_folder
+from mlflow_onnx_flavor.redaction import redact
 from mlflow_onnx_flavor.registry.client import get_version, registry_errors
 from mlflow_onnx_flavor.registry.evidence import check_evidence, fetch_evidence
 from mlflow_onnx_flavor.registry.signatures import FOLDER as SIGNATURES
@@ -42,11 +43,11 @@ def copy(name: str, version: str, *, to_name: str = "", to_uri: str = "") -> str
     check_server()
     found = get_version(name, str(version))
     check_evidence(found)
-    came_from = f"{mlflow.get_tracking_uri()} models:/{name}/{version}"
+    came_from = redact(f"{mlflow.get_tracking_uri()} models:/{name}/{version}")
     artifact = fetch(f"models:/{name}/{version}")
     there = to_name or name
     key = found.tags.get(KEY_TAG) or found.tags[DIGEST_TAG]
-    with tempfile.TemporaryDirectory(prefix="mlflow-onnx-copy-") as scratch:
+    with temporary_folder("copy") as scratch:
         folder = Path(scratch) / "evidence"
         evidence = fetch_evidence(found.tags[EVIDENCE_TAG], folder, SIGNATURES)
         with _at(to_uri or mlflow.get_tracking_uri()):

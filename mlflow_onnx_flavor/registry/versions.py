@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlflow_onnx_flavor.artifact.digests import check_digest
-from mlflow_onnx_flavor.registry.client import registry_errors, versions_of
+from mlflow_onnx_flavor.registry.client import get_version, registry_errors, versions_of
 from mlflow_onnx_flavor.registry.evidence import evidence_digest_of
 from mlflow_onnx_flavor.schemas.registry_tags import (
     DIGEST_TAG,
@@ -15,6 +15,9 @@ from mlflow_onnx_flavor.schemas.registry_tags import (
     KEY_TAG,
 )
 from mlflow_onnx_flavor.source.model import check_artifact, fetch
+from mlflow_onnx_flavor.tracking.retrying import breaks_off, is_conflict, retried
+
+CREATE_TRIES = 4  # where others register versions of the same model at the same moment
 
 
 def register(
@@ -46,7 +49,7 @@ def register(
     with registry_errors(f"registering {name!r}"):
         there = with_key(name, key)
         if there is not None:
-            _check(name, there, digest, manifest)
+            _check_there(name, there, digest, manifest)
             return there
         created_model = _ensure_registered_model(name)
         try:
@@ -71,7 +74,9 @@ def register(
         return first
 
 
-def _create(name: str, model_uri: str, tags: Mapping[str, str], description: str) -> str:
+def _create(
+    name: str, model_uri: str, tags: Mapping[str, str], description: str, tries: int = CREATE_TRIES
+) -> str:
     """The version; also where the registry made it and its answer was lost."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -84,8 +89,10 @@ def _create(name: str, model_uri: str, tags: Mapping[str, str], description: str
             tags=dict(tags),
             description=description,
         )
-    except MlflowException:
-        made = with_key(name, tags[KEY_TAG])
+    except MlflowException as error:
+        made = retried(lambda: with_key(name, tags[KEY_TAG]))
+        if made is None and tries > 1 and (breaks_off(error) or is_conflict(error)):
+            return _create(name, model_uri, tags, description, tries - 1)
         if made is None:
             raise
         return made
@@ -110,6 +117,14 @@ def _check(name: str, version: str, digest: str, manifest: Mapping[str, Any] | N
     folder = fetch(uri)
     check_digest(folder, digest, uri, manifest)
     check_artifact(folder, uri)
+
+
+def _check_there(name: str, version: str, digest: str, manifest: Mapping[str, Any] | None) -> None:
+    """Check the version that was there: the same model may have been logged twice, and the bytes
+    of the version are then those that *its* release verified.
+    """
+    recorded = get_version(name, version).tags[DIGEST_TAG]
+    _check(name, version, recorded, manifest if recorded == digest else None)
 
 
 def _delete(name: str, version: str) -> None:

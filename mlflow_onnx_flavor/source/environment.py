@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import importlib.metadata
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from packaging.version import Version
 from pydantic import BaseModel, ConfigDict
 
 from mlflow_onnx_flavor.errors import SourceEnvironmentError
+from mlflow_onnx_flavor.processes.confinement import allowed_variables
 from mlflow_onnx_flavor.schemas.configuration import SourceEnv
 from mlflow_onnx_flavor.scoring.documents import DocumentError, parse_yaml, read_text
 
@@ -190,11 +192,22 @@ def _build(uv: str, folder: Path, version: str, lines: Sequence[str], model_fold
     (folder / _READY).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def _variables() -> dict[str, str]:
+    """Installing may run code of the requirements: it gets what the index needs, and no more."""
+    index = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(("UV_", "PIP_", "SSL_", "NETRC")) or name.lower().endswith("_proxy")
+    }
+    return allowed_variables(os.environ) | index
+
+
 def _run(command: list[str], folder: Path) -> None:
     try:
         done = subprocess.run(
             command,
             cwd=folder,
+            env=_variables(),
             capture_output=True,
             check=False,
             text=True,

@@ -14,10 +14,12 @@ from mlflow_onnx_flavor.artifact.digests import digest_of, digest_of_tree, size_
 from mlflow_onnx_flavor.artifact.trusted_code import check_code
 from mlflow_onnx_flavor.errors import one_line
 from mlflow_onnx_flavor.inputs.readers.example import logged_example
+from mlflow_onnx_flavor.redaction import redact
 from mlflow_onnx_flavor.schemas.configuration import SourceEnv
 from mlflow_onnx_flavor.schemas.evidence import ModelIdentity
 from mlflow_onnx_flavor.scoring.documents import parse_yaml, read_text
 from mlflow_onnx_flavor.tracking.downloads import download
+from mlflow_onnx_flavor.tracking.retrying import retried
 from mlflow_onnx_flavor.tracking.server import check_server, refusal_of
 
 if TYPE_CHECKING:
@@ -46,7 +48,10 @@ class SourceModel:
     @property
     def identity(self) -> ModelIdentity:
         return ModelIdentity(
-            name="source", uri=self.resolved_uri, digest=self.digest, size_bytes=self.size_bytes
+            name="source",
+            uri=redact(self.resolved_uri),
+            digest=self.digest,
+            size_bytes=self.size_bytes,
         )
 
 
@@ -98,7 +103,7 @@ def fetch(model_uri: str) -> Path:
             " .onnx file, or a model URI such as models:/NAME/VERSION or runs:/RUN_ID/NAME"
         )
     with _reaching(model_uri):
-        return download(model_uri)
+        return retried(lambda: download(model_uri))
 
 
 @contextmanager
@@ -110,7 +115,7 @@ def _reaching(model_uri: str) -> Iterator[None]:
     check_server()
     try:
         yield
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, ValueError) as error:  # the last by MLflow, on odd URIs
         raise refusal_of(error) or errors.ModelNotFoundError(
             f"{model_uri!r} cannot be fetched from {mlflow.get_tracking_uri()}:"
             f" {one_line(error)}; check the URI and the tracking URI"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -21,6 +20,7 @@ from mlflow_onnx_flavor.errors import (
 )
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.machine.hardware import memory_bytes
+from mlflow_onnx_flavor.machine.scratch import temporary_folder
 from mlflow_onnx_flavor.processes.worker import PRELOADED, Worker
 from mlflow_onnx_flavor.schemas.configuration import Configuration, SourceEnv
 from mlflow_onnx_flavor.source.environment import (
@@ -62,7 +62,7 @@ class SourceModelWorker:
         self.load_seconds = 0.0
         self.has_pyfunc = self.folder.is_dir()
         self._worker: Worker | None = None
-        self._scratch = tempfile.TemporaryDirectory(prefix="mlflow-onnx-source-")
+        self._scratch = temporary_folder("source")
         self._saved: dict[str, Path] = {}
 
     def call(self, task: str, timeout_s: float = ANSWER_TIMEOUT_S, **arguments: Any) -> Any:

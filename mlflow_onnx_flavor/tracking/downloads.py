@@ -1,33 +1,44 @@
-"""Download artifacts, and leave nothing behind when the process ends.
+"""Download artifacts, and leave nothing behind when the process ends, or the download.
 
-MLflow puts what it downloads into a new temporary folder that it never removes; an artifact that
-lies on this machine's disk is used where it lies.
+A model or a file that lies on this machine's disk is used where it lies; what a run holds is copied
+by MLflow in any case.
 """
 
 from __future__ import annotations
 
-import atexit
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from mlflow_onnx_flavor.machine.scratch import new_folder
 
 
 def download(artifact_uri: str) -> Path:
     """The local path of the artifact, good until this process ends; raises what MLflow raises."""
     import mlflow
 
-    temporary = Path(tempfile.gettempdir()).resolve()
-    before = set(os.listdir(temporary))
-    path = Path(mlflow.artifacts.download_artifacts(artifact_uri=artifact_uri))
-    resolved = path.resolve()
-    if resolved.is_relative_to(temporary) and resolved != temporary:
-        top = resolved.relative_to(temporary).parts[0]
-        if top not in before:  # made by this download
-            atexit.register(shutil.rmtree, temporary / top, ignore_errors=True)
-    return path
+    if _is_on_this_machine(artifact_uri):
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=artifact_uri))
+    folder = new_folder("download")
+    try:
+        return Path(
+            mlflow.artifacts.download_artifacts(artifact_uri=artifact_uri, dst_path=str(folder))
+        )
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _is_on_this_machine(artifact_uri: str) -> bool:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+    from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
+
+    repository = get_artifact_repository(artifact_uri)
+    while isinstance(repository, ModelsArtifactRepository):
+        repository = repository.repo
+    return isinstance(repository, LocalArtifactRepository)
 
 
 @contextmanager
@@ -36,11 +47,10 @@ def own_copy(folder: Path) -> Iterator[Path]:
 
     Links are copied as links.  Where the block raises, the copy is removed at once.
     """
-    top = Path(tempfile.mkdtemp(prefix="mlflow-onnx-"))
+    top = new_folder("copy")
     try:
         copied = shutil.copytree(folder, top / "model", symlinks=True)
         yield Path(copied)
     except BaseException:
         shutil.rmtree(top, ignore_errors=True)
         raise
-    atexit.register(shutil.rmtree, top, ignore_errors=True)

@@ -9,28 +9,92 @@ from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlparse
 
-from mlflow_onnx_flavor.errors import AccessDeniedError, ServerUnreachableError, one_line
+from mlflow_onnx_flavor.errors import (
+    AccessDeniedError,
+    ConfigurationError,
+    OnnxFlavorError,
+    RegistryError,
+    ServerUnreachableError,
+    one_line,
+)
+from mlflow_onnx_flavor.tracking.retrying import FIRST_PAUSE_S, breaks_off
 
-HEALTH_TIMEOUT_S = 5.0
+HEALTH_TIMEOUT_S, HEALTH_TRIES = 5.0, 5  # within two seconds where nobody listens
 _HOW_TO_SIGN_IN = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
 
 
 def check_server() -> None:
-    """Ask the tracking server once, since MLflow itself retries a dead one for minutes."""
+    """Ask the tracking server a few times, since MLflow itself retries a dead one for minutes."""
     import mlflow
     import requests
 
     for uri in {mlflow.get_tracking_uri(), mlflow.get_registry_uri()}:
         if urlparse(uri).scheme not in ("http", "https"):
+            _check_driver(uri)
             continue
-        try:
-            # Any answer will do: whether this client may use the server is the next call's matter.
-            requests.get(f"{uri.rstrip('/')}/health", timeout=HEALTH_TIMEOUT_S)
-        except requests.RequestException as error:
-            raise ServerUnreachableError(
-                f"no MLflow server answers at {uri} ({type(error).__name__}); start it or correct"
-                " MLFLOW_TRACKING_URI or --tracking-uri"
-            ) from error
+        for number in range(HEALTH_TRIES):
+            try:
+                # Any answer will do: whether this client may use it is the next call's matter.
+                requests.get(f"{uri.rstrip('/')}/health", timeout=HEALTH_TIMEOUT_S)
+                break
+            except requests.RequestException as error:
+                if number + 1 < HEALTH_TRIES and not isinstance(error, requests.Timeout):
+                    time.sleep(FIRST_PAUSE_S * 2**number)
+                    continue
+                raise ServerUnreachableError(
+                    f"no MLflow server answers at {uri} ({type(error).__name__}); start it or"
+                    " correct MLFLOW_TRACKING_URI or --tracking-uri"
+                ) from error
+
+
+def _check_driver(uri: str) -> None:
+    """Raise ConfigurationError where ``uri`` names a database that cannot be used from here."""
+    from mlflow.store.db.db_types import DATABASE_ENGINES
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    engine = uri.partition(":")[0]
+    if engine.partition("+")[0] not in DATABASE_ENGINES:
+        return
+    try:
+        make_url(uri).get_dialect().import_dbapi()
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the tracking URI {uri!r} names a database whose driver is not installed"
+            f" ({one_line(error)}); install it with pip, or give the URI of an MLflow server"
+        ) from error
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        raise ConfigurationError(
+            f"the tracking URI {uri!r} names no database that can be used ({one_line(error)}); give"
+            " http://HOST:PORT, sqlite:///FILE, or a database as SQLAlchemy writes it, such as"
+            " postgresql://USER@HOST/NAME"
+        ) from error
+
+
+def server_error(error: BaseException) -> OnnxFlavorError | None:
+    """The sentence where ``error`` is what MLflow, or the network before it, answered; None for
+    any other.
+    """
+    import mlflow
+    import requests
+    from mlflow.exceptions import MlflowException
+
+    at = mlflow.get_tracking_uri()
+    if isinstance(error, requests.RequestException):
+        return ServerUnreachableError(
+            f"the MLflow server at {at} stopped answering ({type(error).__name__}:"
+            f" {one_line(error)}); start it again, or mend the network, and repeat the command"
+        )
+    if not isinstance(error, MlflowException):
+        return None
+    if breaks_off(error):
+        return ServerUnreachableError(
+            f"answers of the MLflow server at {at} break off ({one_line(error)}); mend the network,"
+            " or the proxy between, and repeat the command"
+        )
+    return refusal_of(error) or RegistryError(
+        f"MLflow at {at} answered: {one_line(error)}; correct what it names, and repeat the command"
+    )
 
 
 def server_time() -> float:

@@ -27,7 +27,7 @@ from mlflow_onnx_flavor.errors import (
 from mlflow_onnx_flavor.registry import lock as lock_module
 from mlflow_onnx_flavor.registry import versions as versions_module
 from mlflow_onnx_flavor.registry.policy import Policy
-from mlflow_onnx_flavor.schemas.configuration import SigningKey, Trust
+from mlflow_onnx_flavor.schemas.configuration import SigningKey, SizeGate, Trust
 from mlflow_onnx_flavor.schemas.registry_tags import EVIDENCE_DIGEST_TAG, EVIDENCE_TAG
 from mlflow_onnx_flavor.tracking.server import server_time
 from tests.artifact.test_signing import new_key
@@ -41,15 +41,19 @@ CONFIGURATION = parse_configuration({**yaml.safe_load(QUICK_RELEASE), "reuse": {
 
 @pytest.fixture(scope="module")
 def two_versions(store, classifier_folder, frame):
-    """The releases of versions 1 and 2, each of a conversion of its own, and no alias."""
+    """The releases of versions 1 and 2, each of a conversion and gates of its own, and no alias."""
     released = []
-    for candidates in (("converted", "fused"), ("converted",)):
+    for candidates, most_megabytes in ((("converted", "fused"), 1000), (("converted",), 1001)):
+        gates = CONFIGURATION.gates.model_copy(
+            update={"size": SizeGate(max_megabytes=most_megabytes)}
+        )
+        configuration = CONFIGURATION.model_copy(update={"candidates": candidates, "gates": gates})
         released.append(
             release(
                 str(classifier_folder),
                 NAME,
                 data=frame,
-                configuration=CONFIGURATION.model_copy(update={"candidates": candidates}),
+                configuration=configuration,
                 promote_alias=False,
             )
         )

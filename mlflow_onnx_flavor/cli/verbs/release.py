@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mlflow_onnx_flavor.cli import options
 from mlflow_onnx_flavor.cli.ending import DONE, GATE_FAILED
+from mlflow_onnx_flavor.cli.output import print_document
 from mlflow_onnx_flavor.errors import ConfigurationError
 
 HELP = "convert, prove, register and promote a model"
@@ -104,7 +105,7 @@ def release_and_print(
     if junit:
         Path(junit).write_text(render_junit(result.summary), encoding="utf-8")
     if json:
-        print(result.summary.to_json())
+        print_document(result.summary.to_json())
     else:
         print_summary(
             result.summary,
