@@ -29,6 +29,7 @@ from mlflow_onnx_flavor.schemas.evidence import (
     ModelIdentity,
     ParityReport,
 )
+from mlflow_onnx_flavor.scoring.runtimes import CPU
 from mlflow_onnx_flavor.source.environment import interpreter
 from mlflow_onnx_flavor.source.live_model import save_live_model
 from mlflow_onnx_flavor.source.model import SourceModel, fetch_artifact, resolve_source
@@ -155,7 +156,7 @@ def check_latency(
     from mlflow_onnx_flavor.latency.statistics import Precision
 
     configuration = configuration or Configuration()
-    requested = _providers(execution_providers, configuration, ["CPUExecutionProvider"])
+    requested = _providers(execution_providers, configuration, [CPU])
     with _resolved(source, inputs, configuration) as model:
         evaluation, example = _rows(model, inputs)
         extra = frameworks.get(model.framework).extra

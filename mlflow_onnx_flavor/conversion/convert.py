@@ -24,13 +24,13 @@ from mlflow_onnx_flavor.errors import (
     WorkerTimeoutError,
 )
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.onnx_graph.files import MODEL_FILE
 from mlflow_onnx_flavor.schemas.configuration import SourceEnv
 from mlflow_onnx_flavor.schemas.evidence import OutputParity, Seconds
 from mlflow_onnx_flavor.schemas.graph import GraphSpec
 from mlflow_onnx_flavor.source.environment import VersionDifference
 from mlflow_onnx_flavor.source.process import SourceModelWorker, roundings_by
 
-MODEL_FILE = "model.onnx"
 MORE_TIME = "allow more with conversion.timeout_seconds"
 MORE_MEMORY = "allow more with conversion.max_memory_gigabytes, or use a machine with more memory"
 CHECKED_BATCH_SIZES = (1, 32)

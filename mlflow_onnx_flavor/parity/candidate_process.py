@@ -37,11 +37,11 @@ from mlflow_onnx_flavor.parity.stopwatch import Stopwatch
 from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.processes.worker import Worker
 from mlflow_onnx_flavor.schemas.evidence import Divergence, ExecutionProvider, ParityRow, Status
+from mlflow_onnx_flavor.scoring.runtimes import CPU
 
 log = logging.getLogger(__name__)
 
 TASKS = "mlflow_onnx_flavor.parity.tasks"
-CPU = "CPUExecutionProvider"
 
 # One row at a time is for what depends on the batch size; it need not see every row.
 MAX_SINGLE_ROWS = 256

@@ -26,7 +26,6 @@ from mlflow_onnx_flavor.inputs.probes.generate import AT_A_SPLIT, BESIDE_A_JUMP
 from mlflow_onnx_flavor.inputs.readers.streams import RowStream
 from mlflow_onnx_flavor.machine.hardware import environment
 from mlflow_onnx_flavor.parity.candidate_process import (
-    CPU,
     CandidateProcess,
     Expected,
     RowKey,
@@ -53,6 +52,7 @@ from mlflow_onnx_flavor.schemas.origins import (
     PROBES,
     SEARCHED_PROBES,
 )
+from mlflow_onnx_flavor.scoring.runtimes import CPU
 from mlflow_onnx_flavor.source.process import SourceModelWorker, roundings_by
 
 _OF_ONE_SIZE = frozenset({EVALUATION_DATA, INPUT_EXAMPLE, PROBES, EXTREME_PROBES})

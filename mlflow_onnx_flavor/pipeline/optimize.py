@@ -9,6 +9,7 @@ from mlflow_onnx_flavor.artifact.digests import digest_of, size_of
 from mlflow_onnx_flavor.candidates.base import CandidateError, Measuring
 from mlflow_onnx_flavor.conversion.convert import Conversion
 from mlflow_onnx_flavor.conversion.options import required_providers
+from mlflow_onnx_flavor.onnx_graph.files import MODEL_FILE
 from mlflow_onnx_flavor.pipeline.cache import finished, hardware, step_key
 from mlflow_onnx_flavor.pipeline.convert import CONVERTED, log_candidate
 from mlflow_onnx_flavor.pipeline.downloads import model_folder, source_model
@@ -26,7 +27,6 @@ from mlflow_onnx_flavor.schemas.records import (
     SourceRecord,
 )
 
-MODEL_FILE = "model.onnx"
 MEASURED_ROWS = 4096  # of the rows there are, for a candidate that is built by measuring
 
 
