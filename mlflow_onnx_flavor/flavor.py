@@ -21,7 +21,12 @@ from typing import TYPE_CHECKING, Any
 from mlflow_onnx_flavor.artifact import writer
 from mlflow_onnx_flavor.artifact.graph_inference import infer_graph
 from mlflow_onnx_flavor.artifact.output_schema import output_schema
-from mlflow_onnx_flavor.errors import ConfigurationError, CorruptModelError, DigestMismatchError
+from mlflow_onnx_flavor.errors import (
+    ConfigurationError,
+    CorruptModelError,
+    DigestMismatchError,
+    one_line,
+)
 from mlflow_onnx_flavor.machine import execution_providers as providers_here
 from mlflow_onnx_flavor.onnx_graph.files import MODEL_FILE
 from mlflow_onnx_flavor.schemas.graph import GraphSpec
@@ -209,9 +214,8 @@ def load_model(model_uri: str, dst_path: str | None = None) -> onnx.ModelProto:
     try:
         return onnx.load(str(file))
     except (DecodeError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "no ONNX file"
         raise CorruptModelError(
-            f"{model_uri!r} holds no readable {MODEL_FILE} ({reason}); log the model again"
+            f"{model_uri!r} holds no readable {MODEL_FILE} ({one_line(error)}); log the model again"
         ) from error
 
 

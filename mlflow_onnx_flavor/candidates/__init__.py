@@ -20,7 +20,7 @@ from mlflow_onnx_flavor.candidates.base import (
     Measuring,
     Optimization,
 )
-from mlflow_onnx_flavor.errors import ConfigurationError, OnnxFlavorError
+from mlflow_onnx_flavor.errors import ConfigurationError, OnnxFlavorError, one_line
 from mlflow_onnx_flavor.onnx_graph.files import MODEL_FILE
 from mlflow_onnx_flavor.processes.worker import PRELOADED, Worker
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
@@ -90,7 +90,7 @@ def build(
         except CandidateError:
             raise
         except OnnxFlavorError as error:
-            raise CandidateError(str(error).strip().partition("\n")[0]) from error
+            raise CandidateError(one_line(error)) from error
     return BuiltCandidate(
         name, path, graph, built["session_options"], built["description"], built["details"]
     )

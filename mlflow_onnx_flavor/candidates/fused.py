@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlflow_onnx_flavor.candidates.base import Built, CandidateError, Measuring
+from mlflow_onnx_flavor.errors import one_line
 from mlflow_onnx_flavor.onnx_graph.external_data import MAX_INLINE_BYTES, data_files, total_bytes
 from mlflow_onnx_flavor.onnx_graph.operators import count_operators
 from mlflow_onnx_flavor.scoring.runtimes import CPU
@@ -43,9 +44,8 @@ def build(converted: Path, out: Path, measuring: Measuring | None = None) -> Bui
     try:
         onnx.checker.check_model(str(out))
     except onnx.checker.ValidationError as error:
-        reason = str(error).strip().partition("\n")[0]
         raise CandidateError(
             f"ONNX Runtime's fused graph does not pass ONNX's checker, so mlflow.onnx could not"
-            f" load it: {reason}"
+            f" load it: {one_line(error)}"
         ) from error
     return Built(f"ONNX Runtime's fused graph, {before.total()} nodes to {after.total()}")

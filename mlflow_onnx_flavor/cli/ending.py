@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from mlflow_onnx_flavor.errors import OnnxFlavorError
+from mlflow_onnx_flavor.errors import OnnxFlavorError, one_line
 from mlflow_onnx_flavor.machine.disk import storage_error
 
 DONE, ERROR, WRONG_USAGE, GATE_FAILED, NOT_CONVERTIBLE = range(5)
@@ -36,9 +36,8 @@ def run_guarded(work: Callable[[], int]) -> int:
         if known:
             said, status = str(known), known.exit_status
         else:
-            summary = str(error).partition("\n")[0]
             path = _write_traceback(error)
-            said = f"unexpected {type(error).__name__}: {summary} (details in {path})"
+            said = f"unexpected {type(error).__name__}: {one_line(error)} (details in {path})"
             status = ERROR
         print(f"mlflow-onnx: {said}", file=sys.stderr)
         _keep_traceback(error)

@@ -22,6 +22,7 @@ from mlflow_onnx_flavor.errors import (
     WorkerOutOfMemoryError,
     WorkerTaskError,
     WorkerTimeoutError,
+    one_line,
 )
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_graph.files import MODEL_FILE
@@ -188,7 +189,7 @@ def _attempt(
     except NotExportableError as error:
         outcome, cause, remedy = "failed", error.cause, error.remedy
     except WorkerTaskError as error:
-        outcome, cause = "failed", str(error).splitlines()[0]
+        outcome, cause = "failed", one_line(error)
     attempt = Attempt(
         strategy=strategy["name"],
         why=strategy["why"],

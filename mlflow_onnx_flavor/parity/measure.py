@@ -20,6 +20,7 @@ from mlflow_onnx_flavor.errors import (
     OnnxFlavorError,
     WorkerError,
     WorkerTaskError,
+    first_and_last_line,
 )
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.inputs.probes.generate import AT_A_SPLIT, BESIDE_A_JUMP
@@ -29,7 +30,6 @@ from mlflow_onnx_flavor.parity.candidate_process import (
     CandidateProcess,
     Expected,
     RowKey,
-    one_line,
     rows_compared,
 )
 from mlflow_onnx_flavor.parity.known_causes import share_of
@@ -264,7 +264,7 @@ def _probes(
     try:
         probed = source.probes(rows, candidate.folder, seed)
     except OnnxFlavorError as error:
-        return [], ProbeRecord(seed=seed, cause=one_line(error))
+        return [], ProbeRecord(seed=seed, cause=first_and_last_line(error))
     counts = Counter(kind for _, kinds in probed for kind in kinds)
     return probed, ProbeRecord(seed=seed, rows=dict(counts))
 
@@ -304,7 +304,7 @@ def _ask(
         rows = slice(0, rows_compared(inputs, max(batch_sizes)))
         return replace(expected, answer=source.answer(inputs.take(rows)))
     except WorkerTaskError as error:
-        reason = one_line(error)
+        reason = first_and_last_line(error)
         cause = f"the source's pyfunc does not answer, so forms are not compared: {reason}"
         return replace(expected, no_answer=cause)
 
