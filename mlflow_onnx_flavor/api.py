@@ -122,20 +122,22 @@ def check_parity(
             inputs, more = evaluation_data(inputs, model.signature)
         evaluation, example = _rows(model, inputs)
         return parity.measure(
-            model.folder,
-            model.framework,
-            [_candidate(candidate)],
-            evaluation,
-            example,
-            requested,
-            batch_sizes=configuration.gates.latency.batch_sizes,
-            source_identity=model.identity,
-            source_worker=worker,
-            probe_seed=configuration.probes.seed if configuration.probes.enabled else None,
-            worst_inputs=Path(worst_inputs) if worst_inputs is not None else None,
-            more=more,
-            resume=Path(resume) if resume is not None else None,
-            on_progress=on_progress,
+            parity.Plan(
+                model.folder,
+                model.framework,
+                [_candidate(candidate)],
+                evaluation,
+                example,
+                requested,
+                batch_sizes=configuration.gates.latency.batch_sizes,
+                source_identity=model.identity,
+                source_worker=worker,
+                probe_seed=configuration.probes.seed if configuration.probes.enabled else None,
+                worst_inputs=Path(worst_inputs) if worst_inputs is not None else None,
+                more=more,
+                resume=Path(resume) if resume is not None else None,
+                on_progress=on_progress,
+            )
         )
 
 
@@ -161,19 +163,21 @@ def check_latency(
         evaluation, example = _rows(model, inputs)
         extra = frameworks.get(model.framework).extra
         return latency.measure(
-            model.folder,
-            model.framework,
-            [_candidate(candidate)],
-            evaluation or example,
-            requested,
-            batch_sizes=configuration.gates.latency.batch_sizes,
-            confidence=configuration.gates.latency.confidence,
-            budget_seconds=configuration.budget.seconds,
-            source_identity=model.identity,
-            source_python=interpreter(model.folder, extra, configuration.source_env),
-            options=configuration.latency,
-            precision=Precision.for_gate(configuration.gates.latency),
-            on_progress=on_progress,
+            latency.Plan(
+                model.folder,
+                model.framework,
+                [_candidate(candidate)],
+                evaluation or example,
+                requested,
+                batch_sizes=configuration.gates.latency.batch_sizes,
+                confidence=configuration.gates.latency.confidence,
+                budget_seconds=configuration.budget.seconds,
+                source_identity=model.identity,
+                source_python=interpreter(model.folder, extra, configuration.source_env),
+                options=configuration.latency,
+                precision=Precision.for_gate(configuration.gates.latency),
+                on_progress=on_progress,
+            )
         )
 
 

@@ -55,21 +55,23 @@ def check_latency(
     with step_run("check_latency", parent_run_id, key) as run:
         mlflow.log_params({"optimize_run_id": optimize_run_id})
         report = latency.measure(
-            source.folder,
-            source.framework,
-            candidate_folders(built.candidates),
-            evaluation or example,
-            list(required_providers(configuration)),
-            batch_sizes=configuration.gates.latency.batch_sizes,
-            confidence=configuration.gates.latency.confidence,
-            budget_seconds=configuration.budget.seconds,
-            source_identity=source.identity,
-            options=configuration.latency,
-            precision=Precision.for_gate(configuration.gates.latency),
-            champion=champion,
-            spares=context.spares,
-            source_python=source_python,
-            on_progress=context.on_progress,
+            latency.Plan(
+                source.folder,
+                source.framework,
+                candidate_folders(built.candidates),
+                evaluation or example,
+                list(required_providers(configuration)),
+                batch_sizes=configuration.gates.latency.batch_sizes,
+                confidence=configuration.gates.latency.confidence,
+                budget_seconds=configuration.budget.seconds,
+                source_identity=source.identity,
+                options=configuration.latency,
+                precision=Precision.for_gate(configuration.gates.latency),
+                champion=champion,
+                spares=context.spares,
+                source_python=source_python,
+                on_progress=context.on_progress,
+            )
         )
         log_record(report, LATENCY)
         return run.info.run_id, report

@@ -54,20 +54,22 @@ def check_parity(
     ):
         mlflow.log_params({"optimize_run_id": optimize_run_id})
         report = parity.measure(
-            source.folder,
-            source.framework,
-            candidate_folders(built.candidates),
-            evaluation,
-            example,
-            list(shown_providers(configuration)),
-            batch_sizes=configuration.gates.latency.batch_sizes,
-            source_identity=source.identity,
-            source_worker=worker,
-            spares=context.spares,
-            probe_seed=configuration.probes.seed if configuration.probes.enabled else None,
-            worst_inputs=Path(scratch) / WORST_INPUTS,
-            more=context.more_rows(record),
-            on_progress=context.on_progress,
+            parity.Plan(
+                source.folder,
+                source.framework,
+                candidate_folders(built.candidates),
+                evaluation,
+                example,
+                list(shown_providers(configuration)),
+                batch_sizes=configuration.gates.latency.batch_sizes,
+                source_identity=source.identity,
+                source_worker=worker,
+                spares=context.spares,
+                probe_seed=configuration.probes.seed if configuration.probes.enabled else None,
+                worst_inputs=Path(scratch) / WORST_INPUTS,
+                more=context.more_rows(record),
+                on_progress=context.on_progress,
+            )
         )
         if (Path(scratch) / WORST_INPUTS).is_dir():
             mlflow.log_artifacts(str(Path(scratch) / WORST_INPUTS), WORST_INPUTS)
