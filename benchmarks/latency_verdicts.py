@@ -159,18 +159,20 @@ def _paired(model: Path, slowed: Path, inputs: Inputs, batch_sizes, budget_secon
         return CandidateFolder(identity.model_copy(update={"name": name}), path)
 
     return latency.measure(
-        model,
-        "onnx",
-        [folder(ITSELF, model), folder(SLOWED, slowed)],
-        inputs,
-        [PROVIDER],
-        batch_sizes=batch_sizes,
-        confidence=0.95,
-        budget_seconds=budget_seconds,
-        source_identity=identity,
-        champion=folder("champion", model),
-        precision=Precision.for_gate(GATE),
-        options=LatencyOptions(offline_batch_sizes=()),
+        latency.Plan(
+            model,
+            "onnx",
+            [folder(ITSELF, model), folder(SLOWED, slowed)],
+            inputs,
+            [PROVIDER],
+            batch_sizes=batch_sizes,
+            confidence=0.95,
+            budget_seconds=budget_seconds,
+            source_identity=identity,
+            champion=folder("champion", model),
+            precision=Precision.for_gate(GATE),
+            options=LatencyOptions(offline_batch_sizes=()),
+        )
     )
 
 

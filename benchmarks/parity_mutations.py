@@ -171,15 +171,17 @@ class _Checked:
             onnx.load(str(self.folder / "asked.onnx")), str(folder), graph=self.conversion.graph
         )
         report = parity.measure(
-            self.folder / "source",
-            self.source.framework,
-            [CandidateFolder(identity, folder)],
-            rows,
-            None,
-            [ExecutionProvider(name="CPUExecutionProvider")],
-            source_identity=identity,
-            source_worker=self.worker,
-            probe_seed=0,
+            parity.Plan(
+                self.folder / "source",
+                self.source.framework,
+                [CandidateFolder(identity, folder)],
+                rows,
+                None,
+                [ExecutionProvider(name="CPUExecutionProvider")],
+                source_identity=identity,
+                source_worker=self.worker,
+                probe_seed=0,
+            )
         )
         return all(each.passed for each in judge_parity(report, Configuration().gates.parity))
 

@@ -30,6 +30,7 @@ from mlflow_onnx_flavor.schemas.evidence import (
     ModelIdentity,
     ParityReport,
 )
+from mlflow_onnx_flavor.scoring.runtimes import CPU
 from mlflow_onnx_flavor.source.environment import interpreter
 from mlflow_onnx_flavor.source.live_model import save_live_model
 from mlflow_onnx_flavor.source.model import SourceModel, fetch_artifact, resolve_source
@@ -122,20 +123,22 @@ def check_parity(
             inputs, more = evaluation_data(inputs, model.signature)
         evaluation, example = _rows(model, inputs)
         return parity.measure(
-            model.folder,
-            model.framework,
-            [_candidate(candidate)],
-            evaluation,
-            example,
-            requested,
-            batch_sizes=configuration.gates.latency.batch_sizes,
-            source_identity=model.identity,
-            source_worker=worker,
-            probe_seed=configuration.probes.seed if configuration.probes.enabled else None,
-            worst_inputs=Path(worst_inputs) if worst_inputs is not None else None,
-            more=more,
-            resume=Path(resume) if resume is not None else None,
-            on_progress=on_progress,
+            parity.Plan(
+                model.folder,
+                model.framework,
+                [_candidate(candidate)],
+                evaluation,
+                example,
+                requested,
+                batch_sizes=configuration.gates.latency.batch_sizes,
+                source_identity=model.identity,
+                source_worker=worker,
+                probe_seed=configuration.probes.seed if configuration.probes.enabled else None,
+                worst_inputs=Path(worst_inputs) if worst_inputs is not None else None,
+                more=more,
+                resume=Path(resume) if resume is not None else None,
+                on_progress=on_progress,
+            )
         )
 
 
@@ -156,24 +159,26 @@ def check_latency(
     from mlflow_onnx_flavor.latency.statistics import Precision
 
     configuration = configuration or Configuration()
-    requested = _providers(execution_providers, configuration, ["CPUExecutionProvider"])
+    requested = _providers(execution_providers, configuration, [CPU])
     with _resolved(source, inputs, configuration) as model:
         evaluation, example = _rows(model, inputs)
         extra = frameworks.get(model.framework).extra
         return latency.measure(
-            model.folder,
-            model.framework,
-            [_candidate(candidate)],
-            evaluation or example,
-            requested,
-            batch_sizes=configuration.gates.latency.batch_sizes,
-            confidence=configuration.gates.latency.confidence,
-            budget_seconds=configuration.budget.seconds,
-            source_identity=model.identity,
-            source_python=interpreter(model.folder, extra, configuration.source_env),
-            options=configuration.latency,
-            precision=Precision.for_gate(configuration.gates.latency),
-            on_progress=on_progress,
+            latency.Plan(
+                model.folder,
+                model.framework,
+                [_candidate(candidate)],
+                evaluation or example,
+                requested,
+                batch_sizes=configuration.gates.latency.batch_sizes,
+                confidence=configuration.gates.latency.confidence,
+                budget_seconds=configuration.budget.seconds,
+                source_identity=model.identity,
+                source_python=interpreter(model.folder, extra, configuration.source_env),
+                options=configuration.latency,
+                precision=Precision.for_gate(configuration.gates.latency),
+                on_progress=on_progress,
+            )
         )
 
 

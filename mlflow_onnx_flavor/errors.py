@@ -17,6 +17,14 @@ def one_line(error: BaseException) -> str:
     return redact(text.splitlines()[0].rstrip("."))
 
 
+def first_and_last_line(error: BaseException) -> str:
+    """Return the message; of one with several lines the first and the last, where libraries put
+    what they did and why it failed (MLflow prints the whole data between the two).
+    """
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return " ... ".join([lines[0], lines[-1]] if len(lines) > 1 else lines)
+
+
 class OnnxFlavorError(Exception):
     """Base of every error that this package raises on purpose.
 

@@ -27,6 +27,7 @@ from mlflow_onnx_flavor.gates import judge_parity, judged, tolerance_of, upper_b
 from mlflow_onnx_flavor.machine.scratch import temporary_folder
 from mlflow_onnx_flavor.schemas.configuration import Configuration, ParityGate
 from mlflow_onnx_flavor.schemas.evidence import OutputParity, ParityReport
+from mlflow_onnx_flavor.scoring.runtimes import CPU
 
 NAME = "onnx_parity"
 SOURCE, CANDIDATE, CONFIGURATION = "source_model_uri", "candidate_model_uri", "configuration"
@@ -65,7 +66,7 @@ class ParityEvaluator(ModelEvaluator):
             evaluator_config[SOURCE],
             _candidate_uri(evaluator_config, model),
             dataset.features_data,
-            evaluator_config.get("execution_providers") or ["CPUExecutionProvider"],
+            evaluator_config.get("execution_providers") or [CPU],
             configuration=configuration,
         )
         metrics = parity_metrics(report, configuration.gates.parity)

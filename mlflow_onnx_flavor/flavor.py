@@ -21,8 +21,13 @@ from typing import TYPE_CHECKING, Any
 from mlflow_onnx_flavor.artifact import writer
 from mlflow_onnx_flavor.artifact.graph_inference import infer_graph
 from mlflow_onnx_flavor.artifact.output_schema import output_schema
-from mlflow_onnx_flavor.errors import ConfigurationError, CorruptModelError
+from mlflow_onnx_flavor.errors import (
+    ConfigurationError,
+    CorruptModelError,
+    one_line,
+)
 from mlflow_onnx_flavor.machine import execution_providers as providers_here
+from mlflow_onnx_flavor.onnx_graph.files import MODEL_FILE
 from mlflow_onnx_flavor.schemas.graph import GraphSpec
 from mlflow_onnx_flavor.scoring.operator_libraries import OPERATOR_LIBRARIES
 
@@ -202,13 +207,12 @@ def load_model(model_uri: str, dst_path: str | None = None) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError
 
-    file = _local(model_uri, dst_path) / writer.MODEL_FILE
+    file = _local(model_uri, dst_path) / MODEL_FILE
     try:
         return onnx.load(str(file))
     except (DecodeError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "no ONNX file"
         raise CorruptModelError(
-            f"{model_uri!r} holds no readable {writer.MODEL_FILE} ({reason}); log the model again"
+            f"{model_uri!r} holds no readable {MODEL_FILE} ({one_line(error)}); log the model again"
         ) from error
 
 

@@ -14,7 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mlflow_onnx_flavor.errors import ConfigurationError, MissingFrameworkError, SignatureError
+from mlflow_onnx_flavor.errors import (
+    ConfigurationError,
+    MissingFrameworkError,
+    SignatureError,
+    one_line,
+)
 from mlflow_onnx_flavor.schemas.configuration import SigningKey, Trust
 
 MODEL_SIGNATURE, EVIDENCE_SIGNATURE = "model.sig", "evidence.sig"
@@ -42,7 +47,7 @@ def sign(artifact: Path, evidence: Path, out: Path, key: SigningKey) -> None:
             config.sign(folder, out / name)
         except (OSError, ValueError, TypeError) as error:
             raise ConfigurationError(
-                f"nothing can be signed with the private key {key.private_key!r}: {_first(error)}"
+                f"nothing can be signed with the private key {key.private_key!r}: {one_line(error)}"
             ) from error
 
 
@@ -65,11 +70,11 @@ def _verify_one(folder: Path, signature: Path, trust: Trust, what: str) -> None:
     try:
         config = _verifying_config(trust)
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"what is trusted cannot be read: {_first(error)}") from error
+        raise ConfigurationError(f"what is trusted cannot be read: {one_line(error)}") from error
     try:
         config.verify(folder, signature)
     except Exception as error:  # each of its verifiers has errors of its own
-        text = _first(error)
+        text = one_line(error)
         if text.startswith(_MISMATCH):
             files = "; ".join("".join(found) for found in _CHANGES.findall(text)) or text
             raise SignatureError(f"{what} was altered after it was signed: {files}") from error
@@ -129,7 +134,3 @@ def _quietly(work: Callable[..., None], *arguments: Any) -> None:
 
     with redirect_stdout(StringIO()):
         work(*arguments)
-
-
-def _first(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -14,7 +14,7 @@ from mlflow_onnx_flavor._version import __version__
 from mlflow_onnx_flavor.artifact.trusted_code import scoring_module_name
 from mlflow_onnx_flavor.errors import CorruptModelError
 from mlflow_onnx_flavor.machine import execution_providers as providers_here
-from mlflow_onnx_flavor.onnx_graph.files import copy_model, external_locations
+from mlflow_onnx_flavor.onnx_graph.files import MODEL_FILE, copy_model, external_locations
 from mlflow_onnx_flavor.schemas.graph import GraphSpec
 from mlflow_onnx_flavor.scoring.operator_libraries import EXTENSIONS, OPERATOR_LIBRARIES
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from mlflow.models import Model
 
 FLAVOR_NAME = "mlflow_onnx_flavor"
-MODEL_FILE = "model.onnx"
 CODE_FOLDER = "code"
 
 # A ModelProto above this is written with external data: protobuf ends at 2 GiB.

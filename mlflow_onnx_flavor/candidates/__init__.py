@@ -20,7 +20,8 @@ from mlflow_onnx_flavor.candidates.base import (
     Measuring,
     Optimization,
 )
-from mlflow_onnx_flavor.errors import ConfigurationError, OnnxFlavorError
+from mlflow_onnx_flavor.errors import ConfigurationError, OnnxFlavorError, one_line
+from mlflow_onnx_flavor.onnx_graph.files import MODEL_FILE
 from mlflow_onnx_flavor.processes.worker import PRELOADED, Worker
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
 from mlflow_onnx_flavor.schemas.graph import GraphSpec
@@ -72,7 +73,7 @@ def build(
     check_names([name])
     if not is_measured(name):
         measuring = None
-    path = out_dir / "model.onnx"
+    path = out_dir / MODEL_FILE
     out_dir.mkdir(parents=True, exist_ok=True)
     with Worker(name=f"the {name} process", preload=PRELOADED) as worker:
         try:
@@ -89,7 +90,7 @@ def build(
         except CandidateError:
             raise
         except OnnxFlavorError as error:
-            raise CandidateError(str(error).strip().partition("\n")[0]) from error
+            raise CandidateError(one_line(error)) from error
     return BuiltCandidate(
         name, path, graph, built["session_options"], built["description"], built["details"]
     )

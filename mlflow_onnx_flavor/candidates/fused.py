@@ -11,8 +11,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlflow_onnx_flavor.candidates.base import Built, CandidateError, Measuring
+from mlflow_onnx_flavor.errors import one_line
 from mlflow_onnx_flavor.onnx_graph.external_data import MAX_INLINE_BYTES, data_files, total_bytes
 from mlflow_onnx_flavor.onnx_graph.operators import count_operators
+from mlflow_onnx_flavor.scoring.runtimes import CPU
 
 name = "fused"
 
@@ -33,7 +35,7 @@ def build(converted: Path, out: Path, measuring: Measuring | None = None) -> Bui
         # Otherwise the saved graph points to files beside the one that it was made from.
         options.add_session_config_entry(_SAVED_WEIGHTS, f"{out.name}.data")
         options.add_session_config_entry(_SAVED_WEIGHTS_FROM, "1024")
-    ort.InferenceSession(str(converted), options, providers=["CPUExecutionProvider"])
+    ort.InferenceSession(str(converted), options, providers=[CPU])
     before, after = count_operators(converted), count_operators(out)
     if before == after:
         raise CandidateError(
@@ -42,9 +44,8 @@ def build(converted: Path, out: Path, measuring: Measuring | None = None) -> Bui
     try:
         onnx.checker.check_model(str(out))
     except onnx.checker.ValidationError as error:
-        reason = str(error).strip().partition("\n")[0]
         raise CandidateError(
             f"ONNX Runtime's fused graph does not pass ONNX's checker, so mlflow.onnx could not"
-            f" load it: {reason}"
+            f" load it: {one_line(error)}"
         ) from error
     return Built(f"ONNX Runtime's fused graph, {before.total()} nodes to {after.total()}")

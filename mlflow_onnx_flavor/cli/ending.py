@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlflow_onnx_flavor.cli.output import redacted_output
-from mlflow_onnx_flavor.errors import OnnxFlavorError
+from mlflow_onnx_flavor.errors import OnnxFlavorError, one_line
 from mlflow_onnx_flavor.machine.disk import storage_error
 from mlflow_onnx_flavor.machine.scratch import as_temporary_directory, temporary_directory
 from mlflow_onnx_flavor.redaction import redact
@@ -46,9 +46,8 @@ def _guarded(work: Callable[[], int]) -> int:
         if known:
             said, status = str(known), known.exit_status
         else:
-            summary = str(error).partition("\n")[0]
             path = _write_traceback(error)
-            said = f"unexpected {type(error).__name__}: {summary} (details in {path})"
+            said = f"unexpected {type(error).__name__}: {one_line(error)} (details in {path})"
             status = ERROR
         print(f"mlflow-onnx: {said}", file=sys.stderr)
         _keep_traceback(error)

@@ -22,15 +22,16 @@ from mlflow_onnx_flavor.errors import (
     WorkerOutOfMemoryError,
     WorkerTaskError,
     WorkerTimeoutError,
+    one_line,
 )
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.onnx_graph.files import MODEL_FILE
 from mlflow_onnx_flavor.schemas.configuration import SourceEnv
 from mlflow_onnx_flavor.schemas.evidence import OutputParity, Seconds
 from mlflow_onnx_flavor.schemas.graph import GraphSpec
 from mlflow_onnx_flavor.source.environment import VersionDifference
 from mlflow_onnx_flavor.source.process import SourceModelWorker, roundings_by
 
-MODEL_FILE = "model.onnx"
 MORE_TIME = "allow more with conversion.timeout_seconds"
 MORE_MEMORY = "allow more with conversion.max_memory_gigabytes, or use a machine with more memory"
 CHECKED_BATCH_SIZES = (1, 32)
@@ -188,7 +189,7 @@ def _attempt(
     except NotExportableError as error:
         outcome, cause, remedy = "failed", error.cause, error.remedy
     except WorkerTaskError as error:
-        outcome, cause = "failed", str(error).splitlines()[0]
+        outcome, cause = "failed", one_line(error)
     attempt = Attempt(
         strategy=strategy["name"],
         why=strategy["why"],

@@ -6,9 +6,8 @@ from typing import Any
 
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
+from mlflow_onnx_flavor.scoring.runtimes import CPU
 from mlflow_onnx_flavor.source.model import SourceModel
-
-CPU = ExecutionProvider(name="CPUExecutionProvider")
 
 
 def conversion_options(configuration: Configuration, source: SourceModel) -> dict[str, Any]:
@@ -24,4 +23,4 @@ def conversion_options(configuration: Configuration, source: SourceModel) -> dic
 
 def required_providers(configuration: Configuration) -> tuple[ExecutionProvider, ...]:
     """The providers on which every gate must hold: those asked for, else the CPU."""
-    return configuration.execution_providers or (CPU,)
+    return configuration.execution_providers or (ExecutionProvider(name=CPU),)

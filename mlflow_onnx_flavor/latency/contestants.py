@@ -16,6 +16,7 @@ from mlflow_onnx_flavor.errors import (
     WorkerCrashedError,
     WorkerOutOfMemoryError,
     WorkerTimeoutError,
+    one_line,
 )
 from mlflow_onnx_flavor.latency.workloads import Workload
 from mlflow_onnx_flavor.machine.hardware import cores_allowed
@@ -200,7 +201,7 @@ class Participant:
             return self._worker.call(f"{TASKS}:{task}", arguments, timeout_s=timeout_s)
         except OnnxFlavorError as error:
             status = _status(error)
-            cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+            cause = one_line(error)
             if status == "failed" and workload is not None:
                 self.failures[workload] = status, cause
                 return None

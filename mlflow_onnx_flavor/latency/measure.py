@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,9 @@ from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency import scenarios
 from mlflow_onnx_flavor.latency.contestants import Entrant, Participant, SavedInputs, open_all
 from mlflow_onnx_flavor.latency.percentiles import percentile_intervals, percentile_ratio
+from mlflow_onnx_flavor.latency.plan import Plan
 from mlflow_onnx_flavor.latency.rounds import Rounds
-from mlflow_onnx_flavor.latency.statistics import MIN_ROUNDS, Precision, figures
+from mlflow_onnx_flavor.latency.statistics import MIN_ROUNDS, figures
 from mlflow_onnx_flavor.latency.system_load import Watch
 from mlflow_onnx_flavor.latency.tasks import BATCHES
 from mlflow_onnx_flavor.latency.workloads import (
@@ -31,76 +31,51 @@ from mlflow_onnx_flavor.latency.workloads import (
 )
 from mlflow_onnx_flavor.machine.hardware import environment
 from mlflow_onnx_flavor.machine.scratch import temporary_folder
-from mlflow_onnx_flavor.processes.pool import SpareWorkers
-from mlflow_onnx_flavor.schemas.configuration import LatencyOptions
 from mlflow_onnx_flavor.schemas.evidence import (
-    ExecutionProvider,
     LatencyFigures,
     LatencyReport,
     LatencyRow,
-    ModelIdentity,
 )
 
 SOURCE, CHAMPION = "source", "champion"
-DEFAULT_PRECISION = Precision()
 PERCENTS = (50, 90, 99)
 
 
-def measure(
-    source_path: Path,
-    framework: str,
-    candidates: Sequence[CandidateFolder],
-    inputs: Inputs,
-    execution_providers: Sequence[ExecutionProvider],
-    *,
-    batch_sizes: Sequence[int],
-    confidence: float,
-    budget_seconds: float,
-    source_identity: ModelIdentity,
-    options: LatencyOptions | None = None,
-    champion: CandidateFolder | None = None,
-    precision: Precision = DEFAULT_PRECISION,
-    spares: SpareWorkers | None = None,
-    source_python: str = sys.executable,
-    on_progress: Callable[[str], None] | None = None,
-) -> LatencyReport:
+def measure(plan: Plan) -> LatencyReport:
     """Time single ``predict`` calls of all, alternately, each in its own process as it is served.
 
-    ``batch_sizes``: rows a call; ``inputs`` are repeated where they are fewer.  ``budget_seconds``:
-    the most time to spend in rounds; less where every interval reaches ``precision`` before, more
-    where slow models need it for the fewest rounds that make an interval.  A model that fails,
-    crashes or hangs is a row with its cause at the workloads that were not finished, and the
-    others go on.  All models are in memory together.  ``options``: what else to measure.
-    ``spares``: processes that are ready already.  ``source_python``: the interpreter that the
-    source runs on.  Raises ConfigurationError for sequence lengths of inputs that have none.
+    A model that fails, crashes or hangs is a row with its cause at the workloads that were not
+    finished, and the others go on.  All models are in memory together.
+    Raises ConfigurationError for sequence lengths of inputs that have none.
     """
     begun_ns = time.perf_counter_ns()
-    note = on_progress or (lambda _text: None)
-    options = options or LatencyOptions()
-    asked = workloads(batch_sizes, options.sequence_lengths)
-    source = Entrant(source_identity, Path(source_path), None, SOURCE, source_python)
-    entrants = _entrants(source, candidates, execution_providers, champion, options.threads)
-    participants = [Participant(each, spares) for each in entrants]
+    note = plan.on_progress or (lambda _text: None)
+    options, inputs, budget_seconds = plan.options, plan.inputs, plan.budget_seconds
+    asked = workloads(plan.batch_sizes, options.sequence_lengths)
+    entrants = _entrants(plan)
+    participants = [Participant(each, plan.spares) for each in entrants]
     rounds = Rounds(participants, asked, budget_seconds)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(temporary_folder("latency")))
         for participant in participants:
             stack.callback(participant.close)
-        needed = inputs.take(slice(0, max([*batch_sizes, *options.offline_batch_sizes]) * BATCHES))
-        saved = _saved(needed, candidates, options.sequence_lengths, folder)
+        needed = inputs.take(
+            slice(0, max([*plan.batch_sizes, *options.offline_batch_sizes]) * BATCHES)
+        )
+        saved = _saved(needed, plan.candidates, options.sequence_lengths, folder)
         note(f"loading {len(entrants)} models, each in its own process")
         open_all(participants, saved, asked[0])
         note(f"timing them in turns, batches of {' and '.join(map(str, asked))}")
         with Watch(lambda: [each.pid for each in participants if each.running]) as watch:
-            rounds.run(confidence, precision, note)
+            rounds.run(plan.confidence, plan.precision, note)
         loads = [each.load_row() for each in participants]
         as_served = [each for each in participants if each.entrant.threads is None]
         offline = scenarios.offline(as_served, options.offline_batch_sizes, saved, budget_seconds)
         server, capacities = scenarios.server(as_served, options.server, saved, note)
-    table = _Table(rounds, confidence, budget_seconds)
+    table = _Table(rounds, plan.confidence, budget_seconds)
     return LatencyReport(
-        source=source_identity,
-        candidates=tuple(each.identity for each in candidates),
+        source=plan.source_identity,
+        candidates=tuple(each.identity for each in plan.candidates),
         inputs_digest=inputs.digest(),
         rows=tuple(
             table.row(candidate, baseline, workload, path)
@@ -113,29 +88,24 @@ def measure(
         capacities=capacities,
         seconds=(time.perf_counter_ns() - begun_ns) / 1e9,
         measuring_seconds=rounds.seconds,
-        environment=environment(framework_module(framework).distributions),
+        environment=environment(framework_module(plan.framework).distributions),
         surroundings=watch.surroundings(_medians(rounds, participants[0], asked)),
     )
 
 
-def _entrants(
-    source: Entrant,
-    candidates: Sequence[CandidateFolder],
-    execution_providers: Sequence[ExecutionProvider],
-    champion: CandidateFolder | None,
-    threads: Sequence[int],
-) -> list[Entrant]:
+def _entrants(plan: Plan) -> list[Entrant]:
     """Source and champion as they were logged; every candidate on every provider, as it is served
     and with every number of threads.
     """
+    source = Entrant(plan.source_identity, Path(plan.source_path), None, SOURCE, plan.source_python)
     entrants = [source]
-    if champion is not None:
-        entrants.append(Entrant(champion.identity, champion.folder, None, CHAMPION))
+    if plan.champion is not None:
+        entrants.append(Entrant(plan.champion.identity, plan.champion.folder, None, CHAMPION))
     return entrants + [
         Entrant(candidate.identity, candidate.folder, provider, threads=number)
-        for provider in execution_providers
-        for candidate in candidates
-        for number in (None, *sorted(set(threads)))
+        for provider in plan.execution_providers
+        for candidate in plan.candidates
+        for number in (None, *sorted(set(plan.options.threads)))
     ]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlflow_onnx_flavor.latency.statistics import SEED
 from mlflow_onnx_flavor.schemas.tuning import Settings
+from mlflow_onnx_flavor.scoring.runtimes import CPU
 
 MOST = 24
 
@@ -48,9 +49,7 @@ _OF_PROVIDERS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
-def settings_to_try(
-    cores: int, provider: str = "CPUExecutionProvider", most: int = MOST
-) -> list[Settings]:
+def settings_to_try(cores: int, provider: str = CPU, most: int = MOST) -> list[Settings]:
     """At most ``most``, the default not among them.
 
     Every decision alone, threads with and without spinning, and some combinations at random.

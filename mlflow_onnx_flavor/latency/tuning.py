@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.errors import one_line
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency.halving import Halving
 from mlflow_onnx_flavor.latency.settings import settings_to_try
@@ -107,7 +108,7 @@ class _Contest:
                 if number == 0:
                     raise
                 log.info("settings %s are left out", settings, exc_info=True)
-                self.causes[number] = str(error).strip().partition("\n")[0]
+                self.causes[number] = one_line(error)
                 continue
             self._sessions[number] = opened.session
 

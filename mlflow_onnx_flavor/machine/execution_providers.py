@@ -13,6 +13,7 @@ from typing import Any
 
 from mlflow_onnx_flavor.errors import ConfigurationError, ExecutionProviderError
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
+from mlflow_onnx_flavor.scoring.runtimes import BUILDS, CPU, PLUGINS
 
 RUNTIME = "onnxruntime"
 # The modules that onnxruntime, its plug-ins and its operator libraries are imported as.
@@ -42,7 +43,7 @@ def describe() -> list[ProviderDescription]:
 
     A plug-in that does not start has no devices.
     """
-    from mlflow_onnx_flavor.scoring.providers import PLUGINS, installed_plugins
+    from mlflow_onnx_flavor.scoring.providers import installed_plugins
 
     plugins = {each.name for each in installed_plugins()}
     runtime = runtime_distribution()
@@ -76,7 +77,7 @@ def requirement_of(name: str) -> str | None:
 
     Pinned to the version that is installed here; the package alone where none is.
     """
-    from mlflow_onnx_flavor.scoring.providers import PLUGINS, built_in_providers, installed_plugins
+    from mlflow_onnx_flavor.scoring.providers import built_in_providers, installed_plugins
 
     if name not in PLUGINS:
         return None
@@ -98,18 +99,18 @@ def runtime_distribution() -> str:
 
 def runtimes() -> tuple[str, ...]:
     """Return the distributions that hold onnxruntime, each a build with other providers in it."""
-    from mlflow_onnx_flavor.scoring.providers import BUILDS
-
     return tuple(dict.fromkeys((RUNTIME, *BUILDS.values())))
 
 
 def runtime_versions() -> dict[str, str]:
     """Return the version of every installed distribution that runs a graph: builds of onnxruntime,
-    plug-ins and operator libraries.  They are found by the module that they provide, so that one
-    that no table names is among them; nothing is imported.
+    plug-ins and operator libraries.  Those that no table names are found by the module that they
+    provide; nothing is imported.
     """
     folders = tuple((entry, _changed_at(entry)) for entry in sys.path)
-    return {name: _version(name) for name in sorted(_running_graphs(folders))}
+    named = (*runtimes(), *(each.package for each in PLUGINS.values()))
+    names = sorted({*named, *_running_graphs(folders)})
+    return {name: version for name in names if (version := _version(name))}
 
 
 @cache
@@ -147,7 +148,7 @@ def as_entries(execution_providers: Sequence[Any] | None) -> list[dict[str, Any]
     """
     if isinstance(execution_providers, str):
         execution_providers = [execution_providers]
-    return [_entry(each) for each in execution_providers or ["CPUExecutionProvider"]]
+    return [_entry(each) for each in execution_providers or [CPU]]
 
 
 def _entry(provider: Any) -> dict[str, Any]:

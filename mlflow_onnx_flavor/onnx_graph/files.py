@@ -12,6 +12,8 @@ from mlflow_onnx_flavor.onnx_graph.structure import read_structure
 if TYPE_CHECKING:
     import onnx
 
+MODEL_FILE = "model.onnx"  # the graph in a folder of ours
+
 
 def copy_model(source: Path, target: Path) -> onnx.ModelProto:
     """``source`` as ``target``, and its external data under the names that the graph refers to.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlflow_onnx_flavor.errors import NotExportableError
+from mlflow_onnx_flavor.errors import NotExportableError, one_line
 
 if TYPE_CHECKING:
     import onnx
@@ -54,9 +54,9 @@ def _with_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     try:
         return version_converter.convert_version(model, opset)
     except Exception as error:  # the converter's C++ part raises a RuntimeError, or its own classes
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise NotExportableError(
-            f"the graph of opset {opset_of(model)} cannot be written in opset {opset}: {reason};"
+            f"the graph of opset {opset_of(model)} cannot be written in opset {opset}:"
+            f" {one_line(error)};"
             " ask for another conversion.opset, or for none"
         ) from error
 

@@ -2,12 +2,14 @@
 
     from mlflow_onnx_flavor import parity
 
-    report = parity.measure(folder, "sklearn", candidates, evaluation, example, providers, ...)
+    plan = parity.Plan(folder, "sklearn", candidates, evaluation, example, providers, ...)
+    report = parity.measure(plan)
 
 `compare` holds two outputs side by side; `measure` does so for every candidate on every provider.
 """
 
 from mlflow_onnx_flavor.comparison.outputs import compare_outputs
 from mlflow_onnx_flavor.parity.measure import measure
+from mlflow_onnx_flavor.parity.plan import Plan
 
-__all__ = ["compare_outputs", "measure"]
+__all__ = ["Plan", "compare_outputs", "measure"]

@@ -29,6 +29,7 @@ from mlflow_onnx_flavor.errors import (
     WorkerOutOfMemoryError,
     WorkerTaskError,
     WorkerTimeoutError,
+    first_and_last_line,
 )
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_graph.precision import Arithmetic
@@ -37,11 +38,11 @@ from mlflow_onnx_flavor.parity.stopwatch import Stopwatch
 from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.processes.worker import Worker
 from mlflow_onnx_flavor.schemas.evidence import Divergence, ExecutionProvider, ParityRow, Status
+from mlflow_onnx_flavor.scoring.runtimes import CPU
 
 log = logging.getLogger(__name__)
 
 TASKS = "mlflow_onnx_flavor.parity.tasks"
-CPU = "CPUExecutionProvider"
 
 # One row at a time is for what depends on the batch size; it need not see every row.
 MAX_SINGLE_ROWS = 256
@@ -248,7 +249,7 @@ class CandidateProcess:
         try:
             return self._call("answer", {"inputs_path": expected.path, "rows": rows})
         except WorkerTaskError as error:
-            reason = one_line(error)
+            reason = first_and_last_line(error)
             raise WorkerTaskError(
                 f"the candidate's pyfunc does not answer: {reason}", error.log
             ) from error
@@ -271,7 +272,7 @@ class CandidateProcess:
             expected,
             batch_size,
             status=status,
-            cause=one_line(error),
+            cause=first_and_last_line(error),
             remedy=remedy_for(self._provider, status),
             **seen,
         )
@@ -297,14 +298,6 @@ class CandidateProcess:
 
     def __exit__(self, *_exc) -> None:
         self.close()
-
-
-def one_line(error: Exception) -> str:
-    """The message; of one with several lines the first and the last, where libraries put what they
-    did and why it failed (MLflow prints the whole data between the two).
-    """
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    return " ... ".join([lines[0], lines[-1]] if len(lines) > 1 else lines)
 
 
 def _status(error: OnnxFlavorError) -> Status:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, OutputParity, ParityRow, Status
+from mlflow_onnx_flavor.scoring.runtimes import CPU
 
-_CPU = "CPUExecutionProvider"
 _OPENVINO = "OpenVINOExecutionProvider"
 _PRECISION_HINT = "INFERENCE_PRECISION_HINT"
 _F32_HINT = json.dumps({"CPU": {_PRECISION_HINT: "f32"}})
@@ -22,10 +22,10 @@ def cause_and_remedy(
     CPU provider, for the same inputs; None where that was not measured.
     """
     share = share_that_differs(outputs)
-    if share == 0 or provider.name == _CPU:
+    if share == 0 or provider.name == CPU:
         return "", ""
     if share_on_cpu is not None and share <= share_on_cpu:
-        return f"the candidate differs on {_CPU} as well, so {provider} is not the cause", ""
+        return f"the candidate differs on {CPU} as well, so {provider} is not the cause", ""
     if provider.name == _OPENVINO and _PRECISION_HINT not in provider.options.get(
         "load_config", ""
     ):
@@ -59,7 +59,7 @@ def remedy_for(provider: ExecutionProvider, status: Status) -> str:
         return f"try another version of the package that brings {provider}" + _or_leave_out(
             provider
         )
-    if provider.name == _CPU:
+    if provider.name == CPU:
         return "mend what the cause names, and log the model again"
     return "mend what the cause names" + _or_leave_out(provider)
 
@@ -82,4 +82,4 @@ def _beyond(output: OutputParity) -> int:
 
 
 def _or_leave_out(provider: ExecutionProvider) -> str:
-    return "" if provider.name == _CPU else f", or leave {provider} out of execution_providers"
+    return "" if provider.name == CPU else f", or leave {provider} out of execution_providers"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -20,28 +20,27 @@ from mlflow_onnx_flavor.errors import (
     OnnxFlavorError,
     WorkerError,
     WorkerTaskError,
+    first_and_last_line,
 )
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.inputs.probes.generate import AT_A_SPLIT, BESIDE_A_JUMP
 from mlflow_onnx_flavor.inputs.readers.streams import RowStream
 from mlflow_onnx_flavor.machine.hardware import environment
 from mlflow_onnx_flavor.parity.candidate_process import (
-    CPU,
     CandidateProcess,
     Expected,
     RowKey,
-    one_line,
     rows_compared,
 )
 from mlflow_onnx_flavor.parity.known_causes import share_of
 from mlflow_onnx_flavor.parity.locating import reference_for, worth_locating
+from mlflow_onnx_flavor.parity.plan import Plan
 from mlflow_onnx_flavor.parity.search import search
 from mlflow_onnx_flavor.parity.stopwatch import Stopwatch
 from mlflow_onnx_flavor.parity.streaming import compare_rest, is_carried
 from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.schemas.evidence import (
     ExecutionProvider,
-    ModelIdentity,
     ParityReport,
     ParityRow,
     ProbeRecord,
@@ -53,136 +52,154 @@ from mlflow_onnx_flavor.schemas.origins import (
     PROBES,
     SEARCHED_PROBES,
 )
+from mlflow_onnx_flavor.scoring.runtimes import CPU
 from mlflow_onnx_flavor.source.process import SourceModelWorker, roundings_by
 
 _OF_ONE_SIZE = frozenset({EVALUATION_DATA, INPUT_EXAMPLE, PROBES, EXTREME_PROBES})
 
 
-def measure(
-    source_path: Path,
-    framework: str,
-    candidates: Sequence[CandidateFolder],
-    evaluation: Inputs | None,
-    example: Inputs | None,
-    execution_providers: Sequence[ExecutionProvider],
-    *,
-    batch_sizes: Sequence[int] = (1, 32),
-    source_identity: ModelIdentity,
-    source_worker: SourceModelWorker | None = None,
-    spares: SpareWorkers | None = None,
-    timeout_s: float = 600.0,
-    probe_seed: int | None = None,
-    worst_inputs: Path | None = None,
-    more: RowStream | None = None,
-    resume: Path | None = None,
-    on_progress: Callable[[str], None] | None = None,
-) -> ParityReport:
+def measure(plan: Plan) -> ParityReport:
     """Compare every candidate with the source, on the evaluation data and the example.
 
-    Each output is compared at each of ``batch_sizes``; at the largest, so is what a consumer of
-    the pyfunc sees, on the same rows.  ``source_worker``: the source, where it is loaded already;
-    it stays open.  ``spares``: processes that are ready already.  ``timeout_s`` is the limit for
-    one candidate's answer to one kind of inputs.  ``probe_seed``: of probes to compare on as well;
-    none where None.  ``worst_inputs``: a folder to write the rows to that disagree most, as a file
-    that can be given as evaluation data; nothing is written where all agree.  ``more``: large data
-    whose first batch ``evaluation`` is; the others are compared after it, at the largest batch
-    size.  ``resume``: a file that keeps how far that came, for the next call.
+    Each output is compared at each batch size; at the largest, so is what a consumer of the pyfunc
+    sees, on the same rows.
     Raises InvalidDataError where there is no row to compare, and whatever stops the source.
     """
-    begun_ns = time.perf_counter_ns()
-    note = on_progress or (lambda _text: None)
-    given = [rows for rows in (evaluation, example) if rows is not None]
-    _check(given)
-    stopwatch, spares = Stopwatch(), spares or SpareWorkers()
-    differ_on_cpu: dict[RowKey, float] = {}
-    own = nullcontext(source_worker) if source_worker else SourceModelWorker(source_path, framework)
-    order = _cpu_first(execution_providers)
-    with own as source, ExitStack() as stack:
-        processes = {
-            position: stack.enter_context(
-                CandidateProcess(
-                    execution_providers[position], timeout_s, stopwatch, differ_on_cpu, spares
-                )
-            )
-            for position in order
+    _check(plan.inputs)
+    own = plan.source_worker
+    source = nullcontext(own) if own else SourceModelWorker(plan.source_path, plan.framework)
+    with source as opened, ExitStack() as stack:
+        return _Measurement(plan, opened, stack).report()
+
+
+class _Measurement:
+    """One measurement under way: the source, a process for each provider, and what they said.
+
+    ``stack``: ends the processes.
+    """
+
+    def __init__(self, plan: Plan, source: SourceModelWorker, stack: ExitStack):
+        self._plan, self._source = plan, source
+        self._begun_ns = time.perf_counter_ns()
+        self._note = plan.on_progress or (lambda _text: None)
+        self._spares = plan.spares or SpareWorkers()
+        self._stopwatch = Stopwatch()
+        self._inputs = list(plan.inputs)
+        self._expected: list[Expected] = []
+        self._roundings: Roundings = {}
+        self._differ_on_cpu: dict[RowKey, float] = {}
+        self._agreeing: CandidateFolder | None = None
+        self._searched: dict[str, list[Expected]] = {}  # by candidate: each has its own
+        self._order = _cpu_first(plan.execution_providers)
+        self._processes = {
+            position: stack.enter_context(self._process(plan.execution_providers[position]))
+            for position in self._order
         }
-        processes[order[0]].start()
-        probed, record = _probes(source, given[0], candidates[0], probe_seed)
-        given += [rows for rows, _ in probed]
-        kinds = [()] * (len(given) - len(probed)) + [tuple(each) for _, each in probed]
-        loaded_before = source.load_seconds
-        with stopwatch.running():
-            smooth = [_off_thresholds(*each) for each in zip(given, kinds, strict=True)]
-            known = roundings_by(source, [rows for rows in smooth if rows.rows])
-            roundings = roundings_of(known)
-            expected = [
-                replace(_ask(source, rows, batch_sizes, roundings), kinds=of_rows)
-                for rows, of_rows in zip(given, kinds, strict=True)
-            ]
-        stopwatch.seconds -= source.load_seconds - loaded_before
+
+    def report(self) -> ParityReport:
+        """Compare on one provider after the other; the next process starts meanwhile."""
+        plan = self._plan
+        self._processes[self._order[0]].start()
+        probes = self._ask_source()
         rows_on: dict[int, list[ParityRow]] = {}
-        agreeing: CandidateFolder | None = None
-        searched: dict[str, list[Expected]] = {}  # by candidate: each has its own
-        for position, following in zip_longest(order, order[1:]):
-            provider = execution_providers[position]
-            rows_on[position] = []
+        for position, following in zip_longest(self._order, self._order[1:]):
             if following is not None:
-                processes[following].start()
-            for candidate in candidates:
-                note(f"comparing {candidate.identity.name} on {provider}")
-                name, process = candidate.identity.name, processes[position]
-                found = process.compare(candidate, expected, batch_sizes)
-                judged = [row for row in found if row.inputs != EXTREME_PROBES]
-                agrees = all(share_of(row) == 0 for row in judged)
-                if agreeing is None and agrees:
-                    agreeing = candidate
-                look = _Looking(candidate, agreeing, expected, source, differ_on_cpu)
-                if probe_seed is not None and name not in searched and agrees:
-                    searched[name] = look.searched(process, probe_seed, max(batch_sizes))
-                    given += [each.inputs for each in searched[name]]
-                if own := searched.get(name):
-                    found += process.compare(candidate, own, [max(batch_sizes)])
-                    look = replace(look, expected=[*expected, *own])
-                rows_on[position] += look.located(process, found)
-            if more is None or not any(is_carried(r, max(batch_sizes)) for r in rows_on[position]):
-                processes.pop(position).close()
-            if provider.name == CPU:
-                differ_on_cpu |= _differing(rows_on[position])
+                self._processes[following].start()
+            rows_on[position] = self._rows_on(position)
         rows = tuple(row for position in sorted(rows_on) for row in rows_on[position])
-        if more is not None:
-
-            def process_for(row: ParityRow) -> CandidateProcess:
-                """What measured it goes on; each further candidate needs one of its own."""
-                position = execution_providers.index(row.execution_provider)
-                return processes.pop(position, None) or CandidateProcess(
-                    row.execution_provider, timeout_s, stopwatch, differ_on_cpu, spares
-                )
-
-            with stopwatch.running():
-                rows = tuple(
-                    compare_rest(
-                        rows,
-                        more,
-                        source,
-                        candidates,
-                        roundings,
-                        process_for,
-                        resume=resume,
-                        on_progress=note,
-                    )
-                )
-        if worst_inputs is not None:
-            _save_worst(rows, given, worst_inputs)
+        if plan.more is not None:
+            rows = self._with_the_rest(rows, plan.more)
+        if plan.worst_inputs is not None:
+            _save_worst(rows, self._inputs, plan.worst_inputs)
         return ParityReport(
-            source=source_identity,
-            candidates=tuple(each.identity for each in candidates),
-            inputs_digest=given[0].digest(),
+            source=plan.source_identity,
+            candidates=tuple(each.identity for each in plan.candidates),
+            inputs_digest=self._inputs[0].digest(),
             rows=rows,
-            probes=record,
-            seconds=(time.perf_counter_ns() - begun_ns) / 1e9,
-            measuring_seconds=max(stopwatch.seconds, 0.0),
-            environment=environment(tuple(source.versions)),
+            probes=probes,
+            seconds=(time.perf_counter_ns() - self._begun_ns) / 1e9,
+            measuring_seconds=max(self._stopwatch.seconds, 0.0),
+            environment=environment(tuple(self._source.versions)),
         )
+
+    def _process(self, provider: ExecutionProvider) -> CandidateProcess:
+        return CandidateProcess(
+            provider, self._plan.timeout_s, self._stopwatch, self._differ_on_cpu, self._spares
+        )
+
+    def _ask_source(self) -> ProbeRecord | None:
+        """Ask the source for its probes, its rounding error and its answers to all inputs."""
+        plan, source = self._plan, self._source
+        probed, record = _probes(source, self._inputs[0], plan.candidates[0], plan.probe_seed)
+        kinds = [()] * len(self._inputs) + [tuple(each) for _, each in probed]
+        self._inputs += [rows for rows, _ in probed]
+        loaded_before = source.load_seconds
+        with self._stopwatch.running():
+            smooth = [_off_thresholds(*each) for each in zip(self._inputs, kinds, strict=True)]
+            known = roundings_by(source, [rows for rows in smooth if rows.rows])
+            self._roundings = roundings_of(known)
+            self._expected = [
+                replace(_ask(source, rows, plan.batch_sizes, self._roundings), kinds=of_rows)
+                for rows, of_rows in zip(self._inputs, kinds, strict=True)
+            ]
+        self._stopwatch.seconds -= source.load_seconds - loaded_before
+        return record
+
+    def _rows_on(self, position: int) -> list[ParityRow]:
+        """Return the rows of every candidate on the provider at ``position``."""
+        plan, largest = self._plan, max(self._plan.batch_sizes)
+        provider = plan.execution_providers[position]
+        rows = []
+        for candidate in plan.candidates:
+            self._note(f"comparing {candidate.identity.name} on {provider}")
+            rows += self._compared(candidate, self._processes[position])
+        if plan.more is None or not any(is_carried(row, largest) for row in rows):
+            self._processes.pop(position).close()
+        if provider.name == CPU:
+            self._differ_on_cpu |= _differing(rows)
+        return rows
+
+    def _compared(self, candidate: CandidateFolder, process: CandidateProcess) -> list[ParityRow]:
+        """Return the rows of one candidate; where it agrees, inputs are searched where it does
+        not.
+        """
+        plan, name = self._plan, candidate.identity.name
+        rows = process.compare(candidate, self._expected, plan.batch_sizes)
+        judged = [row for row in rows if row.inputs != EXTREME_PROBES]
+        agrees = all(share_of(row) == 0 for row in judged)
+        if self._agreeing is None and agrees:
+            self._agreeing = candidate
+        look = _Looking(
+            candidate, self._agreeing, self._expected, self._source, self._differ_on_cpu
+        )
+        largest = max(plan.batch_sizes)
+        if plan.probe_seed is not None and name not in self._searched and agrees:
+            self._searched[name] = look.searched(process, plan.probe_seed, largest)
+            self._inputs += [each.inputs for each in self._searched[name]]
+        if own := self._searched.get(name):
+            rows += process.compare(candidate, own, [largest])
+            look = replace(look, expected=[*self._expected, *own])
+        return look.located(process, rows)
+
+    def _with_the_rest(self, rows: tuple[ParityRow, ...], more: RowStream) -> tuple[ParityRow, ...]:
+        """Return the rows with what the other batches of large data add to them."""
+        with self._stopwatch.running():
+            carried = compare_rest(
+                rows,
+                more,
+                self._source,
+                self._plan.candidates,
+                self._roundings,
+                self._process_for,
+                resume=self._plan.resume,
+                on_progress=self._note,
+            )
+            return tuple(carried)
+
+    def _process_for(self, row: ParityRow) -> CandidateProcess:
+        """Return what measured the row; each further candidate needs a process of its own."""
+        position = self._plan.execution_providers.index(row.execution_provider)
+        return self._processes.pop(position, None) or self._process(row.execution_provider)
 
 
 @dataclass(frozen=True)
@@ -264,7 +281,7 @@ def _probes(
     try:
         probed = source.probes(rows, candidate.folder, seed)
     except OnnxFlavorError as error:
-        return [], ProbeRecord(seed=seed, cause=one_line(error))
+        return [], ProbeRecord(seed=seed, cause=first_and_last_line(error))
     counts = Counter(kind for _, kinds in probed for kind in kinds)
     return probed, ProbeRecord(seed=seed, rows=dict(counts))
 
@@ -304,7 +321,7 @@ def _ask(
         rows = slice(0, rows_compared(inputs, max(batch_sizes)))
         return replace(expected, answer=source.answer(inputs.take(rows)))
     except WorkerTaskError as error:
-        reason = one_line(error)
+        reason = first_and_last_line(error)
         cause = f"the source's pyfunc does not answer, so forms are not compared: {reason}"
         return replace(expected, no_answer=cause)
 

@@ -19,12 +19,12 @@ from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.comparison.matching import compare_all
 from mlflow_onnx_flavor.comparison.merge import merged
 from mlflow_onnx_flavor.comparison.tolerance import Roundings
-from mlflow_onnx_flavor.errors import OnnxFlavorError
+from mlflow_onnx_flavor.errors import OnnxFlavorError, first_and_last_line
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.inputs.readers.streams import RowStream
 from mlflow_onnx_flavor.machine.scratch import temporary_folder
 from mlflow_onnx_flavor.onnx_graph.precision import Arithmetic
-from mlflow_onnx_flavor.parity.candidate_process import CandidateProcess, one_line
+from mlflow_onnx_flavor.parity.candidate_process import CandidateProcess
 from mlflow_onnx_flavor.parity.known_causes import share_of
 from mlflow_onnx_flavor.schemas.evidence import OutputParity, ParityRow
 from mlflow_onnx_flavor.schemas.origins import EVALUATION_DATA
@@ -162,7 +162,7 @@ def _answer(each: _Compared, path: Path, rows: int) -> Mapping:
         each.arithmetic = each.process.arithmetic(each.candidate)
         return outputs
     except OnnxFlavorError as error:
-        each.cause = one_line(error)
+        each.cause = first_and_last_line(error)
         return {}
 
 

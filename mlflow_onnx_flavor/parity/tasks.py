@@ -22,8 +22,7 @@ from mlflow_onnx_flavor.parity.divergence import (
     first_divergence,
     known_of_layers,
 )
-
-_CPU = "CPUExecutionProvider"
+from mlflow_onnx_flavor.scoring.runtimes import CPU
 
 # Threads that wait for work by spinning take the cores from the source, which answers at the same
 # time: of 32,768 rows of a forest that is two fifths of the candidate's processor time.  No answer
@@ -101,7 +100,7 @@ def locate(
         known: Any = known_of_layers(graph, reference["layers"], reference["what"])
     else:
         other = graph_file(reference["path"])
-        known = ExposedGraph(other, _opener({"name": _CPU}), feeds, reference["what"])
+        known = ExposedGraph(other, _opener({"name": CPU}), feeds, reference["what"])
     found = first_divergence(graph, known, tolerance)
     return None if found is None else found.model_dump(mode="json")
 

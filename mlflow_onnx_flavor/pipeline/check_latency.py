@@ -11,16 +11,14 @@ from mlflow_onnx_flavor.gates import is_undecided
 from mlflow_onnx_flavor.latency.statistics import Precision
 from mlflow_onnx_flavor.pipeline.cache import finished, hardware, step_key, versions_of
 from mlflow_onnx_flavor.pipeline.check_parity import candidate_folders
-from mlflow_onnx_flavor.pipeline.downloads import model_folder, source_model
-from mlflow_onnx_flavor.pipeline.log_source import load_inputs
+from mlflow_onnx_flavor.pipeline.context import ReleaseContext
+from mlflow_onnx_flavor.pipeline.downloads import model_folder
 from mlflow_onnx_flavor.pipeline.runs import log_record, read_record, step_run
-from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import LatencyReport, ModelIdentity
 from mlflow_onnx_flavor.schemas.records import (
     CANDIDATES,
     LATENCY,
-    SOURCE,
     CandidatesRecord,
     SourceRecord,
 )
@@ -33,45 +31,48 @@ def check_latency(
     *,
     champion_uri: str | None = None,
     parent_run_id: str | None = None,
-    spares: SpareWorkers | None = None,
-    on_progress=None,
+    context: ReleaseContext | None = None,
 ) -> tuple[str, LatencyReport]:
     """Measure all candidates of run ``optimize_run_id``; returns (run id, report).
 
     ``champion_uri``: the model that serves now, measured side by side where it is given.
+    ``context``: of the steps before, where they ran in this process.
     """
     import mlflow
 
-    built = read_record(optimize_run_id, CANDIDATES, CandidatesRecord)
-    record = read_record(built.source_run_id, SOURCE, SourceRecord)
+    context = context or ReleaseContext(configuration)
+    built = context.record(optimize_run_id, CANDIDATES, CandidatesRecord)
+    record = context.source_record(built.source_run_id)
     champion = champion_folder(champion_uri, built)
     key = _key(optimize_run_id, record, champion, configuration)
     found = finished("check_latency", key, configuration, _read)
     # A stricter gate is judged by the same evidence, unless it wants more of it.
     if found and not is_undecided(found[1], configuration.gates.latency):
         return found
-    source = source_model(record.model_uri, configuration.source_env)
-    evaluation, example = load_inputs(record)
+    source = context.source(record)
+    evaluation, example = context.rows(record)
     extra = frameworks.get(source.framework).extra
     source_python = interpreter(source.folder, extra, configuration.source_env)
     with step_run("check_latency", parent_run_id, key) as run:
         mlflow.log_params({"optimize_run_id": optimize_run_id})
         report = latency.measure(
-            source.folder,
-            source.framework,
-            candidate_folders(built.candidates),
-            evaluation or example,
-            list(required_providers(configuration)),
-            batch_sizes=configuration.gates.latency.batch_sizes,
-            confidence=configuration.gates.latency.confidence,
-            budget_seconds=configuration.budget.seconds,
-            source_identity=source.identity,
-            options=configuration.latency,
-            precision=Precision.for_gate(configuration.gates.latency),
-            champion=champion,
-            spares=spares,
-            source_python=source_python,
-            on_progress=on_progress,
+            latency.Plan(
+                source.folder,
+                source.framework,
+                candidate_folders(built.candidates),
+                evaluation or example,
+                list(required_providers(configuration)),
+                batch_sizes=configuration.gates.latency.batch_sizes,
+                confidence=configuration.gates.latency.confidence,
+                budget_seconds=configuration.budget.seconds,
+                source_identity=source.identity,
+                options=configuration.latency,
+                precision=Precision.for_gate(configuration.gates.latency),
+                champion=champion,
+                spares=context.spares,
+                source_python=source_python,
+                on_progress=context.on_progress,
+            )
         )
         log_record(report, LATENCY)
         return run.info.run_id, report

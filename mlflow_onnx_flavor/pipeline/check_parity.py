@@ -10,21 +10,18 @@ from mlflow_onnx_flavor.conversion.options import required_providers
 from mlflow_onnx_flavor.machine import execution_providers
 from mlflow_onnx_flavor.machine.scratch import temporary_folder
 from mlflow_onnx_flavor.pipeline.cache import finished, hardware, step_key, versions_of
-from mlflow_onnx_flavor.pipeline.downloads import model_folder, source_model
-from mlflow_onnx_flavor.pipeline.log_source import load_inputs, load_more
+from mlflow_onnx_flavor.pipeline.context import ReleaseContext
+from mlflow_onnx_flavor.pipeline.downloads import model_folder
 from mlflow_onnx_flavor.pipeline.runs import log_record, read_record, step_run
-from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity, ParityReport
 from mlflow_onnx_flavor.schemas.records import (
     CANDIDATES,
     PARITY,
-    SOURCE,
     CandidateRecord,
     CandidatesRecord,
     SourceRecord,
 )
-from mlflow_onnx_flavor.source.process import SourceModelWorker, opened
 
 WORST_INPUTS = "worst_inputs"  # the artifact folder of the rows that disagree most
 
@@ -34,44 +31,45 @@ def check_parity(
     configuration: Configuration,
     *,
     parent_run_id: str | None = None,
-    source_worker: SourceModelWorker | None = None,
-    spares: SpareWorkers | None = None,
-    on_progress=None,
+    context: ReleaseContext | None = None,
 ) -> tuple[str, ParityReport]:
     """Measure parity of all candidates of run ``optimize_run_id``; returns (run id, report).
 
-    ``source_worker``: a process for the source, which stays open; one of its own where None.
+    ``context``: of the steps before, where they ran in this process.
     """
     import mlflow
 
-    built = read_record(optimize_run_id, CANDIDATES, CandidatesRecord)
-    record = read_record(built.source_run_id, SOURCE, SourceRecord)
+    context = context or ReleaseContext(configuration)
+    built = context.record(optimize_run_id, CANDIDATES, CandidatesRecord)
+    record = context.source_record(built.source_run_id)
     key = _key(optimize_run_id, record, configuration)
     if found := finished("check_parity", key, configuration, _read):
         return found
-    source = source_model(record.model_uri, configuration.source_env)
-    evaluation, example = load_inputs(record)
+    source = context.source(record)
+    evaluation, example = context.rows(record)
     with (
-        opened(source.folder, source.framework, configuration, source_worker) as worker,
+        context.source_process(record) as worker,
         step_run("check_parity", parent_run_id, key) as run,
         temporary_folder("parity") as scratch,
     ):
         mlflow.log_params({"optimize_run_id": optimize_run_id})
         report = parity.measure(
-            source.folder,
-            source.framework,
-            candidate_folders(built.candidates),
-            evaluation,
-            example,
-            list(shown_providers(configuration)),
-            batch_sizes=configuration.gates.latency.batch_sizes,
-            source_identity=source.identity,
-            source_worker=worker,
-            spares=spares,
-            probe_seed=configuration.probes.seed if configuration.probes.enabled else None,
-            worst_inputs=Path(scratch) / WORST_INPUTS,
-            more=load_more(record, source.signature),
-            on_progress=on_progress,
+            parity.Plan(
+                source.folder,
+                source.framework,
+                candidate_folders(built.candidates),
+                evaluation,
+                example,
+                list(shown_providers(configuration)),
+                batch_sizes=configuration.gates.latency.batch_sizes,
+                source_identity=source.identity,
+                source_worker=worker,
+                spares=context.spares,
+                probe_seed=configuration.probes.seed if configuration.probes.enabled else None,
+                worst_inputs=Path(scratch) / WORST_INPUTS,
+                more=context.more_rows(record),
+                on_progress=context.on_progress,
+            )
         )
         if (Path(scratch) / WORST_INPUTS).is_dir():
             mlflow.log_artifacts(str(Path(scratch) / WORST_INPUTS), WORST_INPUTS)

@@ -7,14 +7,12 @@ from mlflow_onnx_flavor.conversion.convert import Conversion, convert_model
 from mlflow_onnx_flavor.conversion.options import conversion_options, required_providers
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.pipeline.cache import finished, step_key, versions_of
-from mlflow_onnx_flavor.pipeline.downloads import source_model
-from mlflow_onnx_flavor.pipeline.log_source import load_inputs
+from mlflow_onnx_flavor.pipeline.context import ReleaseContext
 from mlflow_onnx_flavor.pipeline.runs import log_record, read_record, scratch_folder, step_run
 from mlflow_onnx_flavor.redaction import redact
 from mlflow_onnx_flavor.schemas.configuration import Configuration
-from mlflow_onnx_flavor.schemas.records import CONVERSION, SOURCE, ConvertedRecord, SourceRecord
+from mlflow_onnx_flavor.schemas.records import CONVERSION, ConvertedRecord, SourceRecord
 from mlflow_onnx_flavor.source.model import SourceModel
-from mlflow_onnx_flavor.source.process import SourceModelWorker, opened
 
 CONVERTED = "converted.json"
 
@@ -24,21 +22,22 @@ def convert(
     configuration: Configuration,
     *,
     parent_run_id: str | None = None,
-    source_worker: SourceModelWorker | None = None,
+    context: ReleaseContext | None = None,
 ) -> ConvertedRecord:
     """Convert the source that run ``source_run_id`` recorded.
 
-    ``source_worker``: a process for this source, which stays open; one of its own where None.
+    ``context``: of the steps before, where they ran in this process.
     Raises ConversionError where no strategy gives a right model; the attempts are in the run.
     """
-    record = read_record(source_run_id, SOURCE, SourceRecord)
+    context = context or ReleaseContext(configuration)
+    record = context.source_record(source_run_id)
     key = _key(record, configuration)
     if found := finished("convert", key, configuration, _read):
         return found
-    source = source_model(record.model_uri, configuration.source_env)
-    evaluation, example = load_inputs(record)
+    source = context.source(record)
+    evaluation, example = context.rows(record)
     with (
-        opened(source.folder, source.framework, configuration, source_worker) as worker,
+        context.source_process(record) as worker,
         step_run("convert", parent_run_id, key) as run,
         scratch_folder() as folder,
     ):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
-from mlflow_onnx_flavor.schemas.configuration import SourceEnv
-from mlflow_onnx_flavor.source.model import SourceModel, fetch_artifact, resolve_source
+from mlflow_onnx_flavor.source.model import fetch_artifact
+
+_LOGGED_MODEL = re.compile(r"models:/m-[^/@]+")
 
 
 def model_folder(model_uri: str) -> Path:
@@ -18,9 +20,7 @@ def model_folder(model_uri: str) -> Path:
     """
     import mlflow
 
-    if model_uri.startswith("models:/m-") and not set(model_uri.removeprefix("models:/")) & set(
-        "/@"
-    ):
+    if _LOGGED_MODEL.fullmatch(model_uri):
         return _fetched(mlflow.get_tracking_uri(), model_uri)
     return fetch_artifact(model_uri)
 
@@ -28,8 +28,3 @@ def model_folder(model_uri: str) -> Path:
 @cache
 def _fetched(tracking_uri: str, model_uri: str) -> Path:
     return fetch_artifact(model_uri)
-
-
-def source_model(model_uri: str, source_env: SourceEnv = "current") -> SourceModel:
-    """Return the source model of a release, by the URI that log_source recorded."""
-    return resolve_source(model_uri, source_env)

@@ -11,18 +11,16 @@ from mlflow_onnx_flavor.errors import MissingSignatureError
 from mlflow_onnx_flavor.inputs import Inputs, as_inputs, input_example
 from mlflow_onnx_flavor.inputs.readers.streams import RowStream, evaluation_data
 from mlflow_onnx_flavor.pipeline.cache import finished, step_key
-from mlflow_onnx_flavor.pipeline.downloads import source_model
 from mlflow_onnx_flavor.pipeline.runs import log_record, read_record, scratch_folder, step_run
 from mlflow_onnx_flavor.redaction import redact
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.records import SOURCE, DataRecord, SourceRecord
-from mlflow_onnx_flavor.source.model import SourceModel
+from mlflow_onnx_flavor.source.model import SourceModel, resolve_source
 from mlflow_onnx_flavor.source.pickle_scan import check_pickles
-from mlflow_onnx_flavor.tracking.downloads import download
 from mlflow_onnx_flavor.tracking.retrying import retried
 
 if TYPE_CHECKING:
-    from mlflow.models.signature import ModelSignature
+    pass
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def prepare_source(
     MissingSignatureError for a bare ``.onnx`` file and where there is neither data nor an example.
     """
     configuration = configuration or Configuration()
-    source = source_model(model_uri, configuration.source_env)
+    source = resolve_source(model_uri, configuration.source_env)
     if source.folder.is_file():
         raise MissingSignatureError(
             f"{model_uri!r} is a bare file, which says nothing about its inputs and cannot be"
@@ -127,25 +125,6 @@ def _key(prepared: PreparedSource) -> str:
 
 def _read(run_id: str) -> SourceRecord:
     return read_record(run_id, SOURCE, SourceRecord)
-
-
-def load_inputs(record: SourceRecord) -> tuple[Inputs | None, Inputs | None]:
-    """Evaluation data and input example, as log_source kept them."""
-
-    def load(kept: DataRecord | None) -> Inputs | None:
-        if kept is None:
-            return None
-        return Inputs.load(download(f"runs:/{record.run_id}/{kept.artifact}"), kept.origin)
-
-    return load(record.evaluation), load(record.example)
-
-
-def load_more(record: SourceRecord, signature: ModelSignature | None) -> RowStream | None:
-    """The whole of large evaluation data, as log_source kept it."""
-    if record.evaluation is None or not record.evaluation.whole:
-        return None
-    file = download(f"runs:/{record.run_id}/{record.evaluation.whole}")
-    return RowStream(file, signature)
 
 
 def _evaluation(data: object, source: SourceModel) -> tuple[Inputs | None, str, RowStream | None]:

@@ -9,39 +9,45 @@ from mlflow_onnx_flavor.artifact.digests import digest_of, size_of
 from mlflow_onnx_flavor.candidates.base import CandidateError, Measuring
 from mlflow_onnx_flavor.conversion.convert import Conversion
 from mlflow_onnx_flavor.conversion.options import required_providers
+from mlflow_onnx_flavor.onnx_graph.files import MODEL_FILE
 from mlflow_onnx_flavor.pipeline.cache import finished, hardware, step_key
+from mlflow_onnx_flavor.pipeline.context import ReleaseContext
 from mlflow_onnx_flavor.pipeline.convert import CONVERTED, log_candidate
-from mlflow_onnx_flavor.pipeline.downloads import model_folder, source_model
-from mlflow_onnx_flavor.pipeline.log_source import load_inputs
+from mlflow_onnx_flavor.pipeline.downloads import model_folder
 from mlflow_onnx_flavor.pipeline.runs import log_record, read_record, scratch_folder, step_run
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.records import (
     CANDIDATES,
     CONVERSION,
-    SOURCE,
     CandidateRecord,
     CandidatesRecord,
     ConvertedRecord,
     SkippedCandidate,
-    SourceRecord,
 )
 
-MODEL_FILE = "model.onnx"
 MEASURED_ROWS = 4096  # of the rows there are, for a candidate that is built by measuring
 
 
 def optimize(
-    convert_run_id: str, configuration: Configuration, *, parent_run_id: str | None = None
+    convert_run_id: str,
+    configuration: Configuration,
+    *,
+    parent_run_id: str | None = None,
+    context: ReleaseContext | None = None,
 ) -> CandidatesRecord:
-    """Build and log every candidate that the configuration names."""
+    """Build and log every candidate that the configuration names.
+
+    ``context``: of the steps before, where they ran in this process.
+    """
     key = _key(convert_run_id, configuration)
     if found := finished("optimize", key, configuration, _read):
         return found
-    converted = read_record(convert_run_id, CONVERTED, ConvertedRecord)
-    conversion = read_record(convert_run_id, CONVERSION, Conversion)
-    source_record = read_record(converted.source_run_id, SOURCE, SourceRecord)
-    source = source_model(source_record.model_uri, configuration.source_env)
-    evaluation, example = load_inputs(source_record)
+    context = context or ReleaseContext(configuration)
+    converted = context.record(convert_run_id, CONVERTED, ConvertedRecord)
+    conversion = context.record(convert_run_id, CONVERSION, Conversion)
+    source_record = context.source_record(converted.source_run_id)
+    source = context.source(source_record)
+    evaluation, example = context.rows(source_record)
     rows = example or evaluation
     built: list[CandidateRecord] = []
     skipped: list[SkippedCandidate] = []

@@ -10,6 +10,7 @@ from mlflow_onnx_flavor.reporting.model_card import describe_version
 from mlflow_onnx_flavor.reporting.plots.figures import figures
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
+from mlflow_onnx_flavor.schemas.tags import VERDICT_TAG
 
 REPORT, JUNIT, SUMMARY = "report.html", "junit.xml", "summary.json"
 
@@ -63,7 +64,7 @@ def _parameters(summary: ReleaseSummary) -> dict[str, object]:
 
 def _tags(summary: ReleaseSummary) -> dict[str, str]:
     passed = summary.verdict is not None and summary.verdict.passed
-    tags = {"onnx.verdict": "passed" if passed else "error" if summary.error else "failed"}
+    tags = {VERDICT_TAG: "passed" if passed else "error" if summary.error else "failed"}
     if summary.registered:
         tags["onnx.registered"] = summary.registered.uri
     return tags

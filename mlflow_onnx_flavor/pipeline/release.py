@@ -20,8 +20,8 @@ from mlflow_onnx_flavor.machine import execution_providers
 from mlflow_onnx_flavor.pipeline import summarize
 from mlflow_onnx_flavor.pipeline.check_latency import check_latency
 from mlflow_onnx_flavor.pipeline.check_parity import check_parity
+from mlflow_onnx_flavor.pipeline.context import ReleaseContext
 from mlflow_onnx_flavor.pipeline.convert import convert
-from mlflow_onnx_flavor.pipeline.downloads import source_model
 from mlflow_onnx_flavor.pipeline.log_source import (
     PreparedSource,
     link_inputs,
@@ -32,7 +32,7 @@ from mlflow_onnx_flavor.pipeline.optimize import optimize
 from mlflow_onnx_flavor.pipeline.promote import promote
 from mlflow_onnx_flavor.pipeline.publish import publish, run_url
 from mlflow_onnx_flavor.pipeline.register import judge_runs, register, why_not
-from mlflow_onnx_flavor.pipeline.runs import end_abandoned_runs, parent_of, read_record, step_run
+from mlflow_onnx_flavor.pipeline.runs import end_abandoned_runs, parent_of, step_run
 from mlflow_onnx_flavor.processes.pool import SpareWorkers
 from mlflow_onnx_flavor.redaction import redacted
 from mlflow_onnx_flavor.reporting.console import Progress
@@ -45,7 +45,6 @@ from mlflow_onnx_flavor.schemas.records import (
 )
 from mlflow_onnx_flavor.schemas.summary import RegisteredVersion, ReleaseSummary, StepSummary
 from mlflow_onnx_flavor.schemas.verdict import Verdict
-from mlflow_onnx_flavor.source.process import SourceModelWorker, started
 
 
 @dataclass(frozen=True)
@@ -115,6 +114,7 @@ class _Release:
         self.registered_model = registered_model
         self.configuration = configuration
         self.progress = progress
+        self.context = ReleaseContext(configuration, progress.note)
         self.champion: str | None = None
         self.found: dict[str, Any] = {}
         self.steps: list[StepSummary] = []
@@ -123,6 +123,7 @@ class _Release:
         source = self._step(
             "log_source", "logging the source", lambda: log_source(prepared, self.configuration)
         )
+        self.context.keep_source(source, prepared.source)
         self.found["source"] = summarize.summarize_source(source)
         self.found["data"] = summarize.summarize_data(source)
         link_inputs(source, prepared.evaluation or prepared.example, self.run_id)
@@ -146,10 +147,9 @@ class _Release:
 
     def _measure(self, source: SourceRecord) -> tuple[str, str]:
         """Convert, optimize and measure; returns the runs with the evidence."""
-        model = source_model(source.model_uri, self.configuration.source_env)
-        with SpareWorkers(self._processes()) as spares:
-            with started(model.folder, source.framework, self.configuration) as worker:
-                built, parity_run_id = self._make_candidates(source, worker, spares)
+        with SpareWorkers(self._processes()) as self.context.spares:
+            with self.context.source_process(source):
+                built, parity_run_id = self._make_candidates(source)
             latency_run_id, self.found["latency"] = self._step(
                 "check_latency",
                 "measuring latency",
@@ -157,8 +157,7 @@ class _Release:
                     built.run_id,
                     self.configuration,
                     champion_uri=self._champion(),
-                    spares=spares,
-                    on_progress=self.progress.note,
+                    context=self.context,
                 ),
             )
         return parity_run_id, latency_run_id
@@ -170,35 +169,27 @@ class _Release:
         providers = len(required_providers(self.configuration))
         return providers + providers * len(self.configuration.candidates)
 
-    def _make_candidates(
-        self, source: SourceRecord, worker: SourceModelWorker, spares: SpareWorkers
-    ) -> tuple[CandidatesRecord, str]:
+    def _make_candidates(self, source: SourceRecord) -> tuple[CandidatesRecord, str]:
         """The steps that ask the source, which is loaded once for all of them."""
-        configuration, note = self.configuration, self.progress.note
+        configuration, context = self.configuration, self.context
         converted = self._step(
             "convert",
             f"converting the {source.framework} model",
-            lambda: convert(source.run_id, configuration, source_worker=worker),
+            lambda: convert(source.run_id, configuration, context=context),
         )
-        conversion = read_record(converted.run_id, CONVERSION, Conversion)
+        conversion = context.record(converted.run_id, CONVERSION, Conversion)
         self.found["conversion"] = summarize.summarize_conversion(conversion.attempts, conversion)
         built = self._step(
             "optimize",
             "building the other candidates",
-            lambda: optimize(converted.run_id, configuration),
+            lambda: optimize(converted.run_id, configuration, context=context),
         )
         self.found["skipped"] = summarize.summarize_skipped(built)
         self.found["tuning"] = summarize.summarize_tuning(built)
         parity_run_id, self.found["parity"] = self._step(
             "check_parity",
             "checking that the answers agree",
-            lambda: check_parity(
-                built.run_id,
-                configuration,
-                source_worker=worker,
-                spares=spares,
-                on_progress=note,
-            ),
+            lambda: check_parity(built.run_id, configuration, context=context),
         )
         return built, parity_run_id
 

@@ -31,13 +31,13 @@ from mlflow_onnx_flavor.processes.raised import rebuild
 from mlflow_onnx_flavor.processes.serialization import decode, encode
 
 PACKAGE = Path(__file__).resolve().parent.parent
-# What the tasks of models need, whatever made the model.
+# What the tasks of models need, whatever made the model: every room that has tasks for processes
+# keeps them in a file of this name, which is found by presence.  One list for all, since one server
+# of `forkserver` has one.
 PRELOADED = (
     "mlflow.pyfunc",
     "onnxruntime",
-    "mlflow_onnx_flavor.source.tasks",
-    "mlflow_onnx_flavor.parity.tasks",
-    "mlflow_onnx_flavor.latency.tasks",
+    *(f"{PACKAGE.name}.{file.parent.name}.tasks" for file in sorted(PACKAGE.glob("*/tasks.py"))),
 )
 LOG_TAIL_CHARACTERS = 4000
 POLL_SECONDS = 0.1

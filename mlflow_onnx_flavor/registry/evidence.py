@@ -18,6 +18,7 @@ from mlflow_onnx_flavor.errors import (
 )
 from mlflow_onnx_flavor.gates import judge
 from mlflow_onnx_flavor.registry.client import get_version
+from mlflow_onnx_flavor.schemas.records import EVIDENCE, MANIFEST, VERDICT
 from mlflow_onnx_flavor.schemas.registry_tags import DIGEST_TAG, EVIDENCE_DIGEST_TAG, EVIDENCE_TAG
 from mlflow_onnx_flavor.schemas.verdict import ReleaseEvidence, Verdict
 from mlflow_onnx_flavor.scoring.documents import parse_json
@@ -28,8 +29,7 @@ from mlflow_onnx_flavor.tracking.server import refusal_of
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-EVIDENCE_FILE, VERDICT_FILE, MANIFEST_FILE = "evidence.json", "verdict.json", "manifest.json"
-_DOCUMENTS = (EVIDENCE_FILE, VERDICT_FILE, MANIFEST_FILE)
+_DOCUMENTS = (EVIDENCE, VERDICT, MANIFEST)
 
 
 def check_evidence(version: ModelVersion) -> Verdict:
@@ -115,7 +115,7 @@ def _loaded(run_id: str) -> dict[str, str]:
         try:
             texts[name] = mlflow.artifacts.load_text(f"runs:/{run_id}/{name}")
         except (MlflowException, OSError) as error:
-            if name != MANIFEST_FILE or refusal_of(error):
+            if name != MANIFEST or refusal_of(error):
                 raise
     return texts
 
@@ -143,8 +143,8 @@ def _evidence(
     documents: Mapping[str, str], run_id: str, what: str
 ) -> tuple[ReleaseEvidence, Verdict]:
     try:
-        evidence = ReleaseEvidence.model_validate_json(documents[EVIDENCE_FILE])
-        return evidence, Verdict.model_validate_json(documents[VERDICT_FILE])
+        evidence = ReleaseEvidence.model_validate_json(documents[EVIDENCE])
+        return evidence, Verdict.model_validate_json(documents[VERDICT])
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -162,7 +162,7 @@ def _unreadable(what: str, run_id: str, reason: str) -> PromotionRefusedError:
 def _manifest(documents: Mapping[str, str], digest: str) -> Mapping[str, Any] | None:
     """Of the verified artifact; None where there is none that has this digest."""
     try:
-        manifest = parse_json(documents.get(MANIFEST_FILE, "{}"))
+        manifest = parse_json(documents.get(MANIFEST, "{}"))
         entries = {str(name): (str(sha), int(size)) for name, (sha, size) in manifest.items()}
     except (ValueError, TypeError, AttributeError):
         return None

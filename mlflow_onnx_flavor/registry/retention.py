@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from mlflow_onnx_flavor.registry.client import PAGE, registry_errors, versions_of
-from mlflow_onnx_flavor.registry.signatures import SIGNED_TAG
-from mlflow_onnx_flavor.schemas.registry_tags import EVIDENCE_TAG, KEY_TAG
+from mlflow_onnx_flavor.schemas.registry_tags import EVIDENCE_TAG, KEY_TAG, SIGNED_TAG
 from mlflow_onnx_flavor.schemas.tags import STEP_TAG
 from mlflow_onnx_flavor.tracking.server import check_server, server_time
 

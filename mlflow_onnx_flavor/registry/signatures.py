@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlflow_onnx_flavor.artifact.writer import signing
+from mlflow_onnx_flavor.artifact import signing
 from mlflow_onnx_flavor.machine.scratch import temporary_folder
 from mlflow_onnx_flavor.registry.client import get_version, registry_errors
 from mlflow_onnx_flavor.registry.evidence import check_evidence, fetch_evidence
 from mlflow_onnx_flavor.schemas.configuration import SigningKey, Trust
-from mlflow_onnx_flavor.schemas.registry_tags import EVIDENCE_TAG
+from mlflow_onnx_flavor.schemas.registry_tags import EVIDENCE_TAG, SIGNED_TAG
 from mlflow_onnx_flavor.source.model import fetch
 from mlflow_onnx_flavor.tracking.downloads import download
 from mlflow_onnx_flavor.tracking.server import check_server
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 FOLDER = "signatures"  # in the run with the evidence
-SIGNED_TAG = "onnx.signed"
 
 
 def sign_version(name: str, version: str, key: SigningKey) -> None:

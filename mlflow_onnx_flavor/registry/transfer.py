@@ -17,6 +17,7 @@ from mlflow_onnx_flavor.registry.evidence import check_evidence, fetch_evidence
 from mlflow_onnx_flavor.registry.signatures import FOLDER as SIGNATURES
 from mlflow_onnx_flavor.registry.versions import register, with_key
 from mlflow_onnx_flavor.schemas.registry_tags import (
+    COPIED_TAG,
     DIGEST_TAG,
     EVIDENCE_DIGEST_TAG,
     EVIDENCE_TAG,
@@ -25,7 +26,6 @@ from mlflow_onnx_flavor.schemas.registry_tags import (
 from mlflow_onnx_flavor.source.model import fetch
 from mlflow_onnx_flavor.tracking.server import check_server
 
-COPIED_TAG = "onnx.copied_from"
 DEFAULT_EXPERIMENT = "0"  # every server has it
 REGISTRY_VARIABLE = "MLFLOW_REGISTRY_URI"
 _OWN_TAGS = (DIGEST_TAG, EVIDENCE_DIGEST_TAG, EVIDENCE_TAG, KEY_TAG)

@@ -7,7 +7,9 @@ import re
 from mlflow_onnx_flavor.formatting import numbers
 from mlflow_onnx_flavor.formatting.text import one_line, shorten
 from mlflow_onnx_flavor.reporting import headline
+from mlflow_onnx_flavor.schemas.registry_tags import DIGEST_TAG
 from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
+from mlflow_onnx_flavor.schemas.tags import VERDICT_TAG
 
 LONGEST_TAG = 500
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|<>~&$])")
@@ -48,7 +50,7 @@ def tags(summary: ReleaseSummary) -> dict[str, str]:
     verdict, conversion = summary.verdict, summary.conversion
     worst, speedups = headline.worst_error(summary), headline.speedups(summary)
     values = {
-        "onnx.verdict": headline.outcome(summary),
+        VERDICT_TAG: headline.outcome(summary),
         "onnx.source": summary.source.resolved_uri or summary.source.uri,
         "onnx.framework": summary.source.framework,
         "onnx.strategy": (conversion.strategy or "") if conversion else "",
@@ -56,7 +58,7 @@ def tags(summary: ReleaseSummary) -> dict[str, str]:
         "onnx.candidate": (verdict.chosen or "") if verdict else "",
         "onnx.execution_provider": str(verdict.serve_on or "") if verdict else "",
         "onnx.worst_error": "" if worst is None else str(worst),
-        "onnx.digest": summary.registered.digest if summary.registered else "",
+        DIGEST_TAG: summary.registered.digest if summary.registered else "",
         "onnx.run_id": summary.run_id,
     }
     for batch_size, speedup in speedups:

@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 STEP_TAG, KEY_TAG, DONE_TAG = "onnx.step", "onnx.key", "onnx.done"
-ERROR_TAG = "onnx.error"
+ERROR_TAG, VERDICT_TAG = "onnx.error", "onnx.verdict"
 PROCESS_TAG = "onnx.process"  # who works on the run, while it does

@@ -24,7 +24,8 @@ from typing import Any
 import onnxruntime as ort
 
 from .contents import digest_of_files, files_of, remembered_digest
-from .providers import CPU, version_of
+from .providers import version_of
+from .runtimes import CPU
 
 _logger = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from .opened import OpenedModel
 from .opening import ALLOW, NOTHING, STRICT, open_session, placement_of
 from .parameters import asked_of, run_asked
 from .predictions import every_output, prediction_maker
-from .providers import CPU
 from .rejections import FAILURES, REJECTIONS, failed, rejected
+from .runtimes import CPU
 from .settings import PROVIDER_OPTIONS, checked
 from .sharing import shared
 from .surroundings import given_by_environment

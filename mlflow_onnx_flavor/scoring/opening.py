@@ -13,7 +13,8 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from .operator_libraries import OPERATOR_LIBRARIES, library_path
-from .providers import CPU, ExecutionProviderUnavailable, add_providers
+from .providers import ExecutionProviderUnavailable, add_providers
+from .runtimes import CPU
 from .session_options import CONFIG_ENTRIES, check_attribute, entry_text
 from .settings import PROVIDER_OPTIONS
 

@@ -8,46 +8,16 @@ import importlib.util
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
 import onnxruntime as ort
 
-CPU = "CPUExecutionProvider"
+from .runtimes import BUILDS, CPU, PLUGINS, Plugin
 
 # In every build, but it forwards requests to a service; never a place to run a graph.
 _NOT_A_PLACE = frozenset({"AzureExecutionProvider"})
 
-
-@dataclass(frozen=True)
-class Plugin:
-    """A plug-in provider: ``module`` has ``get_library_path()``; ``package`` installs it."""
-
-    name: str
-    module: str
-    package: str
-
-
-PLUGINS = {
-    plugin.name: plugin
-    for plugin in (
-        Plugin("OpenVINOExecutionProvider", "onnxruntime_ep_openvino", "onnxruntime-ep-openvino"),
-        Plugin("WebGpuExecutionProvider", "onnxruntime_ep_webgpu", "onnxruntime-ep-webgpu"),
-        Plugin("ggml", "onnxruntime_ggml", "onnxruntime-ggml"),
-    )
-}
-
-# Builds of onnxruntime that have the provider compiled in; each takes the place of the plain one.
-BUILDS = {
-    "CUDAExecutionProvider": "onnxruntime-gpu",
-    "TensorrtExecutionProvider": "onnxruntime-gpu",
-    "OpenVINOExecutionProvider": "onnxruntime-openvino",
-    "DmlExecutionProvider": "onnxruntime-directml",
-    "MIGraphXExecutionProvider": "onnxruntime-migraphx",
-    "QNNExecutionProvider": "onnxruntime-qnn",
-    "CANNExecutionProvider": "onnxruntime-cann",
-}
 
 _registering = threading.Lock()
 

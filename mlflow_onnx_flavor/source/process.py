@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -172,21 +171,6 @@ def roundings_by(
         return source.call("rounding", timeout_s=timeout_s, inputs_paths=paths)
     except WorkerError:
         return {}
-
-
-@contextmanager
-def opened(
-    folder: Path,
-    framework: str,
-    configuration: Configuration,
-    given: SourceModelWorker | None = None,
-) -> Iterator[SourceModelWorker]:
-    """``given``, which stays open, or a worker for this source that ends with the context."""
-    if given is not None:
-        yield given
-        return
-    with started(folder, framework, configuration) as worker:
-        yield worker
 
 
 def started(folder: Path, framework: str, configuration: Configuration) -> SourceModelWorker:

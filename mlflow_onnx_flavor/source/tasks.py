@@ -25,7 +25,12 @@ from mlflow_onnx_flavor.comparison.batches import joined
 from mlflow_onnx_flavor.comparison.outputs import compare_outputs
 from mlflow_onnx_flavor.comparison.rounding import merged, own_rounding
 from mlflow_onnx_flavor.comparison.tolerance import roundings_of
-from mlflow_onnx_flavor.errors import CorruptModelError, MissingFrameworkError, OnnxFlavorError
+from mlflow_onnx_flavor.errors import (
+    CorruptModelError,
+    MissingFrameworkError,
+    OnnxFlavorError,
+    one_line,
+)
 from mlflow_onnx_flavor.frameworks import conversion_warnings
 from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
 from mlflow_onnx_flavor.inputs import Inputs
@@ -59,9 +64,9 @@ def load(model_path: str, framework: str) -> dict[str, Any]:
     except OnnxFlavorError:
         raise
     except Exception as error:  # whatever a framework raises on bytes that it cannot read
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise CorruptModelError(
-            f"{framework} cannot load the model: {type(error).__name__}: {reason}; log it again"
+            f"{framework} cannot load the model: {type(error).__name__}: {one_line(error)};"
+            " log it again"
         ) from error
     _loaded.update(source=source, framework=module)
     return {

@@ -49,14 +49,16 @@ def candidate(folder, name="converted") -> CandidateFolder:
 def measured(source, candidates, frame, **options) -> LatencyReport:
     arguments = {"batch_sizes": (1, 8), "budget_seconds": 5.0, "precision": COARSE} | options
     return latency.measure(
-        source,
-        "sklearn",
-        candidates,
-        Inputs(frame),
-        [CPU],
-        confidence=0.95,
-        source_identity=ModelIdentity(name="source", uri=str(source), digest="0"),
-        **arguments,
+        latency.Plan(
+            source,
+            "sklearn",
+            candidates,
+            Inputs(frame),
+            [CPU],
+            confidence=0.95,
+            source_identity=ModelIdentity(name="source", uri=str(source), digest="0"),
+            **arguments,
+        )
     )
 
 

@@ -70,15 +70,17 @@ def misbehaving(tmp_path_factory):
 def measure(classifier_folder, frame):
     def call(candidates, providers=(CPU,), source=classifier_folder, **arguments):
         return latency.measure(
-            source,
-            "sklearn",
-            candidates,
-            Inputs(frame),
-            list(providers),
-            confidence=0.9,
-            source_identity=identity("source"),
-            **{"batch_sizes": (1, 16), "budget_seconds": 60, "precision": AT_FIRST_LOOK}
-            | arguments,
+            latency.Plan(
+                source,
+                "sklearn",
+                candidates,
+                Inputs(frame),
+                list(providers),
+                confidence=0.9,
+                source_identity=identity("source"),
+                **{"batch_sizes": (1, 16), "budget_seconds": 60, "precision": AT_FIRST_LOOK}
+                | arguments,
+            )
         )
 
     return call
@@ -281,17 +283,19 @@ def test_other_threads_offline_and_server_scenarios_are_shown(measure, candidate
 def test_every_sequence_length_is_measured(measure, tmp_path):
     path = open_graph(tmp_path / "model.onnx")
     report = latency.measure(
-        path,
-        "onnx",
-        [candidate("converted", path)],
-        Inputs(np.ones((3, 4), np.float32)),
-        [CPU],
-        batch_sizes=(1, 2),
-        confidence=0.9,
-        budget_seconds=20,
-        source_identity=identity("source"),
-        precision=AT_FIRST_LOOK,
-        options=LatencyOptions(sequence_lengths=[2, 9], offline_batch_sizes=[1]),
+        latency.Plan(
+            path,
+            "onnx",
+            [candidate("converted", path)],
+            Inputs(np.ones((3, 4), np.float32)),
+            [CPU],
+            batch_sizes=(1, 2),
+            confidence=0.9,
+            budget_seconds=20,
+            source_identity=identity("source"),
+            precision=AT_FIRST_LOOK,
+            options=LatencyOptions(sequence_lengths=[2, 9], offline_batch_sizes=[1]),
+        )
     )
     rows = rows_of(report, "converted")
     assert [(row.sequence_length, row.batch_size) for row in rows] == [

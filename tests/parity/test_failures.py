@@ -107,16 +107,18 @@ def straight(tmp_path_factory):
 
 def measure(source, candidates, evaluation, example, providers=(CPU,), **how):
     return parity.measure(
-        source.folder,
-        "sklearn",
-        candidates,
-        evaluation,
-        example,
-        providers,
-        batch_sizes=(2,),
-        source_identity=identity("source"),
-        source_worker=source,
-        **how,
+        parity.Plan(
+            source.folder,
+            "sklearn",
+            candidates,
+            evaluation,
+            example,
+            providers,
+            batch_sizes=(2,),
+            source_identity=identity("source"),
+            source_worker=source,
+            **how,
+        )
     )
 
 

@@ -24,7 +24,16 @@ pytestmark = pytest.mark.process
 
 def measured(source, candidates, evaluation, **how):
     return parity.measure(
-        source, "sklearn", candidates, evaluation, None, [CPU], source_identity=identity("s"), **how
+        parity.Plan(
+            source,
+            "sklearn",
+            candidates,
+            evaluation,
+            None,
+            [CPU],
+            source_identity=identity("s"),
+            **how,
+        )
     )
 
 
@@ -123,22 +132,24 @@ def source(classifier_folder):
 def report(source, candidate_folder, wrong_folder, corrupt_folder, zipmap_file, mute_folder, frame):
     big = Inputs(frame.iloc[np.arange(300) % len(frame)])
     return parity.measure(
-        source.folder,
-        "sklearn",
-        [
-            candidate("right", candidate_folder),
-            candidate("corrupt", corrupt_folder),
-            candidate("wrong", wrong_folder),
-            candidate("bare", candidate_folder / "model.onnx"),
-            candidate("zipmap", zipmap_file),
-            candidate("mute", mute_folder),
-        ],
-        big,
-        Inputs(frame[:5], "input example"),
-        [CPU, ExecutionProvider(name="CUDAExecutionProvider")],
-        batch_sizes=(1, 32),
-        source_identity=identity("source"),
-        source_worker=source,
+        parity.Plan(
+            source.folder,
+            "sklearn",
+            [
+                candidate("right", candidate_folder),
+                candidate("corrupt", corrupt_folder),
+                candidate("wrong", wrong_folder),
+                candidate("bare", candidate_folder / "model.onnx"),
+                candidate("zipmap", zipmap_file),
+                candidate("mute", mute_folder),
+            ],
+            big,
+            Inputs(frame[:5], "input example"),
+            [CPU, ExecutionProvider(name="CUDAExecutionProvider")],
+            batch_sizes=(1, 32),
+            source_identity=identity("source"),
+            source_worker=source,
+        )
     )
 
 
@@ -192,14 +203,16 @@ def test_each_setting_of_the_session_is_a_row_with_its_own_placement(
         name=CPU.name, session_options={"graph_optimization_level": "ORT_DISABLE_ALL"}
     )
     report = parity.measure(
-        source.folder,
-        "sklearn",
-        [candidate("right", candidate_folder)],
-        Inputs(frame),
-        None,
-        [CPU, off],
-        source_identity=identity("source"),
-        source_worker=source,
+        parity.Plan(
+            source.folder,
+            "sklearn",
+            [candidate("right", candidate_folder)],
+            Inputs(frame),
+            None,
+            [CPU, off],
+            source_identity=identity("source"),
+            source_worker=source,
+        )
     )
     by_provider = {
         str(each): [row for row in report.rows if row.execution_provider == each]

@@ -63,13 +63,15 @@ def test_openvino_runs_the_model_and_its_precision_is_explained_and_cured(tmp_pa
     default = OPENVINO
     exact = ExecutionProvider(name=OPENVINO.name, options={"load_config": IN_FLOAT32})
     report = parity.measure(
-        tmp_path / "source",
-        "sklearn",
-        [CandidateFolder(identity("converted"), path)],
-        Inputs(frame),
-        None,
-        [default, exact, CPU],
-        source_identity=identity("source"),
+        parity.Plan(
+            tmp_path / "source",
+            "sklearn",
+            [CandidateFolder(identity("converted"), path)],
+            Inputs(frame),
+            None,
+            [default, exact, CPU],
+            source_identity=identity("source"),
+        )
     )
     for row in report.rows:
         assert row.status == "measured" and row.placement[row.execution_provider.name] > 0

@@ -105,14 +105,16 @@ def test_each_candidate_has_a_search_of_its_own(tree, tmp_path):
         )
     ]
     report = parity.measure(
-        source,
-        "sklearn",
-        candidates,
-        Inputs(ROWS),
-        None,
-        [CPU],
-        source_identity=candidates[0].identity,
-        probe_seed=0,
+        parity.Plan(
+            source,
+            "sklearn",
+            candidates,
+            Inputs(ROWS),
+            None,
+            [CPU],
+            source_identity=candidates[0].identity,
+            probe_seed=0,
+        )
     )
     searched = {(row.candidate, row.inputs) for row in report.rows if "searched" in row.inputs}
     assert searched == {

@@ -20,6 +20,7 @@ from mlflow_onnx_flavor.schemas.graph import FeedSpec
 from mlflow_onnx_flavor.scoring import ScoringSession, load_session
 from mlflow_onnx_flavor.scoring.entry import FLAVOR
 from mlflow_onnx_flavor.scoring.feeds import Feeder, inferred_feeds
+from mlflow_onnx_flavor.scoring.runtimes import CPU
 
 flavor = "onnx"
 extra = "all"
@@ -29,7 +30,7 @@ distributions = ("onnx", "onnxruntime", "numpy")
 
 def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
     """Open the graph on the CPU; a folder also as MLflow's pyfunc."""
-    session = load_session(str(path), {"execution_providers": ["CPUExecutionProvider"]})
+    session = load_session(str(path), {"execution_providers": [CPU]})
     pyfunc = _RowsKept(_pyfunc(path, session)) if path.is_dir() else None
     return LoadedSource(session, pyfunc, path, flavor)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.errors import NotExportableError
+from mlflow_onnx_flavor.errors import NotExportableError, one_line
 from mlflow_onnx_flavor.frameworks.other_sizes import alike, of_other_sizes
 from mlflow_onnx_flavor.frameworks.pytorch.calls import Call, call_of, named_outputs, tensors_of
 from mlflow_onnx_flavor.frameworks.pytorch.float64 import exact_answers
@@ -114,7 +114,7 @@ def _opened(path: Path, floats: Collection[str]) -> Any:
             raise NotExportableError(
                 f"onnxruntime's CPU provider has no {missing.group(1)} in {dtype}"
             ) from error
-        reason = str(error).partition("\n")[0].rpartition(" failed:")[2]
+        reason = one_line(error).rpartition(" failed:")[2]
         raise NotExportableError(
             f"onnxruntime does not take what the exporter made ({reason}); write the part that it"
             " names in another way"

@@ -13,6 +13,7 @@ import numpy as np
 
 from mlflow_onnx_flavor.frameworks.tensorflow.calls import Call, is_keras
 from mlflow_onnx_flavor.onnx_graph.layer_names import name_answers, name_layers
+from mlflow_onnx_flavor.scoring.runtimes import CPU
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ def _values(exported: Any, call: Call, names: list[str]) -> Iterator[tuple[str, 
     with tempfile.TemporaryDirectory(prefix="mlflow-onnx-layers-") as folder:
         file = Path(folder) / "exposed.onnx"
         onnx.save(exposed, str(file))
-        session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(file), providers=[CPU])
     given = [each.name for each in session.get_inputs()]
     feeds = dict(zip(given, call.arrays.values(), strict=True))
     for start in range(0, len(names), _AT_ONCE):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mlflow_onnx_flavor.errors import InvalidDataError
+from mlflow_onnx_flavor.errors import InvalidDataError, one_line
 from mlflow_onnx_flavor.inputs.batches import Inputs
 from mlflow_onnx_flavor.inputs.readers.column_types import csv_types, suited
 from mlflow_onnx_flavor.inputs.readers.files import UNNAMED, Table, read_table
@@ -69,9 +69,8 @@ def local_file(location: str) -> Path:
             return file_of_data_set(location.removeprefix("runs:/"))
         return download(location)
     except (MlflowException, OSError) as error:
-        reason = str(error).splitlines()[0]
         raise InvalidDataError(
-            f"evaluation data {location!r} cannot be fetched: {reason}"
+            f"evaluation data {location!r} cannot be fetched: {one_line(error)}"
         ) from error
 
 
@@ -103,8 +102,9 @@ def _as_frame(table: Table, schema: Schema, what: str) -> pd.DataFrame:
     try:
         return _enforce_schema(frame, schema)
     except MlflowException as error:
-        reason = str(error).splitlines()[0]
-        raise InvalidDataError(f"{what} does not fit the model's signature: {reason}") from error
+        raise InvalidDataError(
+            f"{what} does not fit the model's signature: {one_line(error)}"
+        ) from error
 
 
 def _frame_of(table: Table, what: str) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlflow_onnx_flavor.errors import CorruptModelError
+from mlflow_onnx_flavor.errors import CorruptModelError, one_line
 from mlflow_onnx_flavor.inputs.batches import Inputs
 from mlflow_onnx_flavor.schemas.origins import INPUT_EXAMPLE
 from mlflow_onnx_flavor.scoring.documents import DocumentError, check_json_depth, read_text
@@ -48,7 +48,6 @@ def input_example(metadata: Model, folder: Path, signature: ModelSignature) -> I
             return None
         return Inputs(_enforce_schema(example, signature.inputs), INPUT_EXAMPLE)
     except (MlflowException, ValueError, TypeError, KeyError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CorruptModelError(
-            f"the input example of the model cannot be used: {reason}; log the model again"
+            f"the input example of the model cannot be used: {one_line(error)}; log the model again"
         ) from error

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from mlflow_onnx_flavor.errors import InvalidDataError
+from mlflow_onnx_flavor.errors import InvalidDataError, one_line
 from mlflow_onnx_flavor.inputs.readers import data_sets
 from mlflow_onnx_flavor.inputs.readers.limits import (
     UNREADABLE,
@@ -55,7 +55,7 @@ def read_table(path: Path, csv_types: Mapping[str, Any] | None = None) -> Table:
     try:
         table = reader(path)
     except UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = one_line(error)
         raise InvalidDataError(f"{path.name!r} cannot be read: {reason}") from error
     if _rows(table) == 0:
         raise InvalidDataError(f"{path.name!r} has no rows; evaluation data needs at least one")

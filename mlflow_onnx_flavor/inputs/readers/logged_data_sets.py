@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mlflow_onnx_flavor.errors import InvalidDataError
+from mlflow_onnx_flavor.errors import InvalidDataError, one_line
 from mlflow_onnx_flavor.inputs.readers.data_sets import delta_version
 
 _AS_PARQUET = "save it as a Parquet file, and give that"
@@ -81,9 +81,8 @@ def _file(name: str, source: Any) -> Path:
     try:
         found = source.path if hasattr(source, "path") else source.load()
     except (MlflowException, NotImplementedError, ImportError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InvalidDataError(
-            f"data set {name!r} cannot be loaded: {reason}; {_AS_PARQUET}"
+            f"data set {name!r} cannot be loaded: {one_line(error)}; {_AS_PARQUET}"
         ) from error
     if not isinstance(found, str | Path):
         raise InvalidDataError(

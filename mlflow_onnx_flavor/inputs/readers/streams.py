@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from mlflow_onnx_flavor.artifact.digests import digest_of_tree
-from mlflow_onnx_flavor.errors import InvalidDataError
+from mlflow_onnx_flavor.errors import InvalidDataError, one_line
 from mlflow_onnx_flavor.inputs.batches import Inputs
 from mlflow_onnx_flavor.inputs.readers import data_sets
 from mlflow_onnx_flavor.inputs.readers.column_types import csv_types
@@ -72,7 +72,7 @@ class RowStream:
             else:
                 yield from self._arrow_frames()
         except UNREADABLE as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = one_line(error)
             raise InvalidDataError(f"{self.path.name!r} cannot be read: {reason}") from error
 
     def _parquet_frames(self) -> Iterator[pd.DataFrame]:

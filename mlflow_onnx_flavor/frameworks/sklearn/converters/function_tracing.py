@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mlflow_onnx_flavor.errors import one_line
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_arithmetic import expm1, log1p
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows
 from mlflow_onnx_flavor.frameworks.sklearn.converters.truth_values import holds_truth_values
@@ -91,7 +92,7 @@ def trace(rows: Rows, function: Callable, matrix: str, names: Sequence[Any]) -> 
     except UntraceableError:
         raise
     except Exception as error:  # whatever a function does with what it does not expect
-        raise UntraceableError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
+        raise UntraceableError(f"{type(error).__name__}: {one_line(error)}") from error
     if not isinstance(found, Traced) or found.flat:
         raise UntraceableError("what it returns is not made of the rows alone, with two axes")
     return found
