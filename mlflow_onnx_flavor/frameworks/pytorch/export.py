@@ -13,7 +13,11 @@ from mlflow_onnx_flavor.frameworks.base import Export
 from mlflow_onnx_flavor.frameworks.other_sizes import EXAMPLE_ROWS, alike
 from mlflow_onnx_flavor.frameworks.pytorch.calls import Call, call_of, feeds_of, named_outputs
 from mlflow_onnx_flavor.frameworks.pytorch.causes import cause_of
-from mlflow_onnx_flavor.frameworks.pytorch.checks import check_sizes, refuse_without_rows
+from mlflow_onnx_flavor.frameworks.pytorch.checks import (
+    check_sizes,
+    refuse_parameters,
+    refuse_without_rows,
+)
 from mlflow_onnx_flavor.frameworks.pytorch.fast_paths import decompositions
 from mlflow_onnx_flavor.frameworks.pytorch.floats import floats_of
 from mlflow_onnx_flavor.frameworks.pytorch.operators.table import translations
@@ -131,6 +135,7 @@ class Exporter:
 
     def _called(self) -> tuple[Call, tuple[str, ...]]:
         """The call on the example, and the names of what it returns."""
+        refuse_parameters(self._model, self._signature)
         rows = self._example.batch(EXAMPLE_ROWS)
         try:
             once, again = (named_outputs(self._model, rows) for _ in range(2))

@@ -174,9 +174,9 @@ def test_a_smooth_answer_has_no_jumps():
 def test_other_sizes_along_an_open_axis():
     ids, mask = RNG.integers(5, 90, (6, 12)), np.ones((6, 12), np.int64)
     made = list(size_probes({"ids": ids, "mask": mask}, [[("ids", 1), ("mask", 1)]]))
-    assert [each.data["ids"].shape[1] for each in made] == [1, 13, 24]
+    assert [each.data["ids"].shape[1] for each in made] == [1, 13, 21, 24, 42]
     assert all(each.data["mask"].shape == each.data["ids"].shape for each in made)
-    assert all(is_probe(each.origin) for each in made) and len({each.origin for each in made}) == 3
+    assert all(is_probe(each.origin) for each in made) and len({each.origin for each in made}) == 5
     (only, *_) = size_probes(np.ones((5, 3, 8), np.float32), [[("", 2)]])
     assert only.data.shape == (4, 3, 1)
     assert list(size_probes(FRAME, [[("amount", 1)]])) == []
