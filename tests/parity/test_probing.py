@@ -207,7 +207,7 @@ class Padded(torch.nn.Module):
         self.encoder = torch.nn.TransformerEncoder(layer, 1)
 
     def forward(self, x, mask):
-        return self.encoder(x, src_key_padding_mask=mask == 0).sum((1, 2))
+        return self.encoder(x, src_key_padding_mask=mask == 0)[:, 0]
 
 
 def test_a_row_that_is_refused_alone_is_a_probe_within_a_batch():
