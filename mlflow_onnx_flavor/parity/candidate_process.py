@@ -58,7 +58,8 @@ RowKey = tuple[str, str, int]
 class Expected:
     """What the source says about one kind of inputs.
 
-    ``outputs``: by batch size, on as many rows as `rows_compared` says.
+    ``outputs``: by batch size, on as many rows as `rows_compared` says; none of a size that the
+    source refuses.
     """
 
     inputs: Inputs
@@ -119,11 +120,13 @@ class CandidateProcess:
                 self._unmeasured(candidate, each, size, error)
                 for each in expected
                 for size in batch_sizes
+                if size in each.outputs
             ]
         return [
             self._compare(candidate, each, size, opened, with_form=size == max(batch_sizes))
             for each in expected
             for size in batch_sizes
+            if size in each.outputs
         ]
 
     def answers(

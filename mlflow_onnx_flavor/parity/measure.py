@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -51,9 +52,12 @@ from mlflow_onnx_flavor.schemas.origins import (
     INPUT_EXAMPLE,
     PROBES,
     SEARCHED_PROBES,
+    is_probe,
 )
 from mlflow_onnx_flavor.scoring.runtimes import CPU
 from mlflow_onnx_flavor.source.process import SourceModelWorker, roundings_by
+
+log = logging.getLogger(__name__)
 
 _OF_ONE_SIZE = frozenset({EVALUATION_DATA, INPUT_EXAMPLE, PROBES, EXTREME_PROBES})
 
@@ -312,10 +316,9 @@ def _save_worst(rows: Sequence[ParityRow], given: Sequence[Inputs], folder: Path
 def _ask(
     source: SourceModelWorker, inputs: Inputs, batch_sizes: Sequence[int], roundings: Roundings
 ) -> Expected:
-    batches = [(size, rows_compared(inputs, size)) for size in batch_sizes]
-    answered = dict(zip(batch_sizes, source.reference(inputs, batches), strict=True))
+    answered = _answers(source, inputs, batch_sizes)
     expected = Expected(inputs, source.path_of(inputs), answered, None, roundings=roundings)
-    if not source.has_pyfunc:
+    if not source.has_pyfunc or not answered:
         return expected
     try:
         rows = slice(0, rows_compared(inputs, max(batch_sizes)))
@@ -324,6 +327,29 @@ def _ask(
         reason = first_and_last_line(error)
         cause = f"the source's pyfunc does not answer, so forms are not compared: {reason}"
         return replace(expected, no_answer=cause)
+
+
+def _answers(
+    source: SourceModelWorker, inputs: Inputs, batch_sizes: Sequence[int]
+) -> dict[int, dict[str, np.ndarray]]:
+    """The source's outputs by batch size.
+
+    A probe that the source refuses at one of them, such as a row of padding that it takes within a
+    batch alone, is not compared there.
+    """
+    batches = [(size, rows_compared(inputs, size)) for size in batch_sizes]
+    try:
+        return dict(zip(batch_sizes, source.reference(inputs, batches), strict=True))
+    except WorkerTaskError:
+        if not is_probe(inputs.origin):
+            raise
+    answered = {}
+    for size, rows in batches:
+        try:
+            answered[size] = source.reference(inputs, [(size, rows)])[0]
+        except WorkerTaskError:
+            log.info("the source refuses %s, %d at a time", inputs.origin, size, exc_info=True)
+    return answered
 
 
 def _cpu_first(providers: Sequence[ExecutionProvider]) -> list[int]:

@@ -6,6 +6,7 @@ EVALUATION_DATA = "evaluation data"
 INPUT_EXAMPLE = "input example"
 PROBES = "probes"
 SEARCHED_PROBES = "probes searched on"  # with the candidate's name
+BATCH_PROBES = "probes within a batch"  # which the source refuses one at a time
 EXTREME_PROBES = "extreme probes"  # such as no service should be asked
 
 

@@ -23,11 +23,15 @@ from mlflow_onnx_flavor.comparison.rounding import JUMP, moved
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.inputs.probes.axis_sizes import size_probes
 from mlflow_onnx_flavor.inputs.probes.generate import AT_A_SPLIT, Probe, jump_probes, make_probes
+from mlflow_onnx_flavor.inputs.probes.tensors import PADDING_ALONE
 from mlflow_onnx_flavor.inputs.probes.tree_splits import ColumnSplit
 from mlflow_onnx_flavor.onnx_graph.facts import GraphColumn, GraphFacts, graph_facts
-from mlflow_onnx_flavor.schemas.origins import EXTREME_PROBES, PROBES
+from mlflow_onnx_flavor.schemas.origins import BATCH_PROBES, EXTREME_PROBES, PROBES
 
 log = logging.getLogger(__name__)
+
+# Rows of these kinds may be refused alone by a source that takes them within a batch.
+_MAY_NEED_OTHERS = frozenset({PADDING_ALONE})
 
 Ask = Callable[[Inputs], Mapping[str, np.ndarray]]
 
@@ -53,7 +57,7 @@ def probes_of(inputs: Inputs, candidate: Path, ask: Ask, seed: int) -> list[Take
         seed=seed,
     )
     made += _beside_jumps(inputs, ask, seed)
-    parts: dict[str, list[tuple[str, Inputs]]] = {PROBES: [], EXTREME_PROBES: []}
+    parts: dict[str, list[tuple[str, Inputs]]] = {PROBES: [], BATCH_PROBES: [], EXTREME_PROBES: []}
     for probe in made:
         for origin, rows in _taken(probe, ask):
             parts[origin].append((probe.kind, rows))
@@ -104,7 +108,12 @@ def _taken(probe: Probe, ask: Ask) -> list[tuple[str, Inputs]]:
     sure = np.concatenate([_finite(answer, part.rows) for part, answer in answered])
     if probe.kind != AT_A_SPLIT:
         sure &= np.concatenate([_steady(answer, part, ask) for part, answer in answered])
-    split = [(PROBES, rows.take(sure)), (EXTREME_PROBES, rows.take(~sure))]
+    alone = np.ones(rows.rows, bool)
+    if probe.kind in _MAY_NEED_OTHERS:
+        alone = np.array([bool(_answered(row, ask)) for row in rows.batches(1)])
+    if not (alone | ~sure).all():  # those beside it make the batch in which it is taken
+        return [(BATCH_PROBES if sure.all() else EXTREME_PROBES, rows)]
+    split = [(PROBES, rows.take(sure & alone)), (EXTREME_PROBES, rows.take(~sure & alone))]
     return [(origin, some) for origin, some in split if some.rows]
 
 

@@ -15,10 +15,18 @@ from mlflow_onnx_flavor import parity
 from mlflow_onnx_flavor.artifact.saved_model import CandidateFolder
 from mlflow_onnx_flavor.gates import judge_parity
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.inputs.probes.generate import Probe
+from mlflow_onnx_flavor.inputs.probes.tensors import PADDING_ALONE
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 from mlflow_onnx_flavor.schemas.evidence import ModelIdentity
-from mlflow_onnx_flavor.schemas.origins import EXTREME_PROBES, PROBES, SEARCHED_PROBES
+from mlflow_onnx_flavor.schemas.origins import (
+    BATCH_PROBES,
+    EXTREME_PROBES,
+    PROBES,
+    SEARCHED_PROBES,
+)
 from mlflow_onnx_flavor.source import tasks as source_worker
+from mlflow_onnx_flavor.source.probing import _taken
 from tests.builders import CPU
 from tests.frameworks.in_process import converted
 
@@ -190,3 +198,35 @@ def test_extreme_probes_are_judged_only_where_it_is_asked(tree, tmp_path):
     gate = Configuration().gates.parity
     judged = judge_parity(report, gate.model_copy(update={"extreme_probes": True}))
     assert len(judged) == len(judge_parity(report, gate)) + 2
+
+
+class Padded(torch.nn.Module):
+    """An encoder that torch runs without padding, which it refuses for padding alone."""
+
+    def __init__(self):
+        super().__init__()
+        layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.encoder = torch.nn.TransformerEncoder(layer, 1)
+
+    def forward(self, x, mask):
+        return self.encoder(x, src_key_padding_mask=mask == 0)[:, 0]
+
+
+def test_a_row_that_is_refused_alone_is_a_probe_within_a_batch():
+    module = Padded().eval()
+    rows = {
+        "x": RNG.normal(size=(6, 4, 8)).astype(np.float32),
+        "mask": np.array([[1, 1, 1, 1], [1, 1, 0, 0]] * 3, np.int64),
+    }
+
+    def ask(some):
+        with torch.no_grad():
+            answer = module(*map(torch.from_numpy, some.data.values()))
+        return {"output": answer.numpy()}
+
+    probe = Probe(PADDING_ALONE, Inputs({n: a[:3] for n, a in rows.items()}, PROBES))
+    probe.inputs.data["mask"][0] = 0
+    ((origin, within),) = _taken(probe, ask)
+    assert origin == BATCH_PROBES and within.rows == 3
+    with pytest.raises(RuntimeError, match="to_padded_tensor"):
+        ask(within.take([0]))

@@ -45,7 +45,7 @@ def call_of(model: Any, inputs: Inputs) -> Call:
     if isinstance(data, np.ndarray):
         return Call((_tensor(data),), {}, (MATRIX,))
     tensors = {name: _tensor(array) for name, array in data.items()}
-    parameters = _parameters(model)
+    parameters = parameters_of(model)
     if set(tensors) <= set(parameters):
         return _by_parameter(tensors, parameters)
     if len(parameters) == 1 and _takes_a_dictionary(model, tensors):
@@ -132,7 +132,7 @@ def _by_parameter(tensors: Mapping[str, Any], parameters: tuple[str, ...]) -> Ca
     return Call((), {name: tensors[name] for name in names}, names)
 
 
-def _parameters(model: Any) -> tuple[str, ...]:
+def parameters_of(model: Any) -> tuple[str, ...]:
     """The names of the parameters of ``forward``; none where it was made by torch.export."""
     import torch
 

@@ -12,7 +12,13 @@ import numpy as np
 
 from mlflow_onnx_flavor.errors import NotExportableError, one_line
 from mlflow_onnx_flavor.frameworks.other_sizes import alike, of_other_sizes
-from mlflow_onnx_flavor.frameworks.pytorch.calls import Call, call_of, named_outputs, tensors_of
+from mlflow_onnx_flavor.frameworks.pytorch.calls import (
+    Call,
+    call_of,
+    named_outputs,
+    parameters_of,
+    tensors_of,
+)
 from mlflow_onnx_flavor.frameworks.pytorch.float64 import exact_answers
 from mlflow_onnx_flavor.frameworks.pytorch.floats import HALF
 from mlflow_onnx_flavor.frameworks.pytorch.sizes import edges
@@ -59,6 +65,22 @@ def check_sizes(
         if wrong:
             raise NotExportableError(_in_words(wrong[0], what))
     return taken
+
+
+def refuse_parameters(model: Any, signature: Any) -> None:
+    """Refuse a module whose ``forward`` takes what the signature has among its params.
+
+    A graph holds the default for good, whatever ``params`` is given when it is scored.
+    """
+    declared = signature.params.params if getattr(signature, "params", None) else ()
+    taken = set(parameters_of(model))
+    for each in declared:
+        if each.name in taken:
+            raise NotExportableError(
+                f"the signature's parameter {each.name!r} is one of the module's forward(), which"
+                f" the graph would fix at {each.default!r}; give it to forward() as an input tensor"
+                " of the signature, or log the model without it among the params"
+            )
 
 
 def refuse_without_rows(answers: Mapping[str, np.ndarray], what: str) -> None:

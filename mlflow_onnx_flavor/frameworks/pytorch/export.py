@@ -13,11 +13,15 @@ from mlflow_onnx_flavor.frameworks.base import Export
 from mlflow_onnx_flavor.frameworks.other_sizes import EXAMPLE_ROWS, alike
 from mlflow_onnx_flavor.frameworks.pytorch.calls import Call, call_of, feeds_of, named_outputs
 from mlflow_onnx_flavor.frameworks.pytorch.causes import cause_of
-from mlflow_onnx_flavor.frameworks.pytorch.checks import check_sizes, refuse_without_rows
+from mlflow_onnx_flavor.frameworks.pytorch.checks import (
+    check_sizes,
+    refuse_parameters,
+    refuse_without_rows,
+)
 from mlflow_onnx_flavor.frameworks.pytorch.fast_paths import decompositions
 from mlflow_onnx_flavor.frameworks.pytorch.floats import floats_of
-from mlflow_onnx_flavor.frameworks.pytorch.masks import mask_with_infinity
 from mlflow_onnx_flavor.frameworks.pytorch.operators.table import translations
+from mlflow_onnx_flavor.frameworks.pytorch.padding import padding_as_zeros
 from mlflow_onnx_flavor.frameworks.pytorch.portable import portable
 from mlflow_onnx_flavor.frameworks.pytorch.simplify import simplify
 from mlflow_onnx_flavor.frameworks.signature_shapes import shape_in
@@ -96,7 +100,7 @@ class Exporter:
     def _exported(self, module: Any, call: Call, outputs: tuple[str, ...]) -> Any:
         import torch
 
-        with portable():
+        with portable(), padding_as_zeros():
             program = torch.onnx.export(
                 module,
                 call.args,
@@ -111,7 +115,6 @@ class Exporter:
                 verbose=False,
             )
         simplify(program.model)
-        mask_with_infinity(program.model)
         return program
 
     def _saved(self, program: Any, path: Path, call: Call, outputs: tuple[str, ...]) -> Export:
@@ -132,6 +135,7 @@ class Exporter:
 
     def _called(self) -> tuple[Call, tuple[str, ...]]:
         """The call on the example, and the names of what it returns."""
+        refuse_parameters(self._model, self._signature)
         rows = self._example.batch(EXAMPLE_ROWS)
         try:
             once, again = (named_outputs(self._model, rows) for _ in range(2))

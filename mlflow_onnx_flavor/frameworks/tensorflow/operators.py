@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_onnx_flavor.frameworks.tensorflow.division import floor_divide, floor_mod
+
 ML_DOMAIN = "ai.onnx.ml"
 
 
@@ -21,6 +23,8 @@ def handlers(captured: Mapping[str, Any]) -> dict[str, tuple[Callable[..., None]
         "Bucketize": (_bucketize, []),
         "DenseBincount": (partial(_bincount, captured), []),
         "Erfc": (_erfc, []),
+        "FloorDiv": (floor_divide, []),
+        "FloorMod": (floor_mod, []),
         "LookupTableFindV2": (partial(_lookup, captured), []),
     }
 

@@ -14,7 +14,8 @@ _ROWS = 4
 
 
 def size_probes(data: InputData, axes: Sequence[Sequence[Axis]]) -> Iterator[Inputs]:
-    """A few rows at size 1, one more than given, and twice as much.
+    """A few rows at size 1, one more than given, twice as much, and 7/4 and 7/2 of it, where places
+    of neighbours in an image that is resized are rounded.
 
     ``axes``: those in one sequence have the same size.  Cut, or begun again from the start.
     """
@@ -23,7 +24,7 @@ def size_probes(data: InputData, axes: Sequence[Sequence[Axis]]) -> Iterator[Inp
     arrays = data if isinstance(data, dict) else {"": data}
     for known in axes_of(arrays, axes):
         given = arrays[known[0][0]].shape[known[0][1]]
-        for size in sorted({1, given + 1, 2 * given} - {given}):
+        for size in sorted({1, given + 1, 2 * given, 7 * given // 4, 7 * given // 2} - {given}):
             made = resized({name: array[:_ROWS] for name, array in arrays.items()}, known, size)
             yield Inputs(made if isinstance(data, dict) else made[""], probes_of_size(size))
 

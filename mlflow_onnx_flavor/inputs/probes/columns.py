@@ -10,6 +10,9 @@ import pandas as pd
 
 UNSEEN_TEXTS = (" ", "never seen before", "naïve café 東京 🙂", "x" * 300, "0")
 
+NEGATIVE_INTEGERS = "negative integers"
+ONE_VALUE = "all of one value"
+
 _BASES = 3
 
 Made = Iterator[tuple[str, pd.DataFrame, bool]]
@@ -29,6 +32,9 @@ def frame_probes(frame: pd.DataFrame, rng: np.random.Generator) -> Made:
     together = _at_once(given, frame)
     if len(together):
         yield "every column at once", together, False
+    equal = _of_one_value(given, frame)
+    if len(equal):
+        yield ONE_VALUE, equal, False
     yield "columns of different rows", _recombined(frame, rng), False
     mixed = _between(frame, rng)
     if mixed is not None:
@@ -44,6 +50,8 @@ def _changes(
     ranges = {at: _range(frame.iloc[:, at]) for at in numbers}
     yield "ends of the range", [(at, _ends(*ranges[at])) for at in numbers], False
     yield "beyond the range", [(at, _beyond(*ranges[at])) for at in numbers], False
+    signed = [at for at in numbers if getattr(frame.dtypes.iloc[at], "kind", "") == "i"]
+    yield NEGATIVE_INTEGERS, [(at, (-1, -2, -7)) for at in signed], False
     yield "missing", [(at, [None]) for at in range(frame.shape[1])], False
     yield "text never seen", [(at, UNSEEN_TEXTS) for at in texts], False
     # A graph has no missing text but this, so a candidate may take it for missing.
@@ -68,6 +76,27 @@ def _at_once(given: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
             dtype = frame.dtypes.iloc[at]
             whole = value if getattr(dtype, "kind", "f") == "f" else round(value)
             row.isetitem(at, _held(whole, dtype))
+        if not row.iloc[:, numbers].isna().any(axis=None):
+            rows.append(row)
+    if not rows:
+        return frame.iloc[:0]
+    return pd.concat(rows, ignore_index=True).astype(frame.dtypes.to_dict())
+
+
+def _of_one_value(given: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """All columns of numbers at 0, at 1, or at one value from the middle of all of them.
+
+    Rows without any spread are what guards such as ``x / (x.sum() + 1e-12)`` are written for.
+    """
+    numbers = [at for at in range(frame.shape[1]) if _is_number(frame.dtypes.iloc[at])]
+    ranges = [_range(frame.iloc[:, at]) for at in numbers]
+    rows = []
+    for value in (0.0, 1.0, float(np.mean(ranges))) if numbers else ():
+        row = given.iloc[:1].copy()
+        for at in numbers:
+            dtype = frame.dtypes.iloc[at]
+            floats = getattr(dtype, "kind", "f") == "f"
+            row.isetitem(at, _held(value if floats else round(value), dtype))
         if not row.iloc[:, numbers].isna().any(axis=None):
             rows.append(row)
     if not rows:

@@ -6,13 +6,16 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from mlflow_onnx_flavor.inputs.probes.columns import UNSEEN_TEXTS
+from mlflow_onnx_flavor.inputs.probes.columns import NEGATIVE_INTEGERS, UNSEEN_TEXTS
 
 Arrays = Mapping[str, np.ndarray]
 Made = Iterator[tuple[str, dict[str, np.ndarray], bool]]
 
+PADDING_ALONE = "a row of padding alone"
+
 _BASES = 4
 _MIXED = 32
+_NEGATIVE = (-1, -2, -7)
 
 
 def array_probes(arrays: Arrays, vocabularies: Mapping[str, int], rng: np.random.Generator) -> Made:
@@ -37,10 +40,10 @@ def _changed(
     vocabularies: Mapping[str, int],
     rng: np.random.Generator,
 ) -> Iterator[tuple[str, np.ndarray, bool]]:
-    if array.dtype.kind == "f":
-        yield from _of_floats(array, given, rng)
-    elif _is_mask(name, array):
+    if _is_mask(name, array):
         yield from _of_masks(given)
+    elif array.dtype.kind == "f":
+        yield from _of_floats(array, given, rng)
     elif array.dtype.kind in "iu":
         yield from _of_integers(array, given, vocabularies.get(name), rng)
     elif array.dtype.kind in "OU":
@@ -75,6 +78,8 @@ def _of_masks(given: np.ndarray) -> Iterator[tuple[str, np.ndarray, bool]]:
     first = np.zeros_like(given)
     first[:, :1] = 1
     yield "masks all on and almost all off", np.concatenate([np.ones_like(given), first]), False
+    # Beside others: a source may take such a row within a batch and refuse it alone.
+    yield PADDING_ALONE, np.concatenate([np.zeros_like(given[:1]), given[:2]]), False
 
 
 def _of_integers(
@@ -82,7 +87,7 @@ def _of_integers(
 ) -> Iterator[tuple[str, np.ndarray, bool]]:
     low, high = (int(array.min()), int(array.max())) if array.size else (0, 1)
     shape = array.shape[1:]
-    ends = {low, high} | ({0, vocabulary - 1} if vocabulary else set())
+    ends = {0, low, high} | ({vocabulary - 1} if vocabulary else set())
     yield (
         "tokens of one kind",
         np.stack([np.full(shape, e, array.dtype) for e in sorted(ends)]),
@@ -95,6 +100,9 @@ def _of_integers(
     last = given.copy()
     last.reshape(len(given), -1)[:, -1] = top
     yield "the last token", last, False
+    if not vocabulary and array.dtype.kind == "i":
+        negative = [np.full(shape, each, array.dtype) for each in _NEGATIVE]
+        yield NEGATIVE_INTEGERS, np.concatenate([np.stack(negative), -given]), False
 
 
 def _beside(given: Arrays, name: str, values: np.ndarray) -> dict[str, np.ndarray]:
@@ -118,4 +126,6 @@ def _between(arrays: Arrays, floats: list[str], rng: np.random.Generator) -> dic
 def _is_mask(name: str, array: np.ndarray) -> bool:
     if array.dtype.kind == "b":
         return array.ndim > 1
-    return "mask" in name.lower() and array.ndim > 1 and array.dtype.kind in "iu"
+    if "mask" not in name.lower() or array.ndim < 2 or array.dtype.kind not in "iuf":
+        return False
+    return array.dtype.kind != "f" or bool(np.isin(array, (0, 1)).all())

@@ -174,9 +174,50 @@ def test_a_smooth_answer_has_no_jumps():
 def test_other_sizes_along_an_open_axis():
     ids, mask = RNG.integers(5, 90, (6, 12)), np.ones((6, 12), np.int64)
     made = list(size_probes({"ids": ids, "mask": mask}, [[("ids", 1), ("mask", 1)]]))
-    assert [each.data["ids"].shape[1] for each in made] == [1, 13, 24]
+    assert [each.data["ids"].shape[1] for each in made] == [1, 13, 21, 24, 42]
     assert all(each.data["mask"].shape == each.data["ids"].shape for each in made)
-    assert all(is_probe(each.origin) for each in made) and len({each.origin for each in made}) == 3
+    assert all(is_probe(each.origin) for each in made) and len({each.origin for each in made}) == 5
     (only, *_) = size_probes(np.ones((5, 3, 8), np.float32), [[("", 2)]])
     assert only.data.shape == (4, 3, 1)
     assert list(size_probes(FRAME, [[("amount", 1)]])) == []
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_row_of_zeros_is_a_probe_of_every_source(dtype):
+    matrix = RNG.normal(size=(9, 3)).astype(dtype)
+    sources = {
+        "frame": FRAME[["amount", "small", "count"]],
+        "matrix": matrix,
+        "tensor": RNG.normal(size=(9, 3, 2)).astype(dtype),
+        "named": {"a": matrix, "b": matrix + 1},
+        "integers": RNG.integers(3, 9, (9, 4, 2)),
+    }
+    for source, data in sources.items():
+        zeros = False
+        for probe in make_probes(Inputs(data)):
+            if probe.inputs.origin == PROBES:
+                made = probe.inputs.data
+                arrays = made.values() if isinstance(made, dict) else [np.asarray(made)]
+                flat = [each.reshape(len(each), -1).astype(float) for each in arrays]
+                zeros |= any((each == 0).all(axis=1).any() for each in flat)
+        assert zeros, source
+
+
+def test_integers_of_either_sign_are_probes():
+    for data in (FRAME[["count"]], RNG.integers(1, 9, (9, 2)), RNG.integers(1, 9, (9, 2, 2))):
+        made = by_kind(data)["negative integers"]
+        assert made.origin == PROBES and (np.asarray(made.data) < 0).any()
+
+
+def test_tokens_of_a_known_vocabulary_are_not_negative():
+    tokens = RNG.integers(1, 9, (9, 4))
+    assert "negative integers" not in by_kind({"ids": tokens}, vocabularies={"ids": 9})
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int64, np.float32])
+def test_a_row_of_padding_alone_stands_beside_others(dtype):
+    mask = np.ones((6, 4), dtype)
+    mask[2:, 2:] = 0
+    made = by_kind({"x": RNG.normal(size=(6, 4)), "attention_mask": mask})
+    rows = made["a row of padding alone"].data["attention_mask"]
+    assert rows.dtype == mask.dtype and not rows[0].any() and rows[1:].any(axis=1).all()

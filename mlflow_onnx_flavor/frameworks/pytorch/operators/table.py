@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mlflow_onnx_flavor.frameworks.pytorch.operators.attention import attention_translations
 from mlflow_onnx_flavor.frameworks.pytorch.operators.distance import distance_translations
 from mlflow_onnx_flavor.frameworks.pytorch.operators.division import division_translations
 from mlflow_onnx_flavor.frameworks.pytorch.operators.linalg import linalg_translations
@@ -29,6 +30,7 @@ def translations() -> dict[Any, Callable[..., Any]]:
     own = {aten.rsub.Scalar: _reversed_subtraction}
     return {
         **own,
+        **attention_translations(),
         **distance_translations(),
         **division_translations(),
         **linalg_translations(),
