@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[2]
 HOLDING = """
 import time
 from mlflow_onnx_flavor.machine.scratch import new_folder
+
+pytestmark = pytest.mark.process
 (new_folder("worker") / "weights").write_text("weights")
 print("there", flush=True)
 time.sleep(60)

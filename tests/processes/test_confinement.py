@@ -56,6 +56,8 @@ def test_a_pickle_reads_no_credentials_of_its_parent(preload, tmp_path):
     )
     release = f"""
 from mlflow_onnx_flavor.processes.worker import Worker
+
+pytestmark = pytest.mark.process
 with Worker(preload={preload!r}) as worker:
     try:
         worker.call("mlflow_onnx_flavor.source.tasks:load",
