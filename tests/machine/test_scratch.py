@@ -16,12 +16,12 @@ from mlflow_onnx_flavor.cli import main
 from mlflow_onnx_flavor.machine import scratch
 from mlflow_onnx_flavor.tracking.downloads import download
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 HOLDING = """
 import time
 from mlflow_onnx_flavor.machine.scratch import new_folder
-
-pytestmark = pytest.mark.process
 (new_folder("worker") / "weights").write_text("weights")
 print("there", flush=True)
 time.sleep(60)

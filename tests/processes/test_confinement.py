@@ -14,6 +14,8 @@ from mlflow_onnx_flavor import errors
 from mlflow_onnx_flavor.processes import confinement
 from mlflow_onnx_flavor.processes.worker import Worker, child_environment
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 SECRET = "hunter2-is-secret"
 linux = pytest.mark.skipif(not confinement.LINUX, reason="/proc and Landlock are Linux's")
@@ -56,8 +58,6 @@ def test_a_pickle_reads_no_credentials_of_its_parent(preload, tmp_path):
     )
     release = f"""
 from mlflow_onnx_flavor.processes.worker import Worker
-
-pytestmark = pytest.mark.process
 with Worker(preload={preload!r}) as worker:
     try:
         worker.call("mlflow_onnx_flavor.source.tasks:load",
