@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.stores import migrated_database
+from tests.made_once import made_once, migrate
 
 warnings.filterwarnings("ignore", category=UserWarning, module="mlflow")
 
@@ -86,12 +86,16 @@ def _quiet_mlflow():
 
 
 @pytest.fixture(scope="session")
-def new_store(tmp_path_factory):
+def shared_folder(tmp_path_factory) -> Path:
+    """A folder that all processes of this session share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def new_store(shared_folder):
     """Makes empty SQLite stores: (folder) -> URI."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    template = migrated_database(shared)
+    template = made_once(shared_folder / "empty-store", migrate) / "mlflow.db"
 
     def make(folder: Path) -> str:
         shutil.copyfile(template, folder / "mlflow.db")
@@ -129,49 +133,57 @@ def labels(frame) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def classifier_folder(tmp_path_factory, frame, labels) -> Path:
+def classifier_folder(shared_folder, frame, labels) -> Path:
     """A scikit-learn classifier with text labels, as mlflow.sklearn saves it."""
     import mlflow
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(frame, labels)
-    folder = tmp_path_factory.mktemp("models") / "classifier"
-    mlflow.sklearn.save_model(
-        model,
-        str(folder),
-        signature=mlflow.models.infer_signature(frame, model.predict(frame)),
-        input_example=frame.head(5),
-        serialization_format="cloudpickle",
-        pip_requirements=["scikit-learn"],
-    )
-    return folder
+    def make(folder: Path) -> None:
+        model = make_pipeline(StandardScaler(), LogisticRegression()).fit(frame, labels)
+        mlflow.sklearn.save_model(
+            model,
+            str(folder),
+            signature=mlflow.models.infer_signature(frame, model.predict(frame)),
+            input_example=frame.head(5),
+            serialization_format="cloudpickle",
+            pip_requirements=["scikit-learn"],
+        )
+
+    return made_once(shared_folder / "classifier", make)
 
 
 @pytest.fixture(scope="session")
-def classifier_onnx(tmp_path_factory, classifier_folder, frame):
+def classifier_onnx(shared_folder, classifier_folder, frame):
     """The classifier's conversion."""
     from mlflow_onnx_flavor import api
+    from mlflow_onnx_flavor.conversion.convert import Conversion
 
-    return api.convert(str(classifier_folder), frame, output_dir=tmp_path_factory.mktemp("onnx"))
+    def make(folder: Path) -> None:
+        conversion = api.convert(str(classifier_folder), frame, output_dir=folder)
+        (folder / "conversion.json").write_text(conversion.model_dump_json())
+
+    made = made_once(shared_folder / "classifier-onnx", make) / "conversion.json"
+    return Conversion.model_validate_json(made.read_text())
 
 
 @pytest.fixture(scope="session")
-def candidate_folder(tmp_path_factory, classifier_onnx, classifier_folder) -> Path:
+def candidate_folder(shared_folder, classifier_onnx, classifier_folder) -> Path:
     """The classifier's conversion, saved with this flavor."""
     from mlflow.models import Model
 
     from mlflow_onnx_flavor import flavor
 
-    folder = tmp_path_factory.mktemp("candidates") / "converted"
-    flavor.save_model(
-        classifier_onnx.path,
-        folder,
-        graph=classifier_onnx.graph,
-        signature=Model.load(str(classifier_folder)).signature,
-    )
-    return folder
+    def make(folder: Path) -> None:
+        flavor.save_model(
+            classifier_onnx.path,
+            folder,
+            graph=classifier_onnx.graph,
+            signature=Model.load(str(classifier_folder)).signature,
+        )
+
+    return made_once(shared_folder / "converted", make)
 
 
 @pytest.fixture
