@@ -23,7 +23,7 @@ from mlflow_onnx_flavor.schemas.registry_tags import EVIDENCE_DIGEST_TAG
 from mlflow_onnx_flavor.schemas.verdict import ReleaseEvidence
 from tests.onnx_graphs import doubling
 
-SAMPLES = Path(__file__).parent / "samples" / "evidence"
+SAMPLES = Path(__file__).parents[1] / "samples" / "evidence"
 ROWS = np.ones((4, 2), np.float32)
 
 
