@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import sys
 import warnings
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pandas as pd
 import pytest
 
 from tests.made_once import made_once, migrate
+from tests.started_processes import started, watch
 
 warnings.filterwarnings("ignore", category=UserWarning, module="mlflow")
 
@@ -24,8 +24,6 @@ TESTS = Path(__file__).parent
 KINDS = ("release", "server", "catalogue", "process", "unit")
 BY_FOLDER = {"frameworks": "catalogue"}
 BY_FIXTURE = {"classifier_onnx": "process"}
-
-_started: list[str] = []
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -48,24 +46,12 @@ def _kind(item) -> str:
     return kinds[0] if kinds else "unit"
 
 
-def _watch(event: str, arguments: tuple) -> None:
-    """Remember every Python process that this one starts, and every worker that it is lent."""
-    if event == "os.fork":
-        _started.append("a fork of itself")
-    elif event == "tempfile.mkdtemp" and "mlflow-onnx-worker-" in str(arguments[0]):
-        _started.append("a worker")
-    elif event == "subprocess.Popen":
-        program = os.fspath(arguments[0] or "")
-        if os.path.dirname(program) == os.path.dirname(sys.executable):
-            _started.append(f"{program} {arguments[1]}")
-
-
-sys.addaudithook(_watch)
+watch()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item):
-    _started.clear()
+    started.clear()
     return (yield)
 
 
@@ -73,8 +59,8 @@ def pytest_runtest_setup(item):
 def pytest_runtest_call(item):
     """A unit test that starts a process, itself or in a fixture, is none."""
     result = yield
-    if _started and _kind(item) == "unit":
-        pytest.fail(f"marked `unit`, it started {_started[0]}: mark it `process`")
+    if started and _kind(item) == "unit":
+        pytest.fail(f"marked `unit`, it started {started[0]}: mark it `process`")
     return result
 
 
