@@ -16,6 +16,8 @@ from mlflow_onnx_flavor.cli import main
 from mlflow_onnx_flavor.machine import scratch
 from mlflow_onnx_flavor.tracking.downloads import download
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 HOLDING = """
 import time

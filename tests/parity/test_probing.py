@@ -30,6 +30,8 @@ from mlflow_onnx_flavor.source.probing import _taken
 from tests.builders import CPU
 from tests.frameworks.in_process import converted
 
+torch = pytest.importorskip("torch")
+
 pytestmark = pytest.mark.process
 
 
@@ -133,7 +135,6 @@ def test_each_candidate_has_a_search_of_its_own(tree, tmp_path):
 @pytest.mark.parametrize("shape", [(6,), (3, 5, 5)])
 def test_a_branch_that_was_traced_away_is_found(shape, tmp_path):
     """The data that is given goes one way only."""
-    torch = pytest.importorskip("torch")
 
     class Branching(torch.nn.Module):
         """Which way it goes depends on what it is given."""

@@ -14,6 +14,8 @@ from mlflow_onnx_flavor.errors import OnnxFlavorError
 from mlflow_onnx_flavor.redaction import redact
 from tests.serving import BIN, QUICK_RELEASE, environment, free_port, running
 
+pytestmark = pytest.mark.release
+
 SECRET = "hunter2-is-secret"
 ROOT = Path(__file__).parents[2]
 

@@ -14,6 +14,8 @@ from mlflow_onnx_flavor import errors
 from mlflow_onnx_flavor.processes import confinement
 from mlflow_onnx_flavor.processes.worker import Worker, child_environment
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 SECRET = "hunter2-is-secret"
 linux = pytest.mark.skipif(not confinement.LINUX, reason="/proc and Landlock are Linux's")

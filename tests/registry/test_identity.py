@@ -26,6 +26,8 @@ from mlflow_onnx_flavor.schemas.registry_tags import DIGEST_TAG
 from mlflow_onnx_flavor.source.model import fetch
 from mlflow_onnx_flavor.tracking.retrying import retried
 
+pytestmark = pytest.mark.release
+
 
 @pytest.fixture(scope="module")
 def logged(store, classifier_onnx):
