@@ -12,7 +12,8 @@ import pytest
 from mlflow_onnx_flavor.cli import main
 from mlflow_onnx_flavor.errors import OnnxFlavorError
 from mlflow_onnx_flavor.redaction import redact
-from tests.serving import BIN, QUICK_RELEASE, environment, free_port, running
+from tests.builders import QUICK_RELEASE
+from tests.serving import BIN, environment, free_port, running
 
 pytestmark = pytest.mark.release
 
