@@ -1,6 +1,6 @@
 # make demo [FRAMEWORK=sklearn|pytorch|tensorflow|xgboost|lightgbm]   train, release, promote
 # make test                                                           every extra, all tests
-# make test-quick                                                     what starts no server and no release
+# make test-quick                                                     no server, no release, no catalogue
 # make lint                                                           style, types, and who may import whom
 # make docs                                                           the documentation site, into site/
 # make fuzz [SECONDS=300]                                             each reader of foreign files
@@ -21,7 +21,7 @@ PIP_OPTIONS := --quiet --disable-pip-version-check --no-compile
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 demo: check-framework $(VENV)/.installed-$(EXTRA)
 	$(BIN)/python -m examples.demo --framework $(FRAMEWORK)
@@ -30,9 +30,10 @@ test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "not slow" --numprocesses $(PROCESSES) --dist loadfile \
 	  --no-loadscope-reorder
 
+# Without the frameworks, all of which are the catalogue: their imports alone take long.
 test-quick: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "(unit or process) and not slow" --numprocesses $(PROCESSES) \
-	  --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "(unit or process) and not slow" --ignore=tests/frameworks \
+	  --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 sweep: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import sys
 import warnings
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.stores import migrated_database
+from tests.made_once import made_once, migrate
+from tests.started_processes import started, watch
 
 warnings.filterwarnings("ignore", category=UserWarning, module="mlflow")
 
@@ -24,8 +24,6 @@ TESTS = Path(__file__).parent
 KINDS = ("release", "server", "catalogue", "process", "unit")
 BY_FOLDER = {"frameworks": "catalogue"}
 BY_FIXTURE = {"classifier_onnx": "process"}
-
-_started: list[str] = []
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -48,24 +46,12 @@ def _kind(item) -> str:
     return kinds[0] if kinds else "unit"
 
 
-def _watch(event: str, arguments: tuple) -> None:
-    """Remember every Python process that this one starts, and every worker that it is lent."""
-    if event == "os.fork":
-        _started.append("a fork of itself")
-    elif event == "tempfile.mkdtemp" and "mlflow-onnx-worker-" in str(arguments[0]):
-        _started.append("a worker")
-    elif event == "subprocess.Popen":
-        program = os.fspath(arguments[0] or "")
-        if os.path.dirname(program) == os.path.dirname(sys.executable):
-            _started.append(f"{program} {arguments[1]}")
-
-
-sys.addaudithook(_watch)
+watch()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item):
-    _started.clear()
+    started.clear()
     return (yield)
 
 
@@ -73,8 +59,8 @@ def pytest_runtest_setup(item):
 def pytest_runtest_call(item):
     """A unit test that starts a process, itself or in a fixture, is none."""
     result = yield
-    if _started and _kind(item) == "unit":
-        pytest.fail(f"marked `unit`, it started {_started[0]}: mark it `process`")
+    if started and _kind(item) == "unit":
+        pytest.fail(f"marked `unit`, it started {started[0]}: mark it `process`")
     return result
 
 
@@ -86,12 +72,16 @@ def _quiet_mlflow():
 
 
 @pytest.fixture(scope="session")
-def new_store(tmp_path_factory):
+def shared_folder(tmp_path_factory) -> Path:
+    """A folder that all processes of this session share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def new_store(shared_folder):
     """Makes empty SQLite stores: (folder) -> URI."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    template = migrated_database(shared)
+    template = made_once(shared_folder / "empty-store", migrate) / "mlflow.db"
 
     def make(folder: Path) -> str:
         shutil.copyfile(template, folder / "mlflow.db")
@@ -129,49 +119,57 @@ def labels(frame) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def classifier_folder(tmp_path_factory, frame, labels) -> Path:
+def classifier_folder(shared_folder, frame, labels) -> Path:
     """A scikit-learn classifier with text labels, as mlflow.sklearn saves it."""
     import mlflow
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(frame, labels)
-    folder = tmp_path_factory.mktemp("models") / "classifier"
-    mlflow.sklearn.save_model(
-        model,
-        str(folder),
-        signature=mlflow.models.infer_signature(frame, model.predict(frame)),
-        input_example=frame.head(5),
-        serialization_format="cloudpickle",
-        pip_requirements=["scikit-learn"],
-    )
-    return folder
+    def make(folder: Path) -> None:
+        model = make_pipeline(StandardScaler(), LogisticRegression()).fit(frame, labels)
+        mlflow.sklearn.save_model(
+            model,
+            str(folder),
+            signature=mlflow.models.infer_signature(frame, model.predict(frame)),
+            input_example=frame.head(5),
+            serialization_format="cloudpickle",
+            pip_requirements=["scikit-learn"],
+        )
+
+    return made_once(shared_folder / "classifier", make)
 
 
 @pytest.fixture(scope="session")
-def classifier_onnx(tmp_path_factory, classifier_folder, frame):
+def classifier_onnx(shared_folder, classifier_folder, frame):
     """The classifier's conversion."""
     from mlflow_onnx_flavor import api
+    from mlflow_onnx_flavor.conversion.convert import Conversion
 
-    return api.convert(str(classifier_folder), frame, output_dir=tmp_path_factory.mktemp("onnx"))
+    def make(folder: Path) -> None:
+        conversion = api.convert(str(classifier_folder), frame, output_dir=folder)
+        (folder / "conversion.json").write_text(conversion.model_dump_json())
+
+    made = made_once(shared_folder / "classifier-onnx", make) / "conversion.json"
+    return Conversion.model_validate_json(made.read_text())
 
 
 @pytest.fixture(scope="session")
-def candidate_folder(tmp_path_factory, classifier_onnx, classifier_folder) -> Path:
+def candidate_folder(shared_folder, classifier_onnx, classifier_folder) -> Path:
     """The classifier's conversion, saved with this flavor."""
     from mlflow.models import Model
 
     from mlflow_onnx_flavor import flavor
 
-    folder = tmp_path_factory.mktemp("candidates") / "converted"
-    flavor.save_model(
-        classifier_onnx.path,
-        folder,
-        graph=classifier_onnx.graph,
-        signature=Model.load(str(classifier_folder)).signature,
-    )
-    return folder
+    def make(folder: Path) -> None:
+        flavor.save_model(
+            classifier_onnx.path,
+            folder,
+            graph=classifier_onnx.graph,
+            signature=Model.load(str(classifier_folder)).signature,
+        )
+
+    return made_once(shared_folder / "converted", make)
 
 
 @pytest.fixture

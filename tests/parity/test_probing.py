@@ -30,9 +30,10 @@ from mlflow_onnx_flavor.source.probing import _taken
 from tests.builders import CPU
 from tests.frameworks.in_process import converted
 
+torch = pytest.importorskip("torch")
+
 pytestmark = pytest.mark.process
 
-torch = pytest.importorskip("torch")
 
 RNG = np.random.default_rng(0)
 ROWS = pd.DataFrame({"a": RNG.normal(size=300), "b": RNG.normal(size=300)})
@@ -131,18 +132,18 @@ def test_each_candidate_has_a_search_of_its_own(tree, tmp_path):
     assert all(row.status == "measured" for row in report.rows)
 
 
-class Branching(torch.nn.Module):
-    """Which way it goes depends on what it is given."""
-
-    def forward(self, rows):
-        if bool(rows.sum() > 0):
-            return rows * 2.0
-        return rows - 1.0
-
-
 @pytest.mark.parametrize("shape", [(6,), (3, 5, 5)])
 def test_a_branch_that_was_traced_away_is_found(shape, tmp_path):
     """The data that is given goes one way only."""
+
+    class Branching(torch.nn.Module):
+        """Which way it goes depends on what it is given."""
+
+        def forward(self, rows):
+            if bool(rows.sum() > 0):
+                return rows * 2.0
+            return rows - 1.0
+
     positive = RNG.uniform(0.1, 1, (40, *shape)).astype(np.float32)
     module = torch.jit.script(Branching())
     mlflow.pytorch.save_model(

@@ -9,6 +9,8 @@ from mlflow_onnx_flavor.pipeline.context import ReleaseContext
 from mlflow_onnx_flavor.pipeline.log_source import log_source, prepare_source
 from mlflow_onnx_flavor.schemas.configuration import Configuration
 
+pytestmark = pytest.mark.process
+
 ALONE = Configuration()
 
 

@@ -9,8 +9,6 @@ from onnx import TensorProto, helper
 
 from mlflow_onnx_flavor.frameworks.transformers.text_joining import join_texts
 
-pytestmark = pytest.mark.unit
-
 TEXTS = ["PER", "", "LOC", "Müller"]
 
 
