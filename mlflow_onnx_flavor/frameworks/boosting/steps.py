@@ -10,21 +10,9 @@ import numpy as np
 
 from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.boosting.answers import LABEL, PREDICTION, PROBABILITIES
+from mlflow_onnx_flavor.frameworks.boosting.base import BoostingFramework
 
-# Of each framework: its module here, and its classes with whether they classify.
-_FRAMEWORKS = {
-    "xgboost": {
-        "XGBClassifier": True,
-        "XGBRFClassifier": True,
-        "XGBRegressor": False,
-        "XGBRFRegressor": False,
-        "XGBRanker": False,
-    },
-    "lightgbm": {"LGBMClassifier": True, "LGBMRegressor": False, "LGBMRanker": False},
-    "catboost": {"CatBoostClassifier": True, "CatBoostRegressor": False},
-}
-# These round rows to float32 before they compare; LightGBM compares in float64.
-_ROUNDING = ("xgboost", "catboost")
+_FRAMEWORKS = ("xgboost", "lightgbm", "catboost")
 
 
 def register_boosted_steps(model: Any) -> None:
@@ -32,21 +20,22 @@ def register_boosted_steps(model: Any) -> None:
     from mlflow_onnx_flavor.frameworks.sklearn import converters
 
     converters.register_all()
-    for framework, classes in _FRAMEWORKS.items():
-        if framework in sys.modules:
-            _register(framework, classes)
+    for name in _FRAMEWORKS:
+        if name in sys.modules:
+            inside = importlib.import_module(f"mlflow_onnx_flavor.frameworks.{name}.framework")
+            _register(name, inside.framework)
 
 
-def _register(framework: str, classes: dict[str, bool]) -> None:
+def _register(module: str, framework: BoostingFramework) -> None:
     from skl2onnx import update_registered_converter
     from skl2onnx.common import shape_calculator as shapes
 
-    for name, classifies in classes.items():
-        estimator = getattr(sys.modules[framework], name, None)
+    for name, classifies in framework.estimators.items():
+        estimator = getattr(sys.modules[module], name, None)
         if estimator is None:
             continue
         options = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
-        if framework == "lightgbm":  # the others have no decision_function
+        if framework.has_scores:
             options["raw_scores"] = [True, False]
         update_registered_converter(
             estimator,
@@ -95,34 +84,33 @@ def _parse_classifier(scope: Any, model: Any, inputs: Any, custom_parsers: Any =
     return _apply_zipmap(options["zipmap"], scope, model, inputs[0].type, operator.outputs)
 
 
-def _converter(framework: str) -> Any:
+def _converter(framework: BoostingFramework) -> Any:
     def convert(scope: Any, operator: Any, container: Any) -> None:
         _convert(framework, scope, operator, container)
 
     return convert
 
 
-def _convert(framework: str, scope: Any, operator: Any, container: Any) -> None:
+def _convert(framework: BoostingFramework, scope: Any, operator: Any, container: Any) -> None:
     from skl2onnx.common.utils_classifier import get_label_classes
 
     from mlflow_onnx_flavor.frameworks.sklearn.converters import trees_graph
 
-    module = importlib.import_module(f"mlflow_onnx_flavor.frameworks.{framework}.framework")
     trees_graph.declare_trees_opset()
     model = operator.raw_operator
-    if framework not in _ROUNDING:
+    if not framework.rounds_rows:
         trees_graph.require_float64(scope, operator)
     parts = trees_graph.parts_of(scope)
-    rows = trees_graph.float64_rows(parts, operator, rounded=framework in _ROUNDING)
+    rows = trees_graph.float64_rows(parts, operator, rounded=framework.rounds_rows)
     if len(operator.outputs) == 1:
-        value = module.add_answers(parts, rows, model)[PREDICTION]
+        value = framework.add_answers(parts, rows, model)[PREDICTION]
         columns = parts.constant([-1, max(value.columns, 1)], np.int64)
         matrix = parts.add("Reshape", value.name, columns)
         # skl2onnx declares one column; only the booster knows how many targets it has.
         operator.outputs[0].type.shape = [None, max(value.columns, 1)]
         trees_graph.result(parts, matrix, operator.outputs[0])
     else:
-        answers = module.add_answers(parts, rows, model, get_label_classes(scope, model))
+        answers = framework.add_answers(parts, rows, model, get_label_classes(scope, model))
         label, probabilities = answers[LABEL], answers[PROBABILITIES]
         if label.columns or not probabilities.columns:
             raise NotExportableError(
@@ -135,8 +123,8 @@ def _convert(framework: str, scope: Any, operator: Any, container: Any) -> None:
             name = parts.add("Reshape", name, parts.constant([-1, 1], np.int64))
         parts.cast(name, kind, output=operator.outputs[0].full_name)
         scores = probabilities.name
-        if hasattr(module, "add_scores") and _asks_scores(container, model):
-            scores = module.add_scores(parts, rows, model)
+        if framework.has_scores and _asks_scores(container, model):
+            scores = framework.add_scores(parts, rows, model)
         trees_graph.result(parts, scores, operator.outputs[1])
     trees_graph.put(parts, container)
 

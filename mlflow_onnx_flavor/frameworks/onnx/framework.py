@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
+from mlflow_onnx_flavor.frameworks.base import (
+    Export,
+    Framework,
+    LoadedSource,
+    MoreRows,
+    Strategy,
+    no_more_rows,
+    pyfunc_of,
+)
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_graph.files import copy_model
 from mlflow_onnx_flavor.onnx_graph.outputs import as_arrays
@@ -21,35 +29,33 @@ from mlflow_onnx_flavor.scoring import ScoringSession, load_session
 from mlflow_onnx_flavor.scoring.entry import FLAVOR
 from mlflow_onnx_flavor.scoring.feeds import Feeder, inferred_feeds
 
-flavor = "onnx"
-extra = "all"
-modules = ("onnx", "onnxruntime")
-distributions = ("onnx", "onnxruntime", "numpy")
 
+class Onnx(Framework):
+    """ONNX, which is checked and left as it is."""
 
-def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
-    """Open the graph on the CPU; a folder also as MLflow's pyfunc."""
-    session = load_session(str(path), {"execution_providers": ["CPUExecutionProvider"]})
-    pyfunc = _RowsKept(_pyfunc(path, session)) if path.is_dir() else None
-    return LoadedSource(session, pyfunc, path, flavor)
+    def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
+        """Open the graph on the CPU; a folder also as MLflow's pyfunc."""
+        session = load_session(str(path), {"execution_providers": ["CPUExecutionProvider"]})
+        pyfunc = _RowsKept(_pyfunc(path, session)) if path.is_dir() else None
+        return LoadedSource(session, pyfunc, path, flavor)
 
+    def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
+        """Every output of the graph, as arrays."""
+        session = source.native.session
+        feeder = Feeder([feed.model_dump() for feed in _feeds(source, inputs)])
+        arrays = session.run(None, feeder.feeds(inputs.data))
+        names = [value.name for value in session.get_outputs()]
+        return as_arrays(dict(zip(names, arrays, strict=True)), _file(source))
 
-def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-    """Every output of the graph, as arrays."""
-    session = source.native.session
-    feeder = Feeder([feed.model_dump() for feed in _feeds(source, inputs)])
-    arrays = session.run(None, feeder.feeds(inputs.data))
-    names = [value.name for value in session.get_outputs()]
-    return as_arrays(dict(zip(names, arrays, strict=True)), _file(source))
+    def strategies(
+        self, source: LoadedSource, example: Inputs, evaluation: MoreRows = no_more_rows
+    ) -> list[Strategy]:
+        """One: the graph as it is."""
 
+        def export(path: Path) -> Export:
+            return _copy(source, example, path)
 
-def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
-    """One: the graph as it is."""
-
-    def export(path: Path) -> Export:
-        return _copy(source, example, path)
-
-    return [Strategy("as_is", "the model is ONNX already; it is checked", export, "onnx")]
+        return [Strategy("as_is", "the model is ONNX already; it is checked", export, "onnx")]
 
 
 class _RowsKept:
@@ -125,3 +131,6 @@ def _feeds(source: LoadedSource, inputs: Inputs) -> tuple[FeedSpec, ...]:
 
 def _of_columns(feed: FeedSpec, layout: str, columns: tuple[str, ...]) -> FeedSpec:
     return FeedSpec(name=feed.name, layout=layout, dtype=feed.dtype, columns=columns)
+
+
+framework = Onnx()

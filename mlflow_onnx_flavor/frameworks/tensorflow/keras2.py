@@ -15,14 +15,6 @@ import numpy as np
 _BATCH = 32
 
 
-def saved_by_keras_2(path: Path, flavor: Mapping[str, Any]) -> Path | None:
-    """The SavedModel within the model folder ``path``, where Keras 2 wrote one."""
-    folder = path / str(flavor.get("data") or "data") / "model"
-    if (folder / "saved_model.pb").is_file() and (folder / "keras_metadata.pb").is_file():
-        return folder
-    return None
-
-
 class Keras2Model:
     """Such a SavedModel as a Keras model: called with tensors, or asked to ``predict`` arrays."""
 
