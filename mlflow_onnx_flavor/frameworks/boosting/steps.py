@@ -7,18 +7,24 @@ import sys
 from typing import Any
 
 import numpy as np
+from skl2onnx import update_registered_converter
+from skl2onnx._parse import _apply_zipmap, _get_sklearn_operator_name
+from skl2onnx.common import shape_calculator as shapes
+from skl2onnx.common.data_types import Int64TensorType, guess_tensor_type
+from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
+from skl2onnx.common.utils_classifier import get_label_classes
 
 from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.boosting.answers import LABEL, PREDICTION, PROBABILITIES
 from mlflow_onnx_flavor.frameworks.boosting.base import BoostingFramework
+from mlflow_onnx_flavor.frameworks.sklearn import converters
+from mlflow_onnx_flavor.frameworks.sklearn.converters import trees_graph
 
 _FRAMEWORKS = ("xgboost", "lightgbm", "catboost")
 
 
 def register_boosted_steps(model: Any) -> None:
     """Tell skl2onnx the converters of the boosters that are loaded; a no-op where none is."""
-    from mlflow_onnx_flavor.frameworks.sklearn import converters
-
     converters.register_all()
     for name in _FRAMEWORKS:
         if name in sys.modules:
@@ -27,9 +33,6 @@ def register_boosted_steps(model: Any) -> None:
 
 
 def _register(module: str, framework: BoostingFramework) -> None:
-    from skl2onnx import update_registered_converter
-    from skl2onnx.common import shape_calculator as shapes
-
     for name, classifies in framework.estimators.items():
         estimator = getattr(sys.modules[module], name, None)
         if estimator is None:
@@ -49,8 +52,6 @@ def _register(module: str, framework: BoostingFramework) -> None:
 
 
 def _classifier_shapes(operator: Any) -> None:
-    from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
-
     calculate_linear_classifier_output_shapes(operator)
     if _answers_in_a_column(operator.scope_inst, operator.raw_operator):
         label = operator.outputs[0].type
@@ -70,9 +71,6 @@ def _answers_in_a_column(scope: Any, model: Any) -> bool:
 
 def _parse_classifier(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
     """Two outputs, though scikit-learn's base class does not mark it as a classifier."""
-    from skl2onnx._parse import _apply_zipmap, _get_sklearn_operator_name
-    from skl2onnx.common.data_types import Int64TensorType, guess_tensor_type
-
     operator = scope.declare_local_operator(_get_sklearn_operator_name(type(model)), model)
     operator.inputs = inputs
     kind = guess_tensor_type(inputs[0].type)
@@ -92,10 +90,6 @@ def _converter(framework: BoostingFramework) -> Any:
 
 
 def _convert(framework: BoostingFramework, scope: Any, operator: Any, container: Any) -> None:
-    from skl2onnx.common.utils_classifier import get_label_classes
-
-    from mlflow_onnx_flavor.frameworks.sklearn.converters import trees_graph
-
     trees_graph.declare_trees_opset()
     model = operator.raw_operator
     if not framework.rounds_rows:

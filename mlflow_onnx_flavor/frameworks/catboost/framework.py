@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import mlflow.catboost
 import numpy as np
 
 from mlflow_onnx_flavor.errors import NotExportableError
@@ -34,12 +35,11 @@ from mlflow_onnx_flavor.frameworks.boosting.answers import (
 )
 from mlflow_onnx_flavor.frameworks.boosting.base import BoostingFramework
 from mlflow_onnx_flavor.frameworks.boosting.rows import add_rows, require_known_columns
+from mlflow_onnx_flavor.frameworks.catboost import rows as catboost_rows
+from mlflow_onnx_flavor.frameworks.catboost import trees as catboost_trees
+from mlflow_onnx_flavor.frameworks.catboost.trees import CatBoostModel
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
-
-if TYPE_CHECKING:
-    from mlflow_onnx_flavor.frameworks.catboost.trees import CatBoostModel
-
 
 _EXPONENTIAL = ("Poisson", "Tweedie")
 _SEVERAL_LABELS = ("MultiLogloss", "MultiCrossEntropy")
@@ -53,8 +53,6 @@ class CatBoost(BoostingFramework):
 
     def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
         """Load what `mlflow.catboost` stored."""
-        import mlflow.catboost
-
         return LoadedSource(mlflow.catboost.load_model(str(path)), pyfunc_of(path), path, flavor)
 
     def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
@@ -83,8 +81,6 @@ class CatBoost(BoostingFramework):
         ``classes``: labels to answer with in place of the model's own; then of shape (rows,), as a
         scikit-learn pipeline takes them.
         """
-        from mlflow_onnx_flavor.frameworks.catboost import trees as catboost_trees
-
         _require_no_categories(model)
         parsed = catboost_trees.parsed(catboost_trees.written(model))
         return _answers(parts, rows, model, parsed, classes)
@@ -93,8 +89,6 @@ class CatBoost(BoostingFramework):
 def _answers(
     parts: GraphParts, rows: str, model: Any, parsed: CatBoostModel, classes: Any = None
 ) -> dict[str, Value]:
-    from mlflow_onnx_flavor.frameworks.catboost import trees as catboost_trees
-
     raw = catboost_trees.add_raw(parts, rows, parsed)
     if not _is_classifier(model):
         predicted = _regression(parts, raw, parsed, model)
@@ -143,13 +137,6 @@ def _exceeds(parts: GraphParts, raw: str, parsed: CatBoostModel) -> str:
 
 
 def _export(source: LoadedSource, example: Inputs, evaluation: MoreRows, path: Path) -> Export:
-    from mlflow_onnx_flavor.frameworks.catboost import (
-        rows as catboost_rows,
-    )
-    from mlflow_onnx_flavor.frameworks.catboost import (
-        trees as catboost_trees,
-    )
-
     model, parts = source.native, GraphParts()
     if not len(model.get_cat_feature_indices()):
         feeds, inputs, rows = add_rows(parts, example, "float32")

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import mlflow.lightgbm
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.base import (
@@ -37,6 +38,7 @@ from mlflow_onnx_flavor.frameworks.boosting.rows import (
     category_columns,
     require_known_columns,
 )
+from mlflow_onnx_flavor.frameworks.lightgbm import trees as lightgbm_trees
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
 
@@ -51,8 +53,6 @@ class LightGBM(BoostingFramework):
 
     def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
         """Load what `mlflow.lightgbm` stored."""
-        import mlflow.lightgbm
-
         return LoadedSource(mlflow.lightgbm.load_model(str(path)), pyfunc_of(path), path, flavor)
 
     def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
@@ -80,8 +80,6 @@ class LightGBM(BoostingFramework):
 
         ``classes``: labels to answer with in place of the model's own.
         """
-        from mlflow_onnx_flavor.frameworks.lightgbm import trees as lightgbm_trees
-
         parsed = lightgbm_trees.parsed(getattr(model, "booster_", model))
         raw = lightgbm_trees.add_raw(parts, rows, parsed)
         predicted = lightgbm_trees.add_predictions(parts, raw, parsed)
@@ -101,8 +99,6 @@ class LightGBM(BoostingFramework):
 
     def add_scores(self, parts: GraphParts, rows: str, model: Any) -> str:
         """Add the raw scores of each class, float64 of shape (rows, classes); two are opposite."""
-        from mlflow_onnx_flavor.frameworks.lightgbm import trees as lightgbm_trees
-
         parsed = lightgbm_trees.parsed(model.booster_)
         raw = lightgbm_trees.add_raw(parts, rows, parsed)
         if parsed.outputs > 1:

@@ -9,8 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import mlflow.pyfunc
 import numpy as np
+import onnx
 import pandas as pd
+from mlflow.models import Model
 
 from mlflow_onnx_flavor.frameworks.base import (
     Export,
@@ -82,9 +85,6 @@ def _pyfunc(path: Path, session: ScoringSession) -> Any:
     """The model as MLflow serves it; of this flavor with the scoring code that is installed here,
     so that none of the artifact's is run.
     """
-    import mlflow.pyfunc
-    from mlflow.models import Model
-
     metadata = Model.load(str(path))
     if FLAVOR in metadata.flavors:
         return mlflow.pyfunc.PyFuncModel(metadata, session)
@@ -92,8 +92,6 @@ def _pyfunc(path: Path, session: ScoringSession) -> Any:
 
 
 def _copy(source: LoadedSource, example: Inputs, path: Path) -> Export:
-    import onnx
-
     file = _file(source)
     onnx.checker.check_model(str(file))
     copy_model(file, path)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper
 
 from mlflow_onnx_flavor.errors import UnsupportedModelError
 from mlflow_onnx_flavor.frameworks.transformers.tasks import PipelineTask
-
-if TYPE_CHECKING:
-    import onnx
 
 LABEL, SCORE, PROBABILITIES = "label", "score", "probabilities"
 
@@ -48,8 +48,6 @@ class Classifier(PipelineTask):
 
     def module(self, pipeline: Any, _config: Mapping[str, Any]) -> Any:
         """From tokens to the scores that the pipeline gives each label."""
-        import torch
-
         apply = _function_of(pipeline.model.config)
 
         class Scores(torch.nn.Module):
@@ -69,8 +67,6 @@ class Classifier(PipelineTask):
         self, model: onnx.ModelProto, pipeline: Any, _config: Mapping[str, Any]
     ) -> tuple[str, ...]:
         """Add the outputs "label" and "score": the best of "probabilities", (rows, k)."""
-        from onnx import TensorProto, helper
-
         names = [each.encode() for each in self.labels(pipeline)]
         graph = model.graph
         graph.initializer.extend(
@@ -116,8 +112,6 @@ class Classifier(PipelineTask):
 
 def _function_of(config: Any) -> Any:
     """What the pipeline makes of the logits, by the rules of its own ``postprocess``."""
-    import torch
-
     if config.problem_type == "regression":
         return lambda logits: logits + 0.0
     if config.problem_type == "multi_label_classification" or config.num_labels == 1:

@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import onnx
+import torch
 
 from mlflow_onnx_flavor.errors import UnsupportedModelError, one_line
 from mlflow_onnx_flavor.frameworks.transformers.tasks import PipelineTask
-
-if TYPE_CHECKING:
-    import onnx
 
 EMBEDDINGS, LENGTHS, MEAN = "last_hidden_state", "tokens", "mean_embedding"
 
@@ -82,8 +81,6 @@ class Features(PipelineTask):
         }
 
     def module(self, pipeline: Any, _config: Mapping[str, Any]) -> Any:
-        import torch
-
         parameters = inspect.signature(pipeline.model.forward).parameters
         fixed = {"use_cache": False} if "use_cache" in parameters else {}
 

@@ -13,8 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import mlflow.transformers
 import numpy as np
+import onnx
 import pandas as pd
+import transformers
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
 
 from mlflow_onnx_flavor.errors import NotExportableError, UnsupportedModelError
 from mlflow_onnx_flavor.frameworks.base import (
@@ -38,6 +43,7 @@ from mlflow_onnx_flavor.frameworks.transformers.tasks import PipelineTask, task_
 from mlflow_onnx_flavor.frameworks.transformers.tokenizer import serialized_tokenizer, tensors_taken
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.schemas.graph import FeedSpec
+from mlflow_onnx_flavor.scoring import open_graph
 from mlflow_onnx_flavor.scoring.tokens import TOKENIZER_KEY, TextTokenizer, texts_of
 
 
@@ -46,9 +52,6 @@ class Transformers(Framework):
 
     def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
         """Load the pipeline that `mlflow.transformers` stored, on the CPU."""
-        import mlflow.transformers
-        import transformers
-
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
         pyfunc = pyfunc_of(path)
@@ -141,10 +144,6 @@ def _export(
     source: LoadedSource, example: Inputs, path: Path, in_float32: frozenset[str] = frozenset()
 ) -> Export:
     """``in_float32``: the dtypes that the graph computes in float32."""
-    import onnx
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
-
     task, pipeline = task_of(source.flavor), source.native
     config = source.pyfunc.model_config
     texts = _of_several_lengths(source, max(texts_of(example.data), key=len))
@@ -183,8 +182,6 @@ def _check_padding(source: LoadedSource, path: Path, export: Export, texts: Sequ
     """Refuse a graph that answers otherwise for a text that is padded than the pipeline, which
     never pads, does: where the model pays no heed to the mask, or counts positions from the left.
     """
-    from mlflow_onnx_flavor.scoring import open_graph
-
     expected = _answers(source, texts)
     feeds = [each.model_dump(mode="json") for each in export.feeds]
     found = open_graph(str(path), {"feeds": feeds}).run(texts)

@@ -13,16 +13,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper
 
 from mlflow_onnx_flavor.errors import UnsupportedModelError
 from mlflow_onnx_flavor.frameworks.transformers.tasks import PipelineTask
 from mlflow_onnx_flavor.frameworks.transformers.text_joining import join_texts
-
-if TYPE_CHECKING:
-    import onnx
 
 ENTITIES, PROBABILITIES = "entities", "token_probabilities"
 
@@ -93,8 +93,6 @@ class Tags(PipelineTask):
         }
 
     def module(self, pipeline: Any, config: Mapping[str, Any]) -> Any:
-        import torch
-
         labels = _labels(pipeline, config)
         parameters = inspect.signature(pipeline.model.forward).parameters
 
@@ -126,8 +124,6 @@ class Tags(PipelineTask):
     def complete(
         self, model: onnx.ModelProto, pipeline: Any, config: Mapping[str, Any]
     ) -> tuple[str, ...]:
-        from onnx import TensorProto, helper
-
         names = _labels(pipeline, config).names
         graph = model.graph
         rows = graph.output[0].type.tensor_type.shape.dim[0].dim_param or None
@@ -143,8 +139,6 @@ def _strategy(config: Mapping[str, Any]) -> str:
 
 def _scores(pipeline: Any, text: str) -> np.ndarray:
     """The probabilities of a text's tokens, shape (tokens, labels), as ``postprocess`` has them."""
-    import torch
-
     (given,) = pipeline.preprocess(text, **pipeline._preprocess_params)
     special = given["special_tokens_mask"][0].numpy()
     logits = pipeline.forward(given)["logits"][0].float()

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from mlflow_onnx_flavor.errors import NotExportableError
 
 
@@ -22,8 +24,6 @@ def serialized_tokenizer(pipeline: Any, preprocessing: Mapping[str, Any], paddin
     ``preprocessing``: what the pipeline calls it with.  ``padding_side``: "left" or "right".
     Raises NotExportableError for a tokenizer that is written in Python.
     """
-    from tokenizers import Tokenizer
-
     tokenizer = pipeline.tokenizer
     if not tokenizer.is_fast:
         raise NotExportableError(

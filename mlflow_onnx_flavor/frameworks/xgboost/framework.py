@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import mlflow.xgboost
 import numpy as np
 
 from mlflow_onnx_flavor.frameworks.base import (
@@ -38,6 +39,8 @@ from mlflow_onnx_flavor.frameworks.boosting.rows import (
     category_columns,
     require_known_columns,
 )
+from mlflow_onnx_flavor.frameworks.xgboost import categories as xgboost_categories
+from mlflow_onnx_flavor.frameworks.xgboost import trees as xgboost_trees
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
 
@@ -58,8 +61,6 @@ class XGBoost(BoostingFramework):
 
     def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
         """Load what `mlflow.xgboost` stored."""
-        import mlflow.xgboost
-
         return LoadedSource(mlflow.xgboost.load_model(str(path)), pyfunc_of(path), path, flavor)
 
     def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
@@ -89,8 +90,6 @@ class XGBoost(BoostingFramework):
         ``rows``: float64 that were rounded to float32.  ``classes``: labels to answer with in place
         of the wrapper's own, which are 0, 1, ...
         """
-        from mlflow_onnx_flavor.frameworks.xgboost import trees as xgboost_trees
-
         wrapped = hasattr(model, "get_booster")
         parsed = xgboost_trees.parsed(_booster(model), _best_rounds(model) if wrapped else None)
         missing = float(model.missing) if wrapped else np.nan
@@ -139,8 +138,6 @@ def _best_rounds(model: Any) -> int | None:
 
 
 def _export(source: LoadedSource, example: Inputs, path: Path) -> Export:
-    from mlflow_onnx_flavor.frameworks.xgboost import categories as xgboost_categories
-
     categories = xgboost_categories.known(_booster(source.native), category_columns(example))
     require_known_columns(example, "XGBoost", categories)
     parts = GraphParts()
