@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 from skl2onnx import update_registered_converter
-from skl2onnx._parse import _apply_zipmap, _get_sklearn_operator_name
 from skl2onnx.common import shape_calculator as shapes
-from skl2onnx.common.data_types import Int64TensorType, guess_tensor_type
 from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
 from skl2onnx.common.utils_classifier import get_label_classes
 
 from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.boosting.answers import LABEL, PREDICTION, PROBABILITIES
 from mlflow_onnx_flavor.frameworks.boosting.base import BoostingFramework
+from mlflow_onnx_flavor.frameworks.boosting.compat import parse_as_classifier
 from mlflow_onnx_flavor.frameworks.sklearn import converters
 from mlflow_onnx_flavor.frameworks.sklearn.converters import trees_graph
 
@@ -46,7 +45,7 @@ def _register(module: str, framework: BoostingFramework) -> None:
             _classifier_shapes if classifies else shapes.calculate_linear_regressor_output_shapes,
             _converter(framework),
             # The others are classifiers to scikit-learn, and so to skl2onnx.
-            parser=_parse_classifier if name == "CatBoostClassifier" else None,
+            parser=parse_as_classifier if name == "CatBoostClassifier" else None,
             options=options if classifies else None,
         )
 
@@ -67,19 +66,6 @@ def _answers_in_a_column(scope: Any, model: Any) -> bool:
     return type(model).__name__ == "CatBoostClassifier" and (
         len(model.classes_) > 2 and not asked_positions
     )
-
-
-def _parse_classifier(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
-    """Two outputs, though scikit-learn's base class does not mark it as a classifier."""
-    operator = scope.declare_local_operator(_get_sklearn_operator_name(type(model)), model)
-    operator.inputs = inputs
-    kind = guess_tensor_type(inputs[0].type)
-    operator.outputs.append(scope.declare_local_variable("label", Int64TensorType()))
-    operator.outputs.append(scope.declare_local_variable("probabilities", kind))
-    options = scope.get_options(model, {"zipmap": True}, fail=False)
-    if options["zipmap"] is False:
-        return operator.outputs
-    return _apply_zipmap(options["zipmap"], scope, model, inputs[0].type, operator.outputs)
 
 
 def _converter(framework: BoostingFramework) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from mlflow_onnx_flavor.frameworks.base import (
     Export,
@@ -36,8 +37,6 @@ class TensorFlow(Framework):
 
     def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
         """Load what `mlflow.tensorflow` or `mlflow.keras` stored, with Keras 2 too."""
-        import tensorflow as tf
-
         # Keras draws a progress bar for every predict, which is what MLflow's pyfunc calls.
         tf.keras.utils.disable_interactive_logging()
         if folder := saved_by_keras_2(path, flavor):

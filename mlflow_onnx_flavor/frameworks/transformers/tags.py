@@ -21,6 +21,7 @@ import torch
 from onnx import TensorProto, helper
 
 from mlflow_onnx_flavor.errors import UnsupportedModelError
+from mlflow_onnx_flavor.frameworks.transformers.compat import preprocessed
 from mlflow_onnx_flavor.frameworks.transformers.tasks import PipelineTask
 from mlflow_onnx_flavor.frameworks.transformers.text_joining import join_texts
 
@@ -139,7 +140,7 @@ def _strategy(config: Mapping[str, Any]) -> str:
 
 def _scores(pipeline: Any, text: str) -> np.ndarray:
     """The probabilities of a text's tokens, shape (tokens, labels), as ``postprocess`` has them."""
-    (given,) = pipeline.preprocess(text, **pipeline._preprocess_params)
+    (given,) = preprocessed(pipeline, text)
     special = given["special_tokens_mask"][0].numpy()
     logits = pipeline.forward(given)["logits"][0].float()
     return torch.softmax(logits, dim=-1).numpy() * (special == 0)[:, None]
