@@ -48,8 +48,8 @@ def load(model_path: str, framework: str) -> dict[str, Any]:
     warnings.filterwarnings("ignore")
     frameworks.check_installed(framework)
     begun_ns = time.perf_counter_ns()
-    inside = frameworks.load(framework)
     try:
+        inside = frameworks.load(framework)
         source = inside.load(Path(model_path), _flavor_of(Path(model_path), framework))
     except ModuleNotFoundError as error:
         raise MissingFrameworkError(

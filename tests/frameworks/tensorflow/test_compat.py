@@ -33,7 +33,9 @@ def test_a_layer_does_not_say_publicly_which_layers_it_holds():
 
 
 def test_keras_has_no_hooks_on_what_a_layer_answers():
-    assert [name for name in dir(keras.layers.Layer) if "hook" in name] == []
+    assert [
+        name for name in dir(keras.layers.Layer) if "hook" in name.strip("_") and name[0] != "_"
+    ] == []
 
 
 def test_keras_3_and_so_mlflow_s_loader_does_not_read_what_keras_2_wrote():
