@@ -14,7 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import mlflow.pyfunc
+import mlflow.pytorch
 import numpy as np
+import torch
+from mlflow.models import Model
 
 from mlflow_onnx_flavor.frameworks.base import (
     Export,
@@ -31,6 +35,7 @@ from mlflow_onnx_flavor.frameworks.pytorch.calls import (
     named_outputs,
     tensors_within,
 )
+from mlflow_onnx_flavor.frameworks.pytorch.compat import served_on_cpu
 from mlflow_onnx_flavor.frameworks.pytorch.export import Exporter
 from mlflow_onnx_flavor.frameworks.pytorch.float64 import float64_answers
 from mlflow_onnx_flavor.frameworks.pytorch.floats import narrowed, why_in_float32
@@ -45,9 +50,6 @@ class PyTorch(Framework):
 
         ``pyfunc`` is None where MLflow gave the model none: a pt2 program of several inputs.
         """
-        import mlflow.pytorch
-        from mlflow.models import Model
-
         metadata = Model.load(str(path))
         if "python_function" not in metadata.flavors:
             native = mlflow.pytorch.load_model(str(path), map_location="cpu")
@@ -69,8 +71,6 @@ class PyTorch(Framework):
         modules; each followed by itself in float32, where the module computes in what onnxruntime
         may lack.
         """
-        import torch
-
         exporter = Exporter(source.native, example, _signature(source))
         dtypes = narrowed(source.native, example.batch(EXAMPLE_ROWS))
 
@@ -128,17 +128,13 @@ def _pyfunc(path: Path, metadata: Any) -> Any:
     A model that was pickled on a GPU does not load on a machine without one, since MLflow gives
     its pyfunc no ``map_location``; the same wrapper around the model on the CPU then stands in.
     """
-    import mlflow.pyfunc
-    import mlflow.pytorch
-    import torch
-
     try:
         return pyfunc_of(path)
     except RuntimeError:
         if torch.cuda.is_available():
             raise
         model = mlflow.pytorch.load_model(str(path), map_location="cpu")
-        served = mlflow.pytorch._PyTorchWrapper(_in_eval_mode(model), "cpu")
+        served = served_on_cpu(_in_eval_mode(model))
         return mlflow.pyfunc.PyFuncModel(model_meta=metadata, model_impl=served)
 
 
@@ -151,8 +147,6 @@ def _in_eval_mode(model: Any) -> Any:
 
 
 def _signature(source: LoadedSource) -> Any:
-    from mlflow.models import Model
-
     return Model.load(str(source.path)).signature
 
 

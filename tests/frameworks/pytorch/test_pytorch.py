@@ -16,6 +16,7 @@ from torch import nn
 
 from mlflow_onnx_flavor import scoring
 from mlflow_onnx_flavor.errors import ConversionError, NotExportableError
+from mlflow_onnx_flavor.frameworks.base import LoadedSource
 from mlflow_onnx_flavor.frameworks.pytorch import export as pytorch_export
 from mlflow_onnx_flavor.frameworks.pytorch.framework import framework as pytorch
 from mlflow_onnx_flavor.inputs import Inputs
@@ -230,7 +231,7 @@ def test_an_operator_without_onnx_form_is_named_with_its_layer(tmp_path):
         def forward(self, x):
             return torch.polygamma(1, x)
 
-    source = pytorch.LoadedSource(nn.Sequential(Trigamma()).eval(), None, tmp_path, {})
+    source = LoadedSource(nn.Sequential(Trigamma()).eval(), None, tmp_path, {})
     example = Inputs(VECTORS)
     exporter = pytorch_export.Exporter(source.native, example, None)
     cause = r"no ONNX form of aten.polygamma, in '0' \(Trigamma\); compute it before or after the"
