@@ -12,6 +12,7 @@ from typing import Any
 
 import mlflow.pytorch
 import torch
+from torch._export.converter import TS2EPConverter
 
 # Why: the one way to see every operator that a module runs; documented by PyTorch's own notes on
 # __torch_dispatch__, under this private module alone.
@@ -28,8 +29,6 @@ def program_of_script(script: Any, tensors: tuple[Any, ...]) -> Any:
 
     Why: torch.export refuses a script module, and its message names this class as the way.
     """
-    from torch._export.converter import TS2EPConverter
-
     return TS2EPConverter(script, tensors).convert()
 
 
