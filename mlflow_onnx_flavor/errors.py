@@ -6,7 +6,7 @@ Each message says what was expected, what came and what to do next.  ``exit_stat
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mlflow_onnx_flavor.redaction import redact
 
@@ -98,7 +98,7 @@ class ConversionError(OnnxFlavorError):
 
     exit_status = 4
 
-    def __init__(self, cause: str, attempts: tuple = (), *, remedy: str = ""):
+    def __init__(self, cause: str, attempts: tuple[Any, ...] = (), *, remedy: str = ""):
         super().__init__(cause, remedy=remedy)
         self.attempts = attempts
 

@@ -1,110 +1,110 @@
-"""The source frameworks: which one a model is of, and the file that knows it.
+"""The source frameworks: which one a model is of, its light face and its heavy inside.
 
-Adding a framework is adding one file that provides `base.Framework` and one line to `_FILES`.
+Adding a framework is adding one folder: ``__init__.py`` holds a `face.Face` as ``face``, and
+``framework.py``, which imports the framework, a `base.Framework` as ``framework``.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
+import os
+import pkgutil
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from mlflow_onnx_flavor.errors import MissingFrameworkError, UnsupportedModelError
 from mlflow_onnx_flavor.frameworks.base import Framework
-from mlflow_onnx_flavor.frameworks.transformers.tasks import check_task
+from mlflow_onnx_flavor.frameworks.face import Face
 
-# MLflow's flavor name -> the module that knows it; of a model with several flavors the first
-# counts, since a booster's wrapper may carry the scikit-learn flavor as well.
-_FILES = {
-    "xgboost": "xgboost",
-    "lightgbm": "lightgbm",
-    "catboost": "catboost",
-    "pytorch": "pytorch",
-    "transformers": "transformers",
-    "tensorflow": "tensorflow",
-    "keras": "tensorflow",
-    "sklearn": "sklearn",
-    "mlflow_onnx_flavor": "onnx",
-    "onnx": "onnx",
-}
 
-# Of flavors that are not converted as they are, what to do instead.
-_REMEDIES = {
-    "sentence_transformers": (
-        "of what it does after its encoder nothing is said in a form that is converted: log the"
-        " encoder with mlflow.transformers.log_model({'model': model[0].auto_model, 'tokenizer':"
-        " model.tokenizer}, task='feature-extraction') and release that; its output mean_embedding"
-        " is what mean pooling gives, not yet normalized"
-    ),
-}
+@cache
+def faces() -> dict[str, Face]:
+    """Return the faces by the names of their folders, the one that counts before others first."""
+    folders = [each.name for each in pkgutil.iter_modules(__path__) if each.ispkg]
+    known = {
+        name: importlib.import_module(f"{__name__}.{name}").face
+        for name in folders
+        if importlib.util.find_spec(f"{__name__}.{name}.framework")
+    }
+    return dict(sorted(known.items(), key=lambda each: (each[1].precedence, each[0])))
 
 
 def supported() -> tuple[str, ...]:
-    """The names of the frameworks, as `get` takes them."""
-    return tuple(dict.fromkeys(_FILES.values()))
+    """Return the names of the frameworks, as `get` and `load` expect them."""
+    return tuple(faces())
 
 
-def get(name: str) -> Framework:
-    """The framework's module.  Importing it does not import the framework itself."""
-    return importlib.import_module(f"mlflow_onnx_flavor.frameworks.{name}.framework")
+def get(name: str) -> Face:
+    """Return the framework's face.  Nothing heavy is imported for it."""
+    return faces()[name]
+
+
+def load(name: str) -> Framework:
+    """Import the framework and return its inside; for the child process of a model alone."""
+    for variable, value in get(name).environment.items():
+        os.environ.setdefault(variable, value)
+    return importlib.import_module(f"{__name__}.{name}.framework").framework
 
 
 def recognise(flavors: Mapping[str, Any]) -> str:
-    """The framework of a model with these flavors (the ``flavors`` of its MLmodel file).
+    """Return the framework of a model with these flavors (the ``flavors`` of its MLmodel file).
 
-    Raises UnsupportedModelError naming what was found and what is known.
+    Raises UnsupportedModelError naming the model's flavors and those that are known.
     """
-    for flavor, name in _known(flavors):
-        if flavor == "transformers":
-            check_task(flavors[flavor] or {})
+    for name in _known(flavors):
+        get(name).check(flavors[flavor_of(flavors, name)] or {})
         return name
-    for flavor, remedy in _REMEDIES.items():
-        if flavor in flavors:
-            raise UnsupportedModelError(f"the model's flavor is {flavor}; {remedy}")
-    found = ", ".join(sorted(set(flavors) - {"python_function"})) or "python_function alone"
+    for face in faces().values():
+        for flavor, remedy in face.refused.items():
+            if flavor in flavors:
+                raise UnsupportedModelError(f"the model's flavor is {flavor}; {remedy}")
+    named = ", ".join(sorted(set(flavors) - {"python_function"})) or "python_function alone"
     raise UnsupportedModelError(
-        f"the model's flavor is {found}; models of {', '.join(supported())} can be converted:"
+        f"the model's flavor is {named}; models of {', '.join(supported())} can be converted:"
         " log it with one of these flavors, or export it to ONNX yourself and log that"
     )
 
 
 def is_onnx(flavors: Mapping[str, Any]) -> bool:
-    """Whether a model with these flavors is ONNX, and no source framework's as well."""
-    return [name for _, name in _known(flavors)][:1] == ["onnx"]
-
-
-def _known(flavors: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The flavors that a framework here knows, with its name; the first is the one that counts."""
-    return [(flavor, name) for flavor, name in _FILES.items() if flavor in flavors]
+    """Return whether a model with these flavors is ONNX, and no source framework's as well."""
+    return _known(flavors)[:1] == ["onnx"]
 
 
 def flavor_of(flavors: Mapping[str, Any], name: str) -> str:
-    """The key in ``flavors`` by which the framework ``name`` was recognised."""
-    return next(flavor for flavor, each in _known(flavors) if each == name)
+    """Return the key in ``flavors`` by which the framework ``name`` was recognised."""
+    flavor = get(name).flavor_in(flavors)
+    if flavor is None:
+        raise UnsupportedModelError(f"the model has no flavor of {name}")
+    return flavor
 
 
 def served_by_mlflow(path: Path, flavors: Mapping[str, Any]) -> bool:
-    """Whether `mlflow.pyfunc.load_model` serves the model in folder ``path``, of these flavors.
+    """Return whether `mlflow.pyfunc.load_model` serves the model in folder ``path``.
 
     It does not where MLflow gave it no pyfunc, nor where its loader is too new for the file.
     """
     if "python_function" not in flavors:
         return False
-    for flavor, name in _known(flavors):
-        served = getattr(get(name), "served_by_mlflow", None)
-        return served is None or served(path, flavors[flavor])
-    return True
+    known = _known(flavors)
+    if not known:
+        return True
+    return get(known[0]).served_by_mlflow(path, flavors[flavor_of(flavors, known[0])])
 
 
 def check_installed(name: str) -> None:
     """Raise MissingFrameworkError unless the framework can be imported; imports nothing."""
-    framework = get(name)
-    missing = [module for module in framework.modules if importlib.util.find_spec(module) is None]
+    face = get(name)
+    missing = [module for module in face.modules if importlib.util.find_spec(module) is None]
     if missing:
         raise MissingFrameworkError(
             f"the model needs {', '.join(missing)}, which this environment lacks; install:"
-            f" pip install 'mlflow-onnx-flavor[{framework.extra}]'"
+            f" pip install 'mlflow-onnx-flavor[{face.extra}]'"
         )
+
+
+def _known(flavors: Mapping[str, Any]) -> list[str]:
+    """Return the frameworks that recognise a model of these flavors, the one that counts first."""
+    return [name for name, face in faces().items() if face.flavor_in(flavors)]

@@ -1,16 +1,17 @@
-"""What a framework's file provides.  Adding a framework is adding one file that provides this.
+"""What the inside of a framework provides, ``frameworks/X/framework.py``.
 
-Everything here but `Framework.recognises` runs in a source worker (`source_worker.py`), the only
-process that imports the framework and may execute a model's pickle.
+It runs in a source worker (`source.tasks`), the only process that imports the framework and may
+execute a model's pickle.
 """
 
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -74,27 +75,49 @@ class Strategy:
     exporter: str  # the distribution that does the work, for its version
 
 
-class Framework(Protocol):
-    """One source framework.  A module in this package may itself be the Framework.
+MoreRows = Callable[[], Inputs | None]
 
-    It may also have ``in_float64(source)``: a function like `reference_outputs` of the inputs, of
-    the same model computed in float64; None where this model cannot be.  And
-    ``layer_outputs(source, inputs)``: the answers of the layers inside it, by qualified name.  And
-    ``classes(source)``: of a classifier, in the order of the columns of its "probabilities", where
-    these are not its ``classes_``.  And ``strategies_knowing(source, example, evaluation)``:
-    `strategies` of what must see more rows than the example; ``evaluation`` reads them, or gives
-    None where there are no others.
-    """
 
-    flavor: str  # MLflow's flavor name, such as "sklearn"
-    extra: str  # the extra of this distribution that installs the framework
-    distributions: tuple[str, ...]  # what must be installed; their versions go into the record
+def no_more_rows() -> Inputs | None:
+    """Return None: there are no rows but those of the example."""
+    return None
 
+
+class Framework(ABC):
+    """The inside of one source framework, loaded only in the child process of a model."""
+
+    @abstractmethod
     def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
         """Load the source model from the folder with its MLmodel file."""
 
+    @abstractmethod
     def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-        """The source's answers, every output by name, each of shape (rows, ...)."""
+        """Return the source's answers, every output by name, each of shape (rows, ...)."""
 
-    def strategies(self, source: LoadedSource, example: Inputs) -> list[Strategy]:
-        """The ways to export this model, the one most likely to be right first."""
+    @abstractmethod
+    def strategies(
+        self, source: LoadedSource, example: Inputs, evaluation: MoreRows = no_more_rows
+    ) -> list[Strategy]:
+        """Return the ways to export this model, the one most likely to be right first.
+
+        ``evaluation`` reads rows beyond the example, for what a model does not keep itself; None
+        where there are no others.
+        """
+
+    def in_float64(self, source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]] | None:
+        """Return `reference_outputs` of the same model computed in float64, as a function of the
+        inputs; None where this model, or any of the framework, cannot be.
+        """
+        return None
+
+    def layer_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
+        """Return the answers of the layers inside the model, by qualified name, where it has any
+        to look into.
+        """
+        return {}
+
+    def classes(self, source: LoadedSource) -> tuple[str, ...]:
+        """Return a classifier's classes, in the order of the columns of its "probabilities"; none
+        for anything else.
+        """
+        return ()

@@ -92,6 +92,12 @@ def names_of(variable_type: Any) -> tuple[str, ...] | None:
     return getattr(variable_type, "column_names", None)
 
 
+def class_labels(model: Any) -> tuple[str, ...]:
+    """Return the ``classes_`` of a classifier of one label; none of anything else."""
+    known = getattr(model, "classes_", None)
+    return tuple(map(str, known)) if isinstance(known, np.ndarray) and known.ndim == 1 else ()
+
+
 def _kind(column: pd.Series) -> str:
     """Return "numbers", "text", or "" for what has no ONNX form.
 

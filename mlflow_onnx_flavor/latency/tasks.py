@@ -265,7 +265,7 @@ def _loader(path: Path) -> Callable[[str, dict[str, Any] | None], Any]:
     if not frameworks.served_by_mlflow(path, flavors):
         name = frameworks.recognise(flavors)
         flavor = flavors[frameworks.flavor_of(flavors, name)]
-        return lambda _folder, _config: frameworks.get(name).load(path, flavor).pyfunc
+        return lambda _folder, _config: frameworks.load(name).load(path, flavor).pyfunc
     return pyfunc_of
 
 

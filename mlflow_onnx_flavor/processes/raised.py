@@ -22,7 +22,7 @@ class ChildError(Exception):
 
 def describe(error: Exception) -> dict[str, Any]:
     """Return ``error`` as JSON: class, message, traceback and the attributes that travel."""
-    description = {
+    description: dict[str, Any] = {
         "class": _name(type(error)),
         "type": type(error).__name__,
         "message": str(error),
@@ -40,18 +40,24 @@ def rebuild(description: dict[str, Any]) -> Exception:
     One of this package's own, where the parent knows its class; otherwise a WorkerTaskError.  The
     child may have run a pickle: no class is looked up by what it says but among those loaded here.
     """
-    error: Exception
-    if (known := _known().get(description["class"])) is not None:
-        error = known.__new__(known)
-        OnnxFlavorError.__init__(error, description["message"])
-        vars(error).update(
-            {name: str(description["attributes"].get(name, "")) for name in known.travelling}
-        )
-    else:
-        error = WorkerTaskError(
+    known = _known().get(description["class"])
+    error = (
+        WorkerTaskError(
             f"{description['type']}: {description['message']}", description["traceback"]
         )
+        if known is None
+        else _ours(known, description)
+    )
     error.__cause__ = ChildError(description["traceback"].rstrip())
+    return error
+
+
+def _ours(known: type[OnnxFlavorError], description: dict[str, Any]) -> OnnxFlavorError:
+    """Return the error without its own constructor, whose arguments differ from class to class."""
+    error = known.__new__(known)
+    OnnxFlavorError.__init__(error, description["message"])
+    attributes = description.get("attributes", {})
+    vars(error).update({name: str(attributes.get(name, "")) for name in known.travelling})
     return error
 
 

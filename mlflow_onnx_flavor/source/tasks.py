@@ -32,7 +32,7 @@ from mlflow_onnx_flavor.errors import (
     one_line,
 )
 from mlflow_onnx_flavor.frameworks import conversion_warnings
-from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
+from mlflow_onnx_flavor.frameworks.base import Export, Framework, LoadedSource, Strategy
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.machine.hardware import versions
 from mlflow_onnx_flavor.onnx_graph.outputs import as_arrays
@@ -52,10 +52,10 @@ def load(model_path: str, framework: str) -> dict[str, Any]:
     """
     warnings.filterwarnings("ignore")
     frameworks.check_installed(framework)
-    module = frameworks.get(framework)
     begun_ns = time.perf_counter_ns()
     try:
-        source = module.load(Path(model_path), _flavor_of(Path(model_path), framework))
+        inside = frameworks.load(framework)
+        source = inside.load(Path(model_path), _flavor_of(Path(model_path), framework))
     except ModuleNotFoundError as error:
         raise MissingFrameworkError(
             f"the model needs the module {error.name!r}, which this environment lacks; install what"
@@ -68,9 +68,9 @@ def load(model_path: str, framework: str) -> dict[str, Any]:
             f"{framework} cannot load the model: {type(error).__name__}: {one_line(error)};"
             " log it again"
         ) from error
-    _loaded.update(source=source, framework=module)
+    _loaded.update(source=source, framework=inside)
     return {
-        "versions": versions(module.distributions),
+        "versions": versions(frameworks.get(framework).distributions),
         "load_seconds": (time.perf_counter_ns() - begun_ns) / 1e9,
     }
 
@@ -101,8 +101,7 @@ def rounding(inputs_paths: list[str]) -> dict[str, Any]:
     ``{name: {"error": scaled error, "basis": "float64" or "perturbation"}}``, the largest of those
     on each of the inputs.
     """
-    module = _loaded["framework"]
-    exactly = module.in_float64(_source()) if hasattr(module, "in_float64") else None
+    exactly = _framework().in_float64(_source())
     found = [own_rounding(_asked, exactly, Inputs.load(Path(path))) for path in inputs_paths]
     return {name: asdict(each) for name, each in merged(found).items()}
 
@@ -135,10 +134,7 @@ def probe(inputs_path: str, candidate_path: str, out_path: str, seed: int) -> di
 
 def layers(inputs_path: str) -> dict[str, Any]:
     """``{"layers": {name: array}}``: what the layers inside the source give, where it tells."""
-    module = _loaded["framework"]
-    if not hasattr(module, "layer_outputs"):
-        return {"layers": {}}
-    return {"layers": module.layer_outputs(_source(), Inputs.load(Path(inputs_path)))}
+    return {"layers": _framework().layer_outputs(_source(), Inputs.load(Path(inputs_path)))}
 
 
 def answer(inputs_path: str) -> dict[str, Any]:
@@ -188,7 +184,7 @@ def export(
         feeds=exported.feeds,
         prediction=_observed_prediction(exported, example, open_output_axes(Path(out_path))),
         outputs=exported.outputs,
-        classes=_classes(),
+        classes=_framework().classes(_source()),
     )
     return {
         "graph": spec.model_dump(mode="json"),
@@ -236,24 +232,24 @@ def check(
     return found
 
 
+def _framework() -> Framework:
+    return _loaded["framework"]
+
+
 def _source() -> LoadedSource:
     return _loaded["source"]
 
 
 def _asked(inputs: Inputs) -> dict[str, np.ndarray]:
     """Every output of the source by name."""
-    return _loaded["framework"].reference_outputs(_source(), inputs)
+    return _framework().reference_outputs(_source(), inputs)
 
 
 def _strategies(example_path: str, evaluation_path: str | None) -> list[Strategy]:
-    module, example = _loaded["framework"], Inputs.load(Path(example_path))
-    if not hasattr(module, "strategies_knowing"):
-        return module.strategies(_source(), example)
-
     def evaluation() -> Inputs | None:
         return Inputs.load(Path(evaluation_path)) if evaluation_path else None
 
-    return module.strategies_knowing(_source(), example, evaluation)
+    return _framework().strategies(_source(), Inputs.load(Path(example_path)), evaluation)
 
 
 def _observed_prediction(
@@ -297,15 +293,6 @@ def _observed_prediction(
         columns=tuple(keys) if container == "dataframe" else (),
         keeps_index=_keeps_index(container, example),
     )
-
-
-def _classes() -> tuple[str, ...]:
-    """The classes of a classifier of one label; none of anything else."""
-    module = _loaded["framework"]
-    if hasattr(module, "classes"):
-        return tuple(map(str, module.classes(_source())))
-    known = getattr(_source().native, "classes_", None)
-    return tuple(map(str, known)) if isinstance(known, np.ndarray) and known.ndim == 1 else ()
 
 
 def _part(

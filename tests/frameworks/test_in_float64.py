@@ -163,7 +163,7 @@ def test_half_precision_is_measured_where_no_copy_is_worth_its_memory(tmp_path, 
 
 def test_half_precision_that_cannot_be_measured_is_refused_with_what_to_do(tmp_path, monkeypatch):
     from mlflow_onnx_flavor.errors import ConversionError
-    from mlflow_onnx_flavor.frameworks.pytorch import framework as pytorch
+    from mlflow_onnx_flavor.frameworks.pytorch.framework import framework as pytorch
 
     torch.manual_seed(0)
     layers = (torch.nn.Linear(6, 6), torch.nn.LayerNorm(6))

@@ -7,46 +7,37 @@ import sys
 from typing import Any
 
 import numpy as np
+from skl2onnx import update_registered_converter
+from skl2onnx.common import shape_calculator as shapes
+from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
+from skl2onnx.common.utils_classifier import get_label_classes
 
 from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.boosting.answers import LABEL, PREDICTION, PROBABILITIES
+from mlflow_onnx_flavor.frameworks.boosting.base import BoostingFramework
+from mlflow_onnx_flavor.frameworks.boosting.compat import parse_as_classifier
+from mlflow_onnx_flavor.frameworks.sklearn import converters
+from mlflow_onnx_flavor.frameworks.sklearn.converters import trees_graph
 
-# Of each framework: its module here, and its classes with whether they classify.
-_FRAMEWORKS = {
-    "xgboost": {
-        "XGBClassifier": True,
-        "XGBRFClassifier": True,
-        "XGBRegressor": False,
-        "XGBRFRegressor": False,
-        "XGBRanker": False,
-    },
-    "lightgbm": {"LGBMClassifier": True, "LGBMRegressor": False, "LGBMRanker": False},
-    "catboost": {"CatBoostClassifier": True, "CatBoostRegressor": False},
-}
-# These round rows to float32 before they compare; LightGBM compares in float64.
-_ROUNDING = ("xgboost", "catboost")
+_FRAMEWORKS = ("xgboost", "lightgbm", "catboost")
 
 
 def register_boosted_steps(model: Any) -> None:
     """Tell skl2onnx the converters of the boosters that are loaded; a no-op where none is."""
-    from mlflow_onnx_flavor.frameworks.sklearn import converters
-
     converters.register_all()
-    for framework, classes in _FRAMEWORKS.items():
-        if framework in sys.modules:
-            _register(framework, classes)
+    for name in _FRAMEWORKS:
+        if name in sys.modules:
+            inside = importlib.import_module(f"mlflow_onnx_flavor.frameworks.{name}.framework")
+            _register(name, inside.framework)
 
 
-def _register(framework: str, classes: dict[str, bool]) -> None:
-    from skl2onnx import update_registered_converter
-    from skl2onnx.common import shape_calculator as shapes
-
-    for name, classifies in classes.items():
-        estimator = getattr(sys.modules[framework], name, None)
+def _register(module: str, framework: BoostingFramework) -> None:
+    for name, classifies in framework.estimators.items():
+        estimator = getattr(sys.modules[module], name, None)
         if estimator is None:
             continue
         options = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
-        if framework == "lightgbm":  # the others have no decision_function
+        if framework.has_scores:
             options["raw_scores"] = [True, False]
         update_registered_converter(
             estimator,
@@ -54,14 +45,12 @@ def _register(framework: str, classes: dict[str, bool]) -> None:
             _classifier_shapes if classifies else shapes.calculate_linear_regressor_output_shapes,
             _converter(framework),
             # The others are classifiers to scikit-learn, and so to skl2onnx.
-            parser=_parse_classifier if name == "CatBoostClassifier" else None,
+            parser=parse_as_classifier if name == "CatBoostClassifier" else None,
             options=options if classifies else None,
         )
 
 
 def _classifier_shapes(operator: Any) -> None:
-    from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
-
     calculate_linear_classifier_output_shapes(operator)
     if _answers_in_a_column(operator.scope_inst, operator.raw_operator):
         label = operator.outputs[0].type
@@ -79,50 +68,29 @@ def _answers_in_a_column(scope: Any, model: Any) -> bool:
     )
 
 
-def _parse_classifier(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
-    """Two outputs, though scikit-learn's base class does not mark it as a classifier."""
-    from skl2onnx._parse import _apply_zipmap, _get_sklearn_operator_name
-    from skl2onnx.common.data_types import Int64TensorType, guess_tensor_type
-
-    operator = scope.declare_local_operator(_get_sklearn_operator_name(type(model)), model)
-    operator.inputs = inputs
-    kind = guess_tensor_type(inputs[0].type)
-    operator.outputs.append(scope.declare_local_variable("label", Int64TensorType()))
-    operator.outputs.append(scope.declare_local_variable("probabilities", kind))
-    options = scope.get_options(model, {"zipmap": True}, fail=False)
-    if options["zipmap"] is False:
-        return operator.outputs
-    return _apply_zipmap(options["zipmap"], scope, model, inputs[0].type, operator.outputs)
-
-
-def _converter(framework: str) -> Any:
+def _converter(framework: BoostingFramework) -> Any:
     def convert(scope: Any, operator: Any, container: Any) -> None:
         _convert(framework, scope, operator, container)
 
     return convert
 
 
-def _convert(framework: str, scope: Any, operator: Any, container: Any) -> None:
-    from skl2onnx.common.utils_classifier import get_label_classes
-
-    from mlflow_onnx_flavor.frameworks.sklearn.converters import trees_graph
-
-    module = importlib.import_module(f"mlflow_onnx_flavor.frameworks.{framework}.framework")
+def _convert(framework: BoostingFramework, scope: Any, operator: Any, container: Any) -> None:
     trees_graph.declare_trees_opset()
     model = operator.raw_operator
-    if framework not in _ROUNDING:
+    if not framework.rounds_rows:
         trees_graph.require_float64(scope, operator)
     parts = trees_graph.parts_of(scope)
-    rows = trees_graph.float64_rows(parts, operator, rounded=framework in _ROUNDING)
+    rows = trees_graph.float64_rows(parts, operator, rounded=framework.rounds_rows)
     if len(operator.outputs) == 1:
-        value = module.add_answers(parts, rows, model)[PREDICTION]
+        value = framework.add_answers(parts, rows, model)[PREDICTION]
         columns = parts.constant([-1, max(value.columns, 1)], np.int64)
         matrix = parts.add("Reshape", value.name, columns)
         # skl2onnx declares one column; only the booster knows how many targets it has.
         operator.outputs[0].type.shape = [None, max(value.columns, 1)]
         trees_graph.result(parts, matrix, operator.outputs[0])
     else:
-        answers = module.add_answers(parts, rows, model, get_label_classes(scope, model))
+        answers = framework.add_answers(parts, rows, model, get_label_classes(scope, model))
         label, probabilities = answers[LABEL], answers[PROBABILITIES]
         if label.columns or not probabilities.columns:
             raise NotExportableError(
@@ -135,8 +103,8 @@ def _convert(framework: str, scope: Any, operator: Any, container: Any) -> None:
             name = parts.add("Reshape", name, parts.constant([-1, 1], np.int64))
         parts.cast(name, kind, output=operator.outputs[0].full_name)
         scores = probabilities.name
-        if hasattr(module, "add_scores") and _asks_scores(container, model):
-            scores = module.add_scores(parts, rows, model)
+        if framework.has_scores and _asks_scores(container, model):
+            scores = framework.add_scores(parts, rows, model)
         trees_graph.result(parts, scores, operator.outputs[1])
     trees_graph.put(parts, container)
 

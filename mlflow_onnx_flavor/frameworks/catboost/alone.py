@@ -5,12 +5,11 @@ skl2onnx gives an estimator one matrix, which cannot hold texts beside numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy
+from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, MoreRows, Strategy
 from mlflow_onnx_flavor.inputs import Inputs
 
 
@@ -22,15 +21,16 @@ def is_it(model: Any) -> bool:
 
 
 def strategies(
-    source: LoadedSource, example: Inputs, evaluation: Callable[[], Inputs | None], answer: str
+    source: LoadedSource, example: Inputs, evaluation: MoreRows, answer: str
 ) -> list[Strategy]:
     """Those of CatBoost itself.  ``answer``: the output that the pyfunc answers with."""
-    from mlflow_onnx_flavor.frameworks.catboost import framework as catboost
+    # Only here is CatBoost known to be installed.
+    from mlflow_onnx_flavor.frameworks.catboost.framework import framework as catboost
 
     alone = replace(source, native=_estimator(source.native))
     return [
         replace(each, export=_answering(each, answer))
-        for each in catboost.strategies_knowing(alone, example, evaluation)
+        for each in catboost.strategies(alone, example, evaluation)
     ]
 
 

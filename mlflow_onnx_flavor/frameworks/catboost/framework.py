@@ -5,14 +5,23 @@ Outputs: "label" and "probabilities" of a classifier; "prediction" of everything
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import Any
 
+import mlflow.catboost
 import numpy as np
 
 from mlflow_onnx_flavor.errors import NotExportableError
-from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
+from mlflow_onnx_flavor.frameworks.base import (
+    Export,
+    LoadedSource,
+    MoreRows,
+    Strategy,
+    no_more_rows,
+    pyfunc_of,
+)
 from mlflow_onnx_flavor.frameworks.boosting.answers import (
     LABEL,
     PREDICTION,
@@ -24,72 +33,62 @@ from mlflow_onnx_flavor.frameworks.boosting.answers import (
     label_at,
     write,
 )
+from mlflow_onnx_flavor.frameworks.boosting.base import BoostingFramework
 from mlflow_onnx_flavor.frameworks.boosting.rows import add_rows, require_known_columns
+from mlflow_onnx_flavor.frameworks.catboost import rows as catboost_rows
+from mlflow_onnx_flavor.frameworks.catboost import trees as catboost_trees
+from mlflow_onnx_flavor.frameworks.catboost.trees import CatBoostModel
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
-
-if TYPE_CHECKING:
-    from mlflow_onnx_flavor.frameworks.catboost.trees import CatBoostModel
-
-flavor = "catboost"
-extra = "catboost"
-modules = ("catboost",)
-distributions = ("catboost", "onnx", "numpy")
 
 _EXPONENTIAL = ("Poisson", "Tweedie")
 _SEVERAL_LABELS = ("MultiLogloss", "MultiCrossEntropy")
 
 
-def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
-    """Load what `mlflow.catboost` stored."""
-    import mlflow.catboost
+class CatBoost(BoostingFramework):
+    """CatBoost, for `BoostingFramework`."""
 
-    return LoadedSource(mlflow.catboost.load_model(str(path)), pyfunc_of(path), path, flavor)
+    estimators = MappingProxyType({"CatBoostClassifier": True, "CatBoostRegressor": False})
+    rounds_rows = True
 
+    def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
+        """Load what `mlflow.catboost` stored."""
+        return LoadedSource(mlflow.catboost.load_model(str(path)), pyfunc_of(path), path, flavor)
 
-def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-    """The model's own answers; see the module's docstring for the names."""
-    answer = np.asarray(source.pyfunc.predict(inputs.data))
-    if not _is_classifier(source.native):
-        return {PREDICTION: answer}
-    return {LABEL: answer, PROBABILITIES: np.asarray(source.native.predict_proba(inputs.data))}
+    def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
+        """The model's own answers; see the module's docstring for the names."""
+        answer = np.asarray(source.pyfunc.predict(inputs.data))
+        if not _is_classifier(source.native):
+            return {PREDICTION: answer}
+        return {LABEL: answer, PROBABILITIES: np.asarray(source.native.predict_proba(inputs.data))}
 
+    def strategies(
+        self, source: LoadedSource, example: Inputs, evaluation: MoreRows = no_more_rows
+    ) -> list[Strategy]:
+        """One: CatBoost rounds rows to float32 itself, so float32 rows lose nothing."""
 
-def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
-    """As `strategies_knowing`, with no other rows."""
-    return strategies_knowing(source, example, lambda: None)
+        def export(path: Path) -> Export:
+            return _export(source, example, evaluation, path)
 
+        why = "CatBoost itself rounds rows to float32"
+        return [Strategy("trees_float32", why, export, "mlflow-onnx-flavor")]
 
-def strategies_knowing(
-    source: LoadedSource, example: Inputs, evaluation: Callable[[], Inputs | None]
-) -> list[Strategy]:
-    """One: CatBoost rounds rows to float32 itself, so float32 rows lose nothing."""
+    def add_answers(
+        self, parts: GraphParts, rows: str, model: Any, classes: Any = None
+    ) -> dict[str, Value]:
+        """What ``model`` answers on ``rows`` (float64 that were rounded to float32), by name.
 
-    def export(path: Path) -> Export:
-        return _export(source, example, evaluation, path)
-
-    why = "CatBoost itself rounds rows to float32"
-    return [Strategy("trees_float32", why, export, "mlflow-onnx-flavor")]
-
-
-def add_answers(parts: GraphParts, rows: str, model: Any, classes: Any = None) -> dict[str, Value]:
-    """What ``model`` answers on ``rows`` (float64 that were rounded to float32), by name.
-
-    ``classes``: labels to answer with in place of the model's own; then of shape (rows,), as a
-    scikit-learn pipeline takes them.
-    """
-    from mlflow_onnx_flavor.frameworks.catboost import trees as catboost_trees
-
-    _require_no_categories(model)
-    parsed = catboost_trees.parsed(catboost_trees.written(model))
-    return _answers(parts, rows, model, parsed, classes)
+        ``classes``: labels to answer with in place of the model's own; then of shape (rows,), as a
+        scikit-learn pipeline takes them.
+        """
+        _require_no_categories(model)
+        parsed = catboost_trees.parsed(catboost_trees.written(model))
+        return _answers(parts, rows, model, parsed, classes)
 
 
 def _answers(
     parts: GraphParts, rows: str, model: Any, parsed: CatBoostModel, classes: Any = None
 ) -> dict[str, Value]:
-    from mlflow_onnx_flavor.frameworks.catboost import trees as catboost_trees
-
     raw = catboost_trees.add_raw(parts, rows, parsed)
     if not _is_classifier(model):
         predicted = _regression(parts, raw, parsed, model)
@@ -137,20 +136,11 @@ def _exceeds(parts: GraphParts, raw: str, parsed: CatBoostModel) -> str:
     return parts.add("Greater", raw, parts.constant(logit, np.float64))
 
 
-def _export(
-    source: LoadedSource, example: Inputs, evaluation: Callable[[], Inputs | None], path: Path
-) -> Export:
-    from mlflow_onnx_flavor.frameworks.catboost import (
-        rows as catboost_rows,
-    )
-    from mlflow_onnx_flavor.frameworks.catboost import (
-        trees as catboost_trees,
-    )
-
+def _export(source: LoadedSource, example: Inputs, evaluation: MoreRows, path: Path) -> Export:
     model, parts = source.native, GraphParts()
     if not len(model.get_cat_feature_indices()):
         feeds, inputs, rows = add_rows(parts, example, "float32")
-        answers = add_answers(parts, rows, model)
+        answers = framework.add_answers(parts, rows, model)
         require_known_columns(example, "CatBoost")
     else:
         found = catboost_trees.written(model)
@@ -173,3 +163,6 @@ def _require_no_categories(model: Any) -> None:
 
 def _is_classifier(model: Any) -> bool:
     return hasattr(model, "predict_proba")
+
+
+framework = CatBoost()

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import catboost
 import numpy as np
 import pandas as pd
 
@@ -34,8 +35,6 @@ def hashes_of(texts: Iterable[str]) -> dict[str, int]:
 
 
 def _told(model: Any, texts: list[str], path: Path) -> dict[str, int]:
-    import catboost
-
     rows = pd.DataFrame({"text": pd.Series(texts, dtype=object)})
     pool = catboost.Pool(rows, cat_features=["text"])
     model.save_model(str(path), format="json", pool=pool)
@@ -44,8 +43,6 @@ def _told(model: Any, texts: list[str], path: Path) -> dict[str, int]:
 
 
 def _smallest() -> Any:
-    import catboost
-
     model = catboost.CatBoost(
         {
             "iterations": 1,

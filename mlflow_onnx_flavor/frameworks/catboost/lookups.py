@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from onnx import helper, numpy_helper
 
 from mlflow_onnx_flavor.frameworks.catboost.categories import Categories
 from mlflow_onnx_flavor.frameworks.catboost.ctrs import Element
@@ -22,8 +23,6 @@ def add_mapping(
     parts: GraphParts, value: str, keys: Sequence[Any], values: Sequence[int], default: int
 ) -> str:
     """int64 for each string or int64 of ``value``: that of ``values`` at its place in ``keys``."""
-    from onnx import helper, numpy_helper
-
     if isinstance(keys[0], str):
         known = helper.make_tensor("keys", 8, [len(keys)], [each.encode() for each in keys])
     else:

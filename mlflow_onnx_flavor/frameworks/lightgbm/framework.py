@@ -8,11 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import mlflow.lightgbm
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
+from mlflow_onnx_flavor.frameworks.base import (
+    Export,
+    LoadedSource,
+    MoreRows,
+    Strategy,
+    no_more_rows,
+    pyfunc_of,
+)
 from mlflow_onnx_flavor.frameworks.boosting.answers import (
     LABEL,
     PREDICTION,
@@ -23,77 +32,78 @@ from mlflow_onnx_flavor.frameworks.boosting.answers import (
     label_at,
     write,
 )
+from mlflow_onnx_flavor.frameworks.boosting.base import BoostingFramework
 from mlflow_onnx_flavor.frameworks.boosting.rows import (
     add_rows,
     category_columns,
     require_known_columns,
 )
+from mlflow_onnx_flavor.frameworks.lightgbm import trees as lightgbm_trees
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
 
-flavor = "lightgbm"
-extra = "lightgbm"
-modules = ("lightgbm", "sklearn")
-distributions = ("lightgbm", "onnx", "numpy")
 
+class LightGBM(BoostingFramework):
+    """LightGBM, for `BoostingFramework`."""
 
-def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
-    """Load what `mlflow.lightgbm` stored."""
-    import mlflow.lightgbm
+    estimators = MappingProxyType(
+        {"LGBMClassifier": True, "LGBMRegressor": False, "LGBMRanker": False}
+    )
+    has_scores = True
 
-    return LoadedSource(mlflow.lightgbm.load_model(str(path)), pyfunc_of(path), path, flavor)
+    def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
+        """Load what `mlflow.lightgbm` stored."""
+        return LoadedSource(mlflow.lightgbm.load_model(str(path)), pyfunc_of(path), path, flavor)
 
+    def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
+        """The model's own answers; see the module's docstring for the names."""
+        answer = np.asarray(source.pyfunc.predict(inputs.data))
+        if not _is_classifier(source.native):
+            return {PREDICTION: answer}
+        return {LABEL: answer, PROBABILITIES: np.asarray(source.native.predict_proba(inputs.data))}
 
-def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-    """The model's own answers; see the module's docstring for the names."""
-    answer = np.asarray(source.pyfunc.predict(inputs.data))
-    if not _is_classifier(source.native):
-        return {PREDICTION: answer}
-    return {LABEL: answer, PROBABILITIES: np.asarray(source.native.predict_proba(inputs.data))}
+    def strategies(
+        self, source: LoadedSource, example: Inputs, evaluation: MoreRows = no_more_rows
+    ) -> list[Strategy]:
+        """One: LightGBM's own thresholds in its own arithmetic, which is right by construction."""
 
+        def export(path: Path) -> Export:
+            return _export(source, example, path)
 
-def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
-    """One: LightGBM's own thresholds in its own arithmetic, which is right by construction."""
+        why = "LightGBM's own float64 thresholds and leaves"
+        return [Strategy("trees_float64", why, export, "mlflow-onnx-flavor")]
 
-    def export(path: Path) -> Export:
-        return _export(source, example, path)
+    def add_answers(
+        self, parts: GraphParts, rows: str, model: Any, classes: Any = None
+    ) -> dict[str, Value]:
+        """What ``model`` (a booster or a wrapper) answers on ``rows`` (float64), by name.
 
-    why = "LightGBM's own float64 thresholds and leaves"
-    return [Strategy("trees_float64", why, export, "mlflow-onnx-flavor")]
+        ``classes``: labels to answer with in place of the model's own.
+        """
+        parsed = lightgbm_trees.parsed(getattr(model, "booster_", model))
+        raw = lightgbm_trees.add_raw(parts, rows, parsed)
+        predicted = lightgbm_trees.add_predictions(parts, raw, parsed)
+        if not _is_classifier(model):
+            return {PREDICTION: answered(parts, predicted, parsed.outputs, np.float64)}
+        if callable(
+            getattr(model, "_objective", None)
+        ):  # its wrapper gives raw scores for everything
+            scores = answered(parts, raw, parsed.outputs, np.float64)
+            return {LABEL: scores, PROBABILITIES: scores}
+        every = both_classes(parts, predicted) if parsed.outputs == 1 else predicted
+        best = parts.add("ArgMax", every, axis=1, keepdims=0)
+        return {
+            LABEL: label_at(parts, best, model.classes_ if classes is None else classes),
+            PROBABILITIES: Value(every, np.float64, max(parsed.outputs, 2)),
+        }
 
-
-def add_answers(parts: GraphParts, rows: str, model: Any, classes: Any = None) -> dict[str, Value]:
-    """What ``model`` (a booster or a wrapper) answers on ``rows`` (float64), by name.
-
-    ``classes``: labels to answer with in place of the model's own.
-    """
-    from mlflow_onnx_flavor.frameworks.lightgbm import trees as lightgbm_trees
-
-    parsed = lightgbm_trees.parsed(getattr(model, "booster_", model))
-    raw = lightgbm_trees.add_raw(parts, rows, parsed)
-    predicted = lightgbm_trees.add_predictions(parts, raw, parsed)
-    if not _is_classifier(model):
-        return {PREDICTION: answered(parts, predicted, parsed.outputs, np.float64)}
-    if callable(getattr(model, "_objective", None)):  # its wrapper gives raw scores for everything
-        scores = answered(parts, raw, parsed.outputs, np.float64)
-        return {LABEL: scores, PROBABILITIES: scores}
-    every = both_classes(parts, predicted) if parsed.outputs == 1 else predicted
-    best = parts.add("ArgMax", every, axis=1, keepdims=0)
-    return {
-        LABEL: label_at(parts, best, model.classes_ if classes is None else classes),
-        PROBABILITIES: Value(every, np.float64, max(parsed.outputs, 2)),
-    }
-
-
-def add_scores(parts: GraphParts, rows: str, model: Any) -> str:
-    """The raw scores of each class, float64 of shape (rows, classes); of two they are opposite."""
-    from mlflow_onnx_flavor.frameworks.lightgbm import trees as lightgbm_trees
-
-    parsed = lightgbm_trees.parsed(model.booster_)
-    raw = lightgbm_trees.add_raw(parts, rows, parsed)
-    if parsed.outputs > 1:
-        return raw
-    return parts.add("Concat", parts.add("Neg", raw), raw, axis=1)
+    def add_scores(self, parts: GraphParts, rows: str, model: Any) -> str:
+        """Add the raw scores of each class, float64 of shape (rows, classes); two are opposite."""
+        parsed = lightgbm_trees.parsed(model.booster_)
+        raw = lightgbm_trees.add_raw(parts, rows, parsed)
+        if parsed.outputs > 1:
+            return raw
+        return parts.add("Concat", parts.add("Neg", raw), raw, axis=1)
 
 
 def _export(source: LoadedSource, example: Inputs, path: Path) -> Export:
@@ -104,7 +114,7 @@ def _export(source: LoadedSource, example: Inputs, path: Path) -> Export:
     is_array = isinstance(example.data, np.ndarray)
     rounded = is_array and example.data.dtype.kind != "f"
     feeds, inputs, rows = add_rows(parts, example, "float32" if rounded else "float64", categories)
-    written = write(parts, path, inputs, add_answers(parts, rows, source.native))
+    written = write(parts, path, inputs, framework.add_answers(parts, rows, source.native))
     return Export(feeds=feeds, outputs=written, prediction=(written[0],))
 
 
@@ -118,3 +128,6 @@ def _categories(model: Any, example: Inputs) -> dict[str, list[Any]]:
 
 def _is_classifier(model: Any) -> bool:
     return hasattr(model, "predict_proba")
+
+
+framework = LightGBM()

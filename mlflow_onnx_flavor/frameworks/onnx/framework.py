@@ -9,10 +9,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import mlflow.pyfunc
 import numpy as np
+import onnx
 import pandas as pd
+from mlflow.models import Model
 
-from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
+from mlflow_onnx_flavor.frameworks.base import (
+    Export,
+    Framework,
+    LoadedSource,
+    MoreRows,
+    Strategy,
+    no_more_rows,
+    pyfunc_of,
+)
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_graph.files import copy_model
 from mlflow_onnx_flavor.onnx_graph.outputs import as_arrays
@@ -22,35 +33,33 @@ from mlflow_onnx_flavor.scoring.entry import FLAVOR
 from mlflow_onnx_flavor.scoring.feeds import Feeder, inferred_feeds
 from mlflow_onnx_flavor.scoring.runtimes import CPU
 
-flavor = "onnx"
-extra = "all"
-modules = ("onnx", "onnxruntime")
-distributions = ("onnx", "onnxruntime", "numpy")
 
+class Onnx(Framework):
+    """ONNX, which is checked and left as it is."""
 
-def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
-    """Open the graph on the CPU; a folder also as MLflow's pyfunc."""
-    session = load_session(str(path), {"execution_providers": [CPU]})
-    pyfunc = _RowsKept(_pyfunc(path, session)) if path.is_dir() else None
-    return LoadedSource(session, pyfunc, path, flavor)
+    def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
+        """Open the graph on the CPU; a folder also as MLflow's pyfunc."""
+        session = load_session(str(path), {"execution_providers": [CPU]})
+        pyfunc = _RowsKept(_pyfunc(path, session)) if path.is_dir() else None
+        return LoadedSource(session, pyfunc, path, flavor)
 
+    def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
+        """Every output of the graph, as arrays."""
+        session = source.native.session
+        feeder = Feeder([feed.model_dump() for feed in _feeds(source, inputs)])
+        arrays = session.run(None, feeder.feeds(inputs.data))
+        names = [value.name for value in session.get_outputs()]
+        return as_arrays(dict(zip(names, arrays, strict=True)), _file(source))
 
-def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-    """Every output of the graph, as arrays."""
-    session = source.native.session
-    feeder = Feeder([feed.model_dump() for feed in _feeds(source, inputs)])
-    arrays = session.run(None, feeder.feeds(inputs.data))
-    names = [value.name for value in session.get_outputs()]
-    return as_arrays(dict(zip(names, arrays, strict=True)), _file(source))
+    def strategies(
+        self, source: LoadedSource, example: Inputs, evaluation: MoreRows = no_more_rows
+    ) -> list[Strategy]:
+        """One: the graph as it is."""
 
+        def export(path: Path) -> Export:
+            return _copy(source, example, path)
 
-def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
-    """One: the graph as it is."""
-
-    def export(path: Path) -> Export:
-        return _copy(source, example, path)
-
-    return [Strategy("as_is", "the model is ONNX already; it is checked", export, "onnx")]
+        return [Strategy("as_is", "the model is ONNX already; it is checked", export, "onnx")]
 
 
 class _RowsKept:
@@ -77,9 +86,6 @@ def _pyfunc(path: Path, session: ScoringSession) -> Any:
     """The model as MLflow serves it; of this flavor with the scoring code that is installed here,
     so that none of the artifact's is run.
     """
-    import mlflow.pyfunc
-    from mlflow.models import Model
-
     metadata = Model.load(str(path))
     if FLAVOR in metadata.flavors:
         return mlflow.pyfunc.PyFuncModel(metadata, session)
@@ -87,8 +93,6 @@ def _pyfunc(path: Path, session: ScoringSession) -> Any:
 
 
 def _copy(source: LoadedSource, example: Inputs, path: Path) -> Export:
-    import onnx
-
     file = _file(source)
     onnx.checker.check_model(str(file))
     copy_model(file, path)
@@ -126,3 +130,6 @@ def _feeds(source: LoadedSource, inputs: Inputs) -> tuple[FeedSpec, ...]:
 
 def _of_columns(feed: FeedSpec, layout: str, columns: tuple[str, ...]) -> FeedSpec:
     return FeedSpec(name=feed.name, layout=layout, dtype=feed.dtype, columns=columns)
+
+
+framework = Onnx()

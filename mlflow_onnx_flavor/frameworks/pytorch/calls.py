@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from mlflow_onnx_flavor.frameworks.tabular import MATRIX
 from mlflow_onnx_flavor.inputs import Inputs
@@ -67,8 +68,6 @@ def answers_within(model: Any, inputs: Inputs) -> dict[str, np.ndarray]:
     """What the modules inside ``model`` give, by qualified name; those that give one tensor, and of
     a module that is called several times the last answer.
     """
-    import torch
-
     found: dict[str, np.ndarray] = {}
 
     def keep(name: str) -> Any:
@@ -89,15 +88,11 @@ def answers_within(model: Any, inputs: Inputs) -> dict[str, np.ndarray]:
 
 def tensors_within(model: Any) -> list[Any]:
     """The parameters and buffers of ``model``; quantized modules keep more than tensors there."""
-    import torch
-
     return [each for each in model.state_dict().values() if isinstance(each, torch.Tensor)]
 
 
 def run(model: Any, call: Call) -> Any:
     """What the module returns."""
-    import torch
-
     with torch.no_grad():
         return model(*call.args, **call.kwargs)
 
@@ -134,8 +129,6 @@ def _by_parameter(tensors: Mapping[str, Any], parameters: tuple[str, ...]) -> Ca
 
 def parameters_of(model: Any) -> tuple[str, ...]:
     """The names of the parameters of ``forward``; none where it was made by torch.export."""
-    import torch
-
     if isinstance(model, torch.fx.GraphModule):
         return ()
     if isinstance(model, torch.jit.ScriptModule):
@@ -147,8 +140,6 @@ def parameters_of(model: Any) -> tuple[str, ...]:
 
 def _takes_a_dictionary(model: Any, tensors: Mapping[str, Any]) -> bool:
     """Whether the one parameter is a dictionary: it is where there are several tensors."""
-    import torch
-
     if isinstance(model, torch.jit.ScriptModule):
         return model.forward.schema.arguments[1].type.kind() == "DictType"
     return len(tensors) > 1 or "dict" in str(_annotation(model)).lower()
@@ -159,8 +150,6 @@ def _annotation(model: Any) -> Any:
 
 
 def _named(returned: Any) -> dict[str, Any]:
-    import torch
-
     if isinstance(returned, torch.Tensor):
         return {OUTPUT: returned}
     found = dict(_leaves(returned, ""))
@@ -171,8 +160,6 @@ def _named(returned: Any) -> dict[str, Any]:
 
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
     """The tensors within dictionaries, tuples and lists; None, an output left out, is skipped."""
-    import torch
-
     if isinstance(value, torch.Tensor):
         yield name, value
     elif isinstance(value, Mapping):
@@ -195,13 +182,9 @@ def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 def _tensor(array: np.ndarray) -> Any:
     """A copy: a module that works in place must not change the inputs."""
-    import torch
-
     return torch.from_numpy(np.array(array, order="C"))
 
 
 def _array(tensor: Any) -> np.ndarray:
-    import torch
-
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy()

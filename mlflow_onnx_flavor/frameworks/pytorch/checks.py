@@ -24,6 +24,7 @@ from mlflow_onnx_flavor.frameworks.pytorch.floats import HALF
 from mlflow_onnx_flavor.frameworks.pytorch.sizes import edges
 from mlflow_onnx_flavor.frameworks.tensor_names import graph_inputs
 from mlflow_onnx_flavor.inputs import Inputs
+from mlflow_onnx_flavor.scoring import load_session
 
 log = logging.getLogger(__name__)
 
@@ -121,8 +122,6 @@ def _in_words(name: str, what: str) -> str:
 
 def _opened(path: Path, floats: Collection[str]) -> Any:
     """An onnxruntime session of what was exported."""
-    from mlflow_onnx_flavor.scoring import load_session
-
     try:
         return load_session(str(path)).session
     except Exception as error:  # onnxruntime's errors have no base of their own

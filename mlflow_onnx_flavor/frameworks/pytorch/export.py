@@ -18,6 +18,7 @@ from mlflow_onnx_flavor.frameworks.pytorch.checks import (
     refuse_parameters,
     refuse_without_rows,
 )
+from mlflow_onnx_flavor.frameworks.pytorch.compat import program_of_script
 from mlflow_onnx_flavor.frameworks.pytorch.fast_paths import decompositions
 from mlflow_onnx_flavor.frameworks.pytorch.floats import floats_of
 from mlflow_onnx_flavor.frameworks.pytorch.operators.table import translations
@@ -86,13 +87,11 @@ class Exporter:
 
     def script_to_program(self, path: Path) -> Export:
         """A script turned into a torch.export program, its branches into `torch.cond`."""
-        from torch._export.converter import TS2EPConverter
-
         call, outputs = self._called()
         tensors = (*call.args, *call.kwargs.values())
         with self._explained():
             script = _taking_only(call, self._model)
-            converted = TS2EPConverter(script, tensors).convert()
+            converted = program_of_script(script, tensors)
             whole = converted.run_decompositions(decompositions()).module()
             program = self._exported(whole, Call(tensors, {}, call.names), outputs)
         return self._saved(program, path, call, outputs)

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
+from torch.nn import functional
+
 # The kinds of mask of aten's native attention (ATen/native/transformers/attention.cpp).
 _ATTENTION_MASK, _PADDING_MASK = 0, 1
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
     """For `ExportedProgram.run_decompositions`: these operators and no others."""
-    import torch
-
     return {
         torch.ops.aten._transformer_encoder_layer_fwd.default: _encoder_layer,
         torch.ops.aten._native_multi_head_attention.default: _attention,
@@ -45,8 +46,6 @@ def _encoder_layer(
     mask=None,
     mask_type=None,
 ):
-    from torch.nn import functional
-
     def norm_1(x):
         return functional.layer_norm(x, (embed_dim,), norm_weight_1, norm_bias_1, eps)
 
@@ -85,7 +84,6 @@ def _attention(
     mask_type=None,
 ):
     """Inputs of shape (batch, positions, embed_dim); the second answer is empty if not needed."""
-    from torch.nn import functional
 
     def heads(x, part):
         rows = slice(part * embed_dim, (part + 1) * embed_dim)

@@ -15,9 +15,15 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from mlflow_onnx_flavor.frameworks.base import LoadedSource
 from mlflow_onnx_flavor.frameworks.pytorch.calls import Call, answers_of, call_of, tensors_within
+from mlflow_onnx_flavor.frameworks.pytorch.compat import (
+    TorchDispatchMode,
+    changes_its_arguments,
+    tree_map_only,
+)
 from mlflow_onnx_flavor.frameworks.pytorch.floats import HALF, floats_of, floats_within
 from mlflow_onnx_flavor.inputs import Inputs
 
@@ -90,10 +96,6 @@ def float64_by_default(every_tensor: bool = False) -> Iterator[None]:
 
     ``every_tensor``: also for those that it already has.
     """
-    import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils._pytree import tree_map_only
-
     narrow = (torch.float16, torch.bfloat16, torch.float32)
 
     class Widened(TorchDispatchMode):
@@ -104,7 +106,7 @@ def float64_by_default(every_tensor: bool = False) -> Iterator[None]:
             if kwargs.get("dtype") in narrow:
                 kwargs["dtype"] = torch.float64
             if every_tensor and operator.overloadpacket.__name__ not in _ONLY_PICK:
-                if operator._schema.is_mutable and getattr(args[0], "dtype", None) in narrow:
+                if changes_its_arguments(operator) and getattr(args[0], "dtype", None) in narrow:
                     raise RuntimeError(f"{operator} changes one of the module's own tensors")
                 args, kwargs = tree_map_only(torch.Tensor, _widened, (args, kwargs))
             return operator(*args, **kwargs)

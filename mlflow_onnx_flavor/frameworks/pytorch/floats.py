@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import torch
+
 from mlflow_onnx_flavor.frameworks.pytorch.calls import call_of, run, tensors_of, tensors_within
+from mlflow_onnx_flavor.frameworks.pytorch.compat import TorchDispatchMode, tree_leaves
 from mlflow_onnx_flavor.inputs import Inputs
 
 log = logging.getLogger(__name__)
@@ -40,8 +43,6 @@ def floats_of(model: Any, example: Inputs) -> frozenset[str]:
     """Names such as "bfloat16": of the module's tensors, of what it is given, and of what it makes
     of that on its way, as under autocast; the last only where it takes ``example``.
     """
-    from torch.utils._python_dispatch import TorchDispatchMode
-
     made: set[str] = set()
 
     class Seen(TorchDispatchMode):
@@ -69,9 +70,6 @@ def _given(model: Any, example: Inputs) -> frozenset[str]:
 
 def _names(values: Any) -> frozenset[str]:
     """The float dtypes of the tensors among ``values``."""
-    import torch
-    from torch.utils._pytree import tree_leaves
-
     tensors = (each for each in tree_leaves(values) if isinstance(each, torch.Tensor))
     floats = (each.dtype for each in tensors if each.is_floating_point())
     return frozenset(str(dtype).removeprefix("torch.") for dtype in floats)

@@ -14,107 +14,112 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import mlflow.pyfunc
+import mlflow.pytorch
 import numpy as np
+import torch
+from mlflow.models import Model
 
-from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
+from mlflow_onnx_flavor.frameworks.base import (
+    Export,
+    Framework,
+    LoadedSource,
+    MoreRows,
+    Strategy,
+    no_more_rows,
+    pyfunc_of,
+)
 from mlflow_onnx_flavor.frameworks.other_sizes import EXAMPLE_ROWS
 from mlflow_onnx_flavor.frameworks.pytorch.calls import (
     answers_within,
     named_outputs,
     tensors_within,
 )
+from mlflow_onnx_flavor.frameworks.pytorch.compat import served_on_cpu
 from mlflow_onnx_flavor.frameworks.pytorch.export import Exporter
 from mlflow_onnx_flavor.frameworks.pytorch.float64 import float64_answers
 from mlflow_onnx_flavor.frameworks.pytorch.floats import narrowed, why_in_float32
 from mlflow_onnx_flavor.inputs import Inputs
 
-flavor = "pytorch"
-extra = "torch"
-modules = ("torch", "onnxscript")
-distributions = ("torch", "onnxscript", "onnx", "numpy")
 
+class PyTorch(Framework):
+    """PyTorch: programs, eager modules and script modules."""
 
-def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
-    """Load what `mlflow.pytorch` stored, on the CPU and in eval mode.
+    def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
+        """Load what `mlflow.pytorch` stored, on the CPU and in eval mode.
 
-    ``pyfunc`` is None where MLflow gave the model none: a pt2 program of several inputs.
-    """
-    import mlflow.pytorch
-    from mlflow.models import Model
+        ``pyfunc`` is None where MLflow gave the model none: a pt2 program of several inputs.
+        """
+        metadata = Model.load(str(path))
+        if "python_function" not in metadata.flavors:
+            native = mlflow.pytorch.load_model(str(path), map_location="cpu")
+            return LoadedSource(_in_eval_mode(native), None, path, flavor)
+        pyfunc = _pyfunc(path, metadata)
+        native = pyfunc.get_raw_model()
+        if any(tensor.device.type != "cpu" for tensor in tensors_within(native)):
+            native = mlflow.pytorch.load_model(str(path), map_location="cpu")
+        return LoadedSource(_in_eval_mode(native), pyfunc, path, flavor)
 
-    metadata = Model.load(str(path))
-    if "python_function" not in metadata.flavors:
-        native = mlflow.pytorch.load_model(str(path), map_location="cpu")
-        return LoadedSource(_in_eval_mode(native), None, path, flavor)
-    pyfunc = _pyfunc(path, metadata)
-    native = pyfunc.get_raw_model()
-    if any(tensor.device.type != "cpu" for tensor in tensors_within(native)):
-        native = mlflow.pytorch.load_model(str(path), map_location="cpu")
-    return LoadedSource(_in_eval_mode(native), pyfunc, path, flavor)
+    def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
+        """Return every tensor of the answer by name; bfloat16, which numpy lacks, as float32."""
+        return named_outputs(source.native, inputs)
 
+    def strategies(
+        self, source: LoadedSource, example: Inputs, evaluation: MoreRows = no_more_rows
+    ) -> list[Strategy]:
+        """Return the dynamo exporter for programs and eager modules, TorchScript's for script
+        modules; each followed by itself in float32, where the module computes in what onnxruntime
+        may lack.
+        """
+        exporter = Exporter(source.native, example, _signature(source))
+        dtypes = narrowed(source.native, example.batch(EXAMPLE_ROWS))
 
-def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-    """Every tensor that the module returns, by name; bfloat16, which numpy lacks, as float32."""
-    return named_outputs(source.native, inputs)
+        def strategy(name: str, why: str, export: Callable[[Exporter, Path], Export]) -> Strategy:
+            return Strategy(name, why, partial(export, exporter), "torch")
 
+        def in_float32(name: str, export: Callable[[Exporter, Path], Export]) -> list[Strategy]:
+            if not dtypes:
+                return []
+            narrower = partial(export, exporter.in_float32(dtypes))
+            return [Strategy(f"{name}_float32", why_in_float32(dtypes), narrower, "torch")]
 
-def in_float64(source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]] | None:
-    """`reference_outputs` of the same model in float64; None where it cannot be had."""
-    return float64_answers(source)
-
-
-def layer_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-    """What each module inside gives, by qualified name, where that is one tensor."""
-    return answers_within(source.native, inputs)
-
-
-def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
-    """The dynamo exporter for programs and eager modules, TorchScript's for script modules; each
-    followed by itself in float32, where the module computes in what onnxruntime may lack.
-    """
-    import torch
-
-    exporter = Exporter(source.native, example, _signature(source))
-    dtypes = narrowed(source.native, example.batch(EXAMPLE_ROWS))
-
-    def strategy(name: str, why: str, export: Callable[[Exporter, Path], Export]) -> Strategy:
-        return Strategy(name, why, partial(export, exporter), "torch")
-
-    def in_float32(name: str, export: Callable[[Exporter, Path], Export]) -> list[Strategy]:
-        if not dtypes:
-            return []
-        narrower = partial(export, exporter.in_float32(dtypes))
-        return [Strategy(f"{name}_float32", why_in_float32(dtypes), narrower, "torch")]
-
-    if isinstance(source.native, torch.jit.ScriptModule):
-        return [
+        if isinstance(source.native, torch.jit.ScriptModule):
+            return [
+                strategy(
+                    "torchscript",
+                    "a ScriptModule holds its own graph, with both arms of every branch",
+                    Exporter.script,
+                ),
+                *in_float32("torchscript", Exporter.script),
+                strategy(
+                    "script_to_program",
+                    "as a torch.export program, for operators that TorchScript's exporter lacks",
+                    Exporter.script_to_program,
+                ),
+                *in_float32("script_to_program", Exporter.script_to_program),
+            ]
+        found = [
             strategy(
-                "torchscript",
-                "a ScriptModule holds its own graph, with both arms of every branch",
-                Exporter.script,
+                "dynamo",
+                "PyTorch's own exporter; refuses a branch that depends on data",
+                Exporter.dynamo,
             ),
-            *in_float32("torchscript", Exporter.script),
-            strategy(
-                "script_to_program",
-                "as a torch.export program, for operators that TorchScript's exporter lacks",
-                Exporter.script_to_program,
-            ),
-            *in_float32("script_to_program", Exporter.script_to_program),
+            *in_float32("dynamo", Exporter.dynamo),
         ]
-    found = [
-        strategy(
-            "dynamo",
-            "PyTorch's own exporter; refuses a branch that depends on data",
-            Exporter.dynamo,
-        ),
-        *in_float32("dynamo", Exporter.dynamo),
-    ]
-    if isinstance(source.native, torch.fx.GraphModule):  # a pt2 program has no source code
-        return found
-    if "bfloat16" in dtypes:
-        return [*found, *in_float32("scripted", Exporter.script)]
-    scripted = "compiled with torch.jit.script, which keeps both arms of a branch"
-    return [*found, strategy("scripted", scripted, Exporter.script)]
+        if isinstance(source.native, torch.fx.GraphModule):  # a pt2 program has no source code
+            return found
+        if "bfloat16" in dtypes:
+            return [*found, *in_float32("scripted", Exporter.script)]
+        scripted = "compiled with torch.jit.script, which keeps both arms of a branch"
+        return [*found, strategy("scripted", scripted, Exporter.script)]
+
+    def in_float64(self, source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]] | None:
+        """`reference_outputs` of the same model in float64; None where it cannot be had."""
+        return float64_answers(source)
+
+    def layer_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
+        """What each module inside gives, by qualified name, where that is one tensor."""
+        return answers_within(source.native, inputs)
 
 
 def _pyfunc(path: Path, metadata: Any) -> Any:
@@ -123,17 +128,13 @@ def _pyfunc(path: Path, metadata: Any) -> Any:
     A model that was pickled on a GPU does not load on a machine without one, since MLflow gives
     its pyfunc no ``map_location``; the same wrapper around the model on the CPU then stands in.
     """
-    import mlflow.pyfunc
-    import mlflow.pytorch
-    import torch
-
     try:
         return pyfunc_of(path)
     except RuntimeError:
         if torch.cuda.is_available():
             raise
         model = mlflow.pytorch.load_model(str(path), map_location="cpu")
-        served = mlflow.pytorch._PyTorchWrapper(_in_eval_mode(model), "cpu")
+        served = served_on_cpu(_in_eval_mode(model))
         return mlflow.pyfunc.PyFuncModel(model_meta=metadata, model_impl=served)
 
 
@@ -146,6 +147,7 @@ def _in_eval_mode(model: Any) -> Any:
 
 
 def _signature(source: LoadedSource) -> Any:
-    from mlflow.models import Model
-
     return Model.load(str(source.path)).signature
+
+
+framework = PyTorch()

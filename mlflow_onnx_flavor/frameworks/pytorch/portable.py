@@ -10,33 +10,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+from torch.overrides import TorchFunctionMode
+
+from mlflow_onnx_flavor.frameworks.pytorch.compat import distributions_unchecked
+
 
 @contextmanager
 def portable() -> Iterator[None]:
     """While a module is traced."""
-    import torch
-    from torch.overrides import TorchFunctionMode
-
     instead = _instead()
 
     class Portable(TorchFunctionMode):
         def __torch_function__(self, function, _types, args=(), kwargs=None):
             return instead.get(function, function)(*args, **(kwargs or {}))
 
-    distribution = torch.distributions.Distribution
-    checked = distribution._validate_args
-    distribution.set_default_validate_args(False)  # such checks ask for values
-    try:
-        # The path of an einsum of several operands is planned by the sizes of the example.
-        with Portable(), torch.backends.opt_einsum.flags(enabled=False):
-            yield
-    finally:
-        distribution.set_default_validate_args(checked)
+    # The path of an einsum of several operands is planned by the sizes of the example.
+    einsum = torch.backends.opt_einsum.flags(enabled=False)
+    with distributions_unchecked(), Portable(), einsum:
+        yield
 
 
 def _instead() -> dict[Any, Callable[..., Any]]:
-    import torch
-
     linalg = torch.linalg
     return {
         torch.take_along_dim: _take_along_dim,
@@ -50,8 +45,6 @@ def _instead() -> dict[Any, Callable[..., Any]]:
 
 
 def _take_along_dim(input, indices, dim=None):
-    import torch
-
     if dim is None:
         return torch.gather(input.reshape(-1), 0, indices.reshape(-1))
     axis = dim % input.dim()
@@ -64,18 +57,12 @@ def _take_along_dim(input, indices, dim=None):
 
 
 def _inverse(A):
-    import torch
-
     return torch.linalg.inv_ex(A).inverse
 
 
 def _solve(A, B, *, left=True):
-    import torch
-
     return torch.linalg.solve_ex(A, B, left=left).result
 
 
 def _cholesky(input, *, upper=False):
-    import torch
-
     return torch.linalg.cholesky_ex(input, upper=upper).L

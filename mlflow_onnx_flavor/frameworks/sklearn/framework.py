@@ -6,7 +6,7 @@ transformer, which MLflow logs without a pyfunc: its transform is what it answer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,20 @@ import numpy as np
 import pandas as pd
 
 from mlflow_onnx_flavor.errors import UnsupportedModelError
-from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
+from mlflow_onnx_flavor.frameworks.base import (
+    Export,
+    Framework,
+    LoadedSource,
+    MoreRows,
+    Strategy,
+    no_more_rows,
+    pyfunc_of,
+)
 from mlflow_onnx_flavor.frameworks.catboost import alone
 from mlflow_onnx_flavor.frameworks.sklearn.parts import naming_parts
 from mlflow_onnx_flavor.frameworks.tabular import (
     all_numeric,
+    class_labels,
     column_feeds,
     is_array_of_texts,
     matrix_feed,
@@ -30,29 +39,71 @@ from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_graph.edit import answer_as, plain_attributes, save
 from mlflow_onnx_flavor.schemas.graph import FeedSpec
 
-flavor = "sklearn"
-extra = "sklearn"
-modules = ("sklearn", "skl2onnx")
-distributions = ("scikit-learn", "skl2onnx", "onnx", "numpy")
-
 LABEL, PROBABILITIES, PREDICTION = "label", "probabilities", "prediction"
 TRANSFORM = "transform"
 _ANSWER_OF = {"predict": None, "predict_proba": PROBABILITIES, TRANSFORM: PREDICTION}
 
 
-def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
-    """Load what `mlflow.sklearn` stored: skops with its trusted types, cloudpickle or pickle."""
-    import mlflow.sklearn
+class ScikitLearn(Framework):
+    """scikit-learn, through skl2onnx."""
 
-    native = mlflow.sklearn.load_model(str(path))
-    if hasattr(native, "predict"):
-        return LoadedSource(native, pyfunc_of(path), path, flavor)
-    if not hasattr(native, TRANSFORM):
-        raise UnsupportedModelError(
-            f"{type(native).__name__} has no predict or transform method, so there is nothing to"
-            " convert; put it into a pipeline that ends in an estimator"
-        )
-    return LoadedSource(native, _Transforming(native), path, flavor)
+    def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
+        """Load what `mlflow.sklearn` stored: skops with its trusted types, or a pickle."""
+        import mlflow.sklearn
+
+        native = mlflow.sklearn.load_model(str(path))
+        if hasattr(native, "predict"):
+            return LoadedSource(native, pyfunc_of(path), path, flavor)
+        if not hasattr(native, TRANSFORM):
+            raise UnsupportedModelError(
+                f"{type(native).__name__} has no predict or transform method, so there is nothing"
+                " to convert; put it into a pipeline that ends in an estimator"
+            )
+        return LoadedSource(native, _Transforming(native), path, flavor)
+
+    def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
+        """Return "label" and, where the classifier has them, "probabilities"; else "prediction"."""
+        model = source.native
+        if _asked_method(source.pyfunc) == TRANSFORM:
+            # Of one row, some transformers (SparsePCA) give one axis.
+            return {PREDICTION: _dense(model.transform(inputs.data)).reshape(inputs.rows, -1)}
+        answer = np.asarray(model.predict(inputs.data))
+        if not _is_classifier(model):
+            return {PREDICTION: answer}
+        if not _has_probabilities(model):
+            return {LABEL: answer}
+        return {LABEL: answer, PROBABILITIES: np.asarray(model.predict_proba(inputs.data))}
+
+    def classes(self, source: LoadedSource) -> tuple[str, ...]:
+        """Return the classes of a classifier of one label."""
+        return class_labels(source.native)
+
+    def strategies(
+        self, source: LoadedSource, example: Inputs, evaluation: MoreRows = no_more_rows
+    ) -> list[Strategy]:
+        """Return float32 before float64; a matrix where all columns are numbers, else one each."""
+        if alone.is_it(source.native):
+            return alone.strategies(source, example, evaluation, _answer(source))
+        found: list[Strategy] = []
+        if is_array_of_texts(example):
+            found.append(_strategy(source, "text", "one input of texts", text_feed(), example))
+        if all_numeric(example):
+            for dtype in ("float32", "float64"):
+                found.append(
+                    _strategy(
+                        source, f"{dtype}_matrix", _why(dtype), matrix_feed(example, dtype), example
+                    )
+                )
+        if isinstance(example.data, pd.DataFrame):
+            for dtype in ("float32", "float64"):
+                feeds = tuple(column_feeds(example.data, dtype, keep_integers=False))
+                why = f"one input per column; {_why(dtype)}"
+                found.append(_strategy(source, f"{dtype}_columns", why, feeds, example))
+            feeds = tuple(column_feeds(example.data, "float32", keep_integers=True))
+            if any(feed.dtype == "int64" for feed in feeds):
+                why = "one input per column; integers stay integers"
+                found.append(_strategy(source, "typed_columns", why, feeds, example))
+        return found
 
 
 class _Transforming:
@@ -64,53 +115,6 @@ class _Transforming:
     def predict(self, data: Any) -> Any:
         answer = self._native.transform(data)
         return answer if isinstance(answer, pd.DataFrame) else _dense(answer)
-
-
-def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-    """Return "label" and, where the classifier has them, "probabilities"; else "prediction"."""
-    model = source.native
-    if _asked_method(source.pyfunc) == TRANSFORM:
-        # Of one row, some transformers (SparsePCA) give one axis.
-        return {PREDICTION: _dense(model.transform(inputs.data)).reshape(inputs.rows, -1)}
-    answer = np.asarray(model.predict(inputs.data))
-    if not _is_classifier(model):
-        return {PREDICTION: answer}
-    if not _has_probabilities(model):
-        return {LABEL: answer}
-    return {LABEL: answer, PROBABILITIES: np.asarray(model.predict_proba(inputs.data))}
-
-
-def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
-    """As `strategies_knowing`, with no other rows."""
-    return strategies_knowing(source, example, lambda: None)
-
-
-def strategies_knowing(
-    source: LoadedSource, example: Inputs, evaluation: Callable[[], Inputs | None]
-) -> list[Strategy]:
-    """float32 before float64; one matrix where every column is a number, else one input each."""
-    if alone.is_it(source.native):
-        return alone.strategies(source, example, evaluation, _answer(source))
-    found: list[Strategy] = []
-    if is_array_of_texts(example):
-        found.append(_strategy(source, "text", "one input of texts", text_feed(), example))
-    if all_numeric(example):
-        for dtype in ("float32", "float64"):
-            found.append(
-                _strategy(
-                    source, f"{dtype}_matrix", _why(dtype), matrix_feed(example, dtype), example
-                )
-            )
-    if isinstance(example.data, pd.DataFrame):
-        for dtype in ("float32", "float64"):
-            feeds = tuple(column_feeds(example.data, dtype, keep_integers=False))
-            why = f"one input per column; {_why(dtype)}"
-            found.append(_strategy(source, f"{dtype}_columns", why, feeds, example))
-        feeds = tuple(column_feeds(example.data, "float32", keep_integers=True))
-        if any(feed.dtype == "int64" for feed in feeds):
-            why = "one input per column; integers stay integers"
-            found.append(_strategy(source, "typed_columns", why, feeds, example))
-    return found
 
 
 def _why(dtype: str) -> str:
@@ -165,7 +169,7 @@ def _export(
     if classifies:
         named = dict(zip(found, names, strict=False))
     else:
-        ndim = reference_outputs(source, example)[PREDICTION].ndim
+        ndim = framework.reference_outputs(source, example)[PREDICTION].ndim
         named = answer_as(exported, found[0], PREDICTION, ndim)
     outputs = save(exported, path, named)
     return Export(feeds=feeds, outputs=outputs, prediction=(_answer(source),))
@@ -212,3 +216,6 @@ def _has_probabilities(model: Any) -> bool:
     classes = getattr(model, "classes_", None)
     several_outputs = isinstance(classes, list)
     return _is_classifier(model) and hasattr(model, "predict_proba") and not several_outputs
+
+
+framework = ScikitLearn()

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from mlflow_onnx_flavor.frameworks.base import LoadedSource
 from mlflow_onnx_flavor.frameworks.tabular import MATRIX
@@ -35,8 +37,6 @@ class Call:
 
     def answers(self) -> dict[str, np.ndarray]:
         """What the model answers, each of shape (rows, ...)."""
-        import tensorflow as tf
-
         tensors = {name: tf.constant(array) for name, array in self.arrays.items()}
         return {name: np.asarray(tensor) for name, tensor in self.function(tensors).items()}
 
@@ -58,8 +58,6 @@ def call_of(source: LoadedSource, inputs: Inputs) -> Call:
 
 
 def is_keras(model: Any) -> bool:
-    import keras
-
     return isinstance(model, keras.Model)
 
 
@@ -101,8 +99,6 @@ def _inlined(model: Any, tensors: Any) -> Any:
     Keras compiles some convolutions with XLA, as a function that is never inlined and that
     tf2onnx cannot read.
     """
-    import tensorflow as tf
-
     if tf.executing_eagerly():
         return model(tensors, training=False)
     before = tf.config.functions_run_eagerly()

@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
+import onnx
+
 from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.onnx_graph.exporter_text import plain
 
@@ -49,8 +51,6 @@ def refuse_unknown_operators(model: Any, layers: Collection[str]) -> None:
     tf2onnx goes on without a word where it knows no ONNX form.  ``layers``: the names of a Keras
     model's layers.
     """
-    import onnx
-
     domains = {each.domain: each.version for each in model.opset_import}
     unknown = {
         node.op_type: _layer(node.name, layers)

@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import tensorflow as tf
+import tf2onnx
+from onnx import helper, numpy_helper
+from onnx.external_data_helper import ExternalDataInfo, set_external_data, uses_external_data
 
 from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.base import Export
@@ -15,9 +20,9 @@ from mlflow_onnx_flavor.frameworks.signature_shapes import shape_in
 from mlflow_onnx_flavor.frameworks.tensor_names import graph_inputs
 from mlflow_onnx_flavor.frameworks.tensorflow.calls import Call
 from mlflow_onnx_flavor.frameworks.tensorflow.causes import cause_of, refuse_unknown_operators
+from mlflow_onnx_flavor.frameworks.tensorflow.compat import numpy_product, steps_as_rows
 from mlflow_onnx_flavor.frameworks.tensorflow.layers import scopes_within, write_layers
 from mlflow_onnx_flavor.frameworks.tensorflow.operators import handlers
-from mlflow_onnx_flavor.frameworks.tensorflow.steps import steps_as_rows
 from mlflow_onnx_flavor.onnx_graph.edit import save
 
 OPSET = 18
@@ -34,10 +39,6 @@ def export_function(native: Any, call: Call, path: Path, signature: Any = None) 
 
     ``native``: the model, whose layers nodes are named after where it is Keras's.
     """
-    import tensorflow as tf
-    import tf2onnx
-    from onnx import helper
-
     with _explained():
         answers = call.answers()
     # Positions carry the names: what a graph calls its inputs must be an identifier.
@@ -58,7 +59,7 @@ def export_function(native: Any, call: Call, path: Path, signature: Any = None) 
         graph = function.get_concrete_function().graph
         captured = {inner.name: outer for outer, inner in graph.captures}
         large = _weight_bytes(graph) > MAX_EMBEDDED_BYTES
-        with _numpy_product():
+        with numpy_product():
             model, weights = tf2onnx.convert.from_function(
                 function,
                 input_signature=specs,
@@ -78,8 +79,6 @@ def export_function(native: Any, call: Call, path: Path, signature: Any = None) 
 
 def export_keras(model: Any, call: Call, path: Path) -> Export:
     """Keras's own exporter, whose inputs go by the names of the model's inputs."""
-    import onnx
-
     raw = path.with_name("keras.onnx")
     with _explained():
         answers = call.answers()
@@ -158,27 +157,12 @@ def _explained(open_axes: bool = False) -> Iterator[None]:
         raise NotExportableError(cause_of(error, open_axes)) from error
 
 
-@contextmanager
-def _numpy_product() -> Iterator[None]:
-    """Lend NumPy the `product` that version 2 dropped: tf2onnx weighs large tensors with it."""
-    if hasattr(np, "product"):
-        yield
-        return
-    np.product = np.prod
-    try:
-        yield
-    finally:
-        del np.product
-
-
 def _fix_captured(model: Any, captured: Mapping[str, Any]) -> None:
     """Make weights of the tensors that the function captured (a Normalization layer's mean, say).
 
     tf2onnx folds variables, but leaves captured tensors as inputs of the graph; the handles of
     lookup tables are left there too, with nothing that reads them.
     """
-    from onnx import numpy_helper
-
     for each in [each for each in model.graph.input if each.name in captured]:
         tensor = captured[each.name]
         if tensor.dtype.name not in ("resource", "variant"):
@@ -196,8 +180,6 @@ def _write_weights(model: Any, data: Mapping[str, bytes], path: Path) -> None:
 
     The graph then never holds more than their places, so protobuf's 2 GiB are no limit.
     """
-    from onnx.external_data_helper import ExternalDataInfo, set_external_data, uses_external_data
-
     with path.open("wb") as file:
         for tensor in model.graph.initializer:
             if uses_external_data(tensor):

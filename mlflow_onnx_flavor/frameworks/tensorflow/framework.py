@@ -5,88 +5,86 @@ Outputs: "output" of a model with one, the names of a model with several.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
+from mlflow_onnx_flavor.frameworks.base import (
+    Export,
+    Framework,
+    LoadedSource,
+    MoreRows,
+    Strategy,
+    no_more_rows,
+    pyfunc_of,
+)
+from mlflow_onnx_flavor.frameworks.tensorflow import saved_by_keras_2
 from mlflow_onnx_flavor.frameworks.tensorflow.calls import call_of, is_keras
 from mlflow_onnx_flavor.frameworks.tensorflow.export import export_function, export_keras
 from mlflow_onnx_flavor.frameworks.tensorflow.float64 import float64_answers
-from mlflow_onnx_flavor.frameworks.tensorflow.keras2 import Keras2Model, as_pyfunc, saved_by_keras_2
+from mlflow_onnx_flavor.frameworks.tensorflow.keras2 import Keras2Model, as_pyfunc
 from mlflow_onnx_flavor.frameworks.tensorflow.lambdas import lambdas_explained
 from mlflow_onnx_flavor.frameworks.tensorflow.layers import answers_within
 from mlflow_onnx_flavor.frameworks.tensorflow.sizes import refuse_other_answers
 from mlflow_onnx_flavor.inputs import Inputs
 
-flavor = "tensorflow"
-extra = "tensorflow"
-modules = ("tensorflow", "tf2onnx")
-distributions = ("tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "numpy")
 
+class TensorFlow(Framework):
+    """TensorFlow: Keras models and SavedModels."""
 
-def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
-    """Load what `mlflow.tensorflow` or `mlflow.keras` stored, with Keras 2 too."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # A .keras file runs on any of Keras's backends; tf2onnx reads TensorFlow's graphs.
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    import tensorflow as tf
+    def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
+        """Load what `mlflow.tensorflow` or `mlflow.keras` stored, with Keras 2 too."""
+        # Keras draws a progress bar for every predict, which is what MLflow's pyfunc calls.
+        tf.keras.utils.disable_interactive_logging()
+        if folder := saved_by_keras_2(path, flavor):
+            model = Keras2Model(folder)
+            return LoadedSource(model, as_pyfunc(model, path), path, flavor)
+        with lambdas_explained(path):
+            pyfunc = pyfunc_of(path)
+        return LoadedSource(pyfunc.get_raw_model(), pyfunc, path, flavor)
 
-    # Keras draws a progress bar for every predict, which is what MLflow's pyfunc calls.
-    tf.keras.utils.disable_interactive_logging()
-    if folder := saved_by_keras_2(path, flavor):
-        model = Keras2Model(folder)
-        return LoadedSource(model, as_pyfunc(model, path), path, flavor)
-    with lambdas_explained(path):
-        pyfunc = pyfunc_of(path)
-    return LoadedSource(pyfunc.get_raw_model(), pyfunc, path, flavor)
+    def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
+        """Every output by name, of shape (rows, ...)."""
+        return call_of(source, inputs).answers()
 
+    def strategies(
+        self, source: LoadedSource, example: Inputs, evaluation: MoreRows = no_more_rows
+    ) -> list[Strategy]:
+        """tf2onnx on a function; Keras's own exporter after it, where the model is Keras's.
 
-def served_by_mlflow(path: Path, flavor: Mapping[str, Any]) -> bool:
-    """Whether MLflow's own loader reads the model."""
-    return saved_by_keras_2(path, flavor) is None
+        tf2onnx's `from_keras` fails on Sequential and on reloaded Keras 3 models
+        (onnx/tensorflow-onnx#2448); a function with a signature serves every kind of model alike.
+        """
 
+        def with_signature(path: Path) -> Export:
+            call = call_of(source, example)
+            made = export_function(source.native, call, path, _signature(source))
+            return refuse_other_answers(source, example, path, made)
 
-def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-    """Every output by name, of shape (rows, ...)."""
-    return call_of(source, inputs).answers()
+        def by_keras(path: Path) -> Export:
+            made = export_keras(source.native, call_of(source, example), path)
+            return refuse_other_answers(source, example, path, made)
 
+        why = "tf2onnx on a function with a signature, which works for reloaded models too"
+        found = [Strategy("from_function", why, with_signature, "tf2onnx")]
+        if is_keras(source.native):
+            found.append(Strategy("keras_export", "Keras's own exporter", by_keras, "keras"))
+        return found
 
-def in_float64(source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]] | None:
-    """`reference_outputs` of the same model in float64; None where it cannot be had."""
-    return float64_answers(source)
+    def in_float64(self, source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]] | None:
+        """`reference_outputs` of the same model in float64; None where it cannot be had."""
+        return float64_answers(source)
 
-
-def layer_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-    """What the layers of a Keras model give, by their names nested as "encoder/proj"."""
-    return answers_within(source.native, call_of(source, inputs))
-
-
-def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
-    """tf2onnx on a function; Keras's own exporter after it, where the model is Keras's.
-
-    tf2onnx's `from_keras` fails on Sequential and on reloaded Keras 3 models
-    (onnx/tensorflow-onnx#2448); a function with a signature serves every kind of model alike.
-    """
-
-    def with_signature(path: Path) -> Export:
-        call = call_of(source, example)
-        made = export_function(source.native, call, path, _signature(source))
-        return refuse_other_answers(source, example, path, made)
-
-    def by_keras(path: Path) -> Export:
-        made = export_keras(source.native, call_of(source, example), path)
-        return refuse_other_answers(source, example, path, made)
-
-    why = "tf2onnx on a function with a signature, which works for reloaded models too"
-    found = [Strategy("from_function", why, with_signature, "tf2onnx")]
-    if is_keras(source.native):
-        found.append(Strategy("keras_export", "Keras's own exporter", by_keras, "keras"))
-    return found
+    def layer_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
+        """What the layers of a Keras model give, by their names nested as "encoder/proj"."""
+        return answers_within(source.native, call_of(source, inputs))
 
 
 def _signature(source: LoadedSource) -> Any:
     return source.pyfunc.metadata.signature if source.pyfunc is not None else None
+
+
+framework = TensorFlow()

@@ -9,26 +9,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import mlflow.pyfunc
 import numpy as np
+import tensorflow as tf
+from mlflow.models import Model
+
+from mlflow_onnx_flavor.frameworks.tensorflow.compat import served_as_keras
 
 # Keras 2's own batch size in ``predict``.
 _BATCH = 32
-
-
-def saved_by_keras_2(path: Path, flavor: Mapping[str, Any]) -> Path | None:
-    """The SavedModel within the model folder ``path``, where Keras 2 wrote one."""
-    folder = path / str(flavor.get("data") or "data") / "model"
-    if (folder / "saved_model.pb").is_file() and (folder / "keras_metadata.pb").is_file():
-        return folder
-    return None
 
 
 class Keras2Model:
     """Such a SavedModel as a Keras model: called with tensors, or asked to ``predict`` arrays."""
 
     def __init__(self, folder: Path):
-        import tensorflow as tf
-
         self._loaded = tf.saved_model.load(str(folder))
         self.input_specs: dict[str, Any] = {}
         if signature := self._loaded.signatures.get("serving_default"):
@@ -36,8 +31,6 @@ class Keras2Model:
 
     def __call__(self, tensors: Any) -> Any:
         """``tensors``: one, or several by name; cast as Keras casts them."""
-        import tensorflow as tf
-
         if isinstance(tensors, Mapping):
             given = {
                 name: tf.cast(each, self.input_specs[name].dtype)
@@ -52,8 +45,6 @@ class Keras2Model:
 
     def predict(self, data: Any) -> Any:
         """Arrays of shape (rows, ...), in the structure in which the model answers."""
-        import tensorflow as tf
-
         rows = len(next(iter(data.values()))) if isinstance(data, Mapping) else len(data)
         answers = []
         for start in range(0, rows, _BATCH):
@@ -69,10 +60,6 @@ class Keras2Model:
 
 def as_pyfunc(model: Keras2Model, path: Path) -> Any:
     """MLflow's wrapper of a Keras model around ``model``."""
-    import mlflow.pyfunc
-    import mlflow.tensorflow
-    from mlflow.models import Model
-
     metadata = Model.load(str(path))
-    wrapper = mlflow.tensorflow._KerasModelWrapper(model, metadata.signature)
+    wrapper = served_as_keras(model, metadata.signature)
     return mlflow.pyfunc.PyFuncModel(model_meta=metadata, model_impl=wrapper)

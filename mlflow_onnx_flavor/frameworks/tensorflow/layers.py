@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime as ort
+import tensorflow as tf
 
 from mlflow_onnx_flavor.frameworks.tensorflow.calls import Call, is_keras
+from mlflow_onnx_flavor.frameworks.tensorflow.compat import called_through, layers_of
 from mlflow_onnx_flavor.onnx_graph.layer_names import name_answers, name_layers
 from mlflow_onnx_flavor.scoring.runtimes import CPU
 
@@ -35,8 +39,6 @@ def answers_within(model: Any, call: Call) -> dict[str, np.ndarray]:
     """What the layers that give one tensor give on the arrays of ``call``: "encoder/proj", and
     "encoder/proj (call 2)" where the model calls it once more.
     """
-    import tensorflow as tf
-
     found: dict[str, list[Any]] = {}
 
     def see(path: str, answer: Any) -> None:
@@ -58,8 +60,6 @@ def answers_within(model: Any, call: Call) -> dict[str, np.ndarray]:
 @contextmanager
 def scopes_within(model: Any) -> Iterator[dict[str, str]]:
     """The layer of each of TensorFlow's name scopes, filled in while the model is traced."""
-    import tensorflow as tf
-
     found: dict[str, str] = {}
 
     def see(path: str, _answer: Any) -> None:
@@ -102,9 +102,6 @@ def _found(
 
 def _values(exported: Any, call: Call, names: list[str]) -> Iterator[tuple[str, Any]]:
     """The values ``names`` of the graph on the arrays of ``call``, a few held at a time."""
-    import onnx
-    import onnxruntime as ort
-
     exposed = onnx.ModelProto()
     exposed.CopyFrom(exported)
     already = {each.name for each in exposed.graph.output}
@@ -148,12 +145,8 @@ def _told(layer: Any, path: str, see: See) -> Iterator[None]:
         see(path, answer)
         return answer
 
-    # Past Keras's own __setattr__, which tracks what a layer is made of.
-    object.__setattr__(layer, "call", call)
-    try:
+    with called_through(layer, call):
         yield
-    finally:
-        object.__delattr__(layer, "call")
 
 
 def _layers(
@@ -161,7 +154,7 @@ def _layers(
 ) -> Iterator[tuple[str, Any]]:
     """Every layer inside with its path; one that stands in several places by the first."""
     known = set() if known is None else known
-    for layer in model._flatten_layers(include_self=False, recursive=False):
+    for layer in layers_of(model):
         if id(layer) not in known:
             known.add(id(layer))
             path = f"{before}{layer.name}"

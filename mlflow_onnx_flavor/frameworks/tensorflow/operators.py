@@ -11,6 +11,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
+from onnx import TensorProto, helper
 
 from mlflow_onnx_flavor.frameworks.tensorflow.division import floor_divide, floor_mod
 
@@ -48,8 +50,6 @@ def _erfc(context: Any, node: Any, _name: str, _arguments: list) -> None:
 
 def _bucketize(context: Any, node: Any, _name: str, _arguments: list) -> None:
     """How many boundaries are not above x: Keras's Discretization."""
-    from onnx import TensorProto
-
     (x,), output = node.input, node.output[0]
     shape = context.get_shape(output)
     boundaries = np.array(node.get_attr("boundaries").floats, np.float32)
@@ -77,8 +77,6 @@ def _bincount(
     """How often each row has each number, or whether it has it: a lookup layer's "count" and
     "multi_hot".  tf2onnx counts over all rows together.
     """
-    from onnx import TensorProto
-
     (numbers, size, weights), output = node.input, node.output[0]
     dtype, shape = context.get_dtype(output), context.get_shape(output)
     if _constant(captured, context, weights).size:
@@ -138,7 +136,6 @@ def _table(handle: Any, of_key: int, of_value: int) -> tuple[np.ndarray, np.ndar
     Read in a thread of its own: tf2onnx calls handlers within a graph, and only a new thread
     starts in eager mode, where a handle can be read.
     """
-    import tensorflow as tf
 
     def read() -> tuple[np.ndarray, np.ndarray]:
         found = tf.raw_ops.LookupTableExportV2(
@@ -157,6 +154,4 @@ def _constant(captured: Mapping[str, Any], context: Any, name: str) -> np.ndarra
 
 
 def _numpy_dtype(dtype: int) -> np.dtype:
-    from onnx import helper
-
     return helper.tensor_dtype_to_np_dtype(dtype)

@@ -17,6 +17,7 @@ from mlflow_onnx_flavor.frameworks.other_sizes import alike, of_other_sizes
 from mlflow_onnx_flavor.frameworks.tensorflow.calls import call_of
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.schemas.graph import GraphSpec, PredictionSpec
+from mlflow_onnx_flavor.scoring import open_graph
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,6 @@ def refuse_other_answers(
 
     Sizes that the model itself does not take are let pass.
     """
-    from mlflow_onnx_flavor.scoring import open_graph
-
     every_output = PredictionSpec(container="dict", parts=())  # of no form: it is only run
     graph = GraphSpec(feeds=export.feeds, outputs=export.outputs, prediction=every_output)
     session = open_graph(str(path), graph.model_dump(mode="json"))

@@ -13,11 +13,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import mlflow.transformers
 import numpy as np
+import onnx
 import pandas as pd
+import transformers
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
 
 from mlflow_onnx_flavor.errors import NotExportableError, UnsupportedModelError
-from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
+from mlflow_onnx_flavor.frameworks.base import (
+    Export,
+    Framework,
+    LoadedSource,
+    MoreRows,
+    Strategy,
+    no_more_rows,
+    pyfunc_of,
+)
 from mlflow_onnx_flavor.frameworks.other_sizes import alike
 from mlflow_onnx_flavor.frameworks.pytorch.export import Exporter
 from mlflow_onnx_flavor.frameworks.pytorch.float64 import (
@@ -30,91 +43,84 @@ from mlflow_onnx_flavor.frameworks.transformers.tasks import PipelineTask, task_
 from mlflow_onnx_flavor.frameworks.transformers.tokenizer import serialized_tokenizer, tensors_taken
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.schemas.graph import FeedSpec
+from mlflow_onnx_flavor.scoring import open_graph
 from mlflow_onnx_flavor.scoring.tokens import TOKENIZER_KEY, TextTokenizer, texts_of
 
-flavor = "transformers"
-extra = "transformers"
-modules = ("transformers", "torch", "onnxscript")
-distributions = ("transformers", "tokenizers", "torch", "onnxscript", "onnx", "numpy")
 
+class Transformers(Framework):
+    """Hugging Face: the pipelines that take text."""
 
-def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
-    """Load the pipeline that `mlflow.transformers` stored, on the CPU."""
-    import mlflow.transformers
-    import transformers
+    def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
+        """Load the pipeline that `mlflow.transformers` stored, on the CPU."""
+        transformers.utils.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
+        pyfunc = pyfunc_of(path)
+        task, config = task_of(flavor), dict(pyfunc.model_config or {})
+        unknown = sorted(set(config) - task.known_config)
+        if unknown:
+            raise UnsupportedModelError(
+                f"the model's model_config sets {unknown[0]!r}, which changes the pipeline's answer"
+                " in a way that is not converted; log it without"
+            )
+        if (pyfunc.metadata.metadata or {}).get("prompt_template"):
+            raise UnsupportedModelError(
+                "the model puts each text into a prompt_template, which is not converted; log it"
+                " without, and put the template around the texts that it is given"
+            )
+        pipeline = mlflow.transformers.load_model(str(path), device="cpu")
+        pipeline.model.eval()
+        task.check(pipeline, config)
+        return LoadedSource(pipeline, _OneColumn(pyfunc, task), path, flavor)
 
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    pyfunc = pyfunc_of(path)
-    task, config = task_of(flavor), dict(pyfunc.model_config or {})
-    unknown = sorted(set(config) - task.known_config)
-    if unknown:
-        raise UnsupportedModelError(
-            f"the model's model_config sets {unknown[0]!r}, which changes the pipeline's answer in"
-            " a way that is not converted; log it without"
-        )
-    if (pyfunc.metadata.metadata or {}).get("prompt_template"):
-        raise UnsupportedModelError(
-            "the model puts each text into a prompt_template, which is not converted; log it"
-            " without, and put the template around the texts that it is given"
-        )
-    pipeline = mlflow.transformers.load_model(str(path), device="cpu")
-    pipeline.model.eval()
-    task.check(pipeline, config)
-    return LoadedSource(pipeline, _OneColumn(pyfunc, task), path, flavor)
+    def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
+        """What the pipeline answers, a text at a time as it does."""
+        return _answers(source, texts_of(inputs.data))
 
-
-def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-    """What the pipeline answers, a text at a time as it does."""
-    return _answers(source, texts_of(inputs.data))
-
-
-def in_float64(source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]] | None:
-    """`reference_outputs` of the same pipeline around its model in float64; None where the model
-    cannot be.
-    """
-    model = float64_copy(source.native.model)
-    if model is None and not widens_on_the_way(source.native.model):
-        return None
-    pipeline = copy.copy(source.native)
-    pipeline.model = model or pipeline.model
-    exact = replace(source, native=pipeline)
-
-    def answers(inputs: Inputs) -> dict[str, np.ndarray]:
-        with float64_by_default(every_tensor=model is None):
-            return reference_outputs(exact, inputs)
-
-    return answers
-
-
-def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
-    """The encoder by PyTorch's exporter, what the task makes of it added to the graph; then the
-    same in float32, where the encoder computes in what onnxruntime may lack.
-    """
-    found = [
-        Strategy(
-            "dynamo_with_tokenizer",
-            "PyTorch's exporter for the encoder; the tokenizer runs in front of the graph",
-            lambda path: _export(source, example, path),
-            "torch",
-        )
-    ]
-    if dtypes := floats_within(source.native.model) & LACKING:
-        found.append(
+    def strategies(
+        self, source: LoadedSource, example: Inputs, evaluation: MoreRows = no_more_rows
+    ) -> list[Strategy]:
+        """The encoder by PyTorch's exporter, what the task makes of it added to the graph; then the
+        same in float32, where the encoder computes in what onnxruntime may lack.
+        """
+        found = [
             Strategy(
-                "dynamo_with_tokenizer_float32",
-                why_in_float32(dtypes),
-                lambda path: _export(source, example, path, dtypes),
+                "dynamo_with_tokenizer",
+                "PyTorch's exporter for the encoder; the tokenizer runs in front of the graph",
+                lambda path: _export(source, example, path),
                 "torch",
             )
-        )
-    return found
+        ]
+        if dtypes := floats_within(source.native.model) & LACKING:
+            found.append(
+                Strategy(
+                    "dynamo_with_tokenizer_float32",
+                    why_in_float32(dtypes),
+                    lambda path: _export(source, example, path, dtypes),
+                    "torch",
+                )
+            )
+        return found
 
+    def in_float64(self, source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]] | None:
+        """Return `reference_outputs` of the same pipeline around its model in float64; None where
+        the model cannot be.
+        """
+        model = float64_copy(source.native.model)
+        if model is None and not widens_on_the_way(source.native.model):
+            return None
+        pipeline = copy.copy(source.native)
+        pipeline.model = model or pipeline.model
+        exact = replace(source, native=pipeline)
 
-def classes(source: LoadedSource) -> list[str]:
-    """The labels of a classifier, in the order of the columns of "probabilities"."""
-    task = task_of(source.flavor)
-    return task.labels(source.native) if hasattr(task, "labels") else []
+        def answers(inputs: Inputs) -> dict[str, np.ndarray]:
+            with float64_by_default(every_tensor=model is None):
+                return self.reference_outputs(exact, inputs)
+
+        return answers
+
+    def classes(self, source: LoadedSource) -> tuple[str, ...]:
+        """The labels of a classifier, in the order of the columns of "probabilities"."""
+        return tuple(task_of(source.flavor).labels(source.native))
 
 
 class _OneColumn:
@@ -138,10 +144,6 @@ def _export(
     source: LoadedSource, example: Inputs, path: Path, in_float32: frozenset[str] = frozenset()
 ) -> Export:
     """``in_float32``: the dtypes that the graph computes in float32."""
-    import onnx
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
-
     task, pipeline = task_of(source.flavor), source.native
     config = source.pyfunc.model_config
     texts = _of_several_lengths(source, max(texts_of(example.data), key=len))
@@ -180,14 +182,12 @@ def _check_padding(source: LoadedSource, path: Path, export: Export, texts: Sequ
     """Refuse a graph that answers otherwise for a text that is padded than the pipeline, which
     never pads, does: where the model pays no heed to the mask, or counts positions from the left.
     """
-    from mlflow_onnx_flavor.scoring import open_graph
-
     expected = _answers(source, texts)
     feeds = [each.model_dump(mode="json") for each in export.feeds]
     found = open_graph(str(path), {"feeds": feeds}).run(texts)
     wrong = _unlike(expected, found)
     if wrong and widens_on_the_way(source.native.model):  # the pipeline's own rounding is coarse
-        wrong = _unlike(in_float64(source)(Inputs(pd.DataFrame({"text": texts}))), found)
+        wrong = _unlike(framework.in_float64(source)(Inputs(pd.DataFrame({"text": texts}))), found)
     if wrong:
         right = task_of(source.flavor).pads_right
         other = "" if right else "log the pipeline with another tokenizer.padding_side, or "
@@ -215,3 +215,6 @@ def _takes(source: LoadedSource, text: str) -> bool:
     except Exception:  # whatever a model raises on more tokens than it has positions for
         return False
     return True
+
+
+framework = Transformers()

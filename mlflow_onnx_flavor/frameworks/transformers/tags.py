@@ -13,27 +13,23 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper
 
 from mlflow_onnx_flavor.errors import UnsupportedModelError
+from mlflow_onnx_flavor.frameworks.transformers.compat import preprocessed
+from mlflow_onnx_flavor.frameworks.transformers.tasks import PipelineTask
 from mlflow_onnx_flavor.frameworks.transformers.text_joining import join_texts
-
-if TYPE_CHECKING:
-    import onnx
 
 ENTITIES, PROBABILITIES = "entities", "token_probabilities"
 
 # Not given out: the position in `_Labels.names` of what each token adds to the text.
 _FOUND = "_found"
 _OUTSIDE = "O"
-
-known_config = frozenset({"aggregation_strategy"})
-tensors = ("input_ids", "attention_mask", "special_tokens_mask")
-pads_right = True
-prediction = (ENTITIES,)
-lengths = ""
 
 
 @dataclass(frozen=True)
@@ -49,91 +45,93 @@ class _Labels:
     begins: tuple[bool, ...]
 
 
-def check(pipeline: Any, config: Mapping[str, Any]) -> None:
-    if _strategy(config) not in ("none", "simple"):
-        raise UnsupportedModelError(
-            f"the model's model_config sets aggregation_strategy {_strategy(config)!r}, which puts"
-            " words together from the text between tokens; log it with 'simple'"
-        )
-    labels = list(pipeline.model.config.id2label.values())
-    if any(not label.split("-", 1)[-1] or label != label.strip() for label in labels):
-        raise UnsupportedModelError(
-            f"a label among {labels} is empty or has space around it; name it in config.id2label"
-        )
+class Tags(PipelineTask):
+    """Token classification."""
 
+    known_config = frozenset({"aggregation_strategy"})
+    tensors = ("input_ids", "attention_mask", "special_tokens_mask")
+    pads_right = True
+    prediction = (ENTITIES,)
 
-def preprocessing(_config: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"truncation": True}
+    def check(self, pipeline: Any, config: Mapping[str, Any]) -> None:
+        if _strategy(config) not in ("none", "simple"):
+            raise UnsupportedModelError(
+                f"the model's model_config sets aggregation_strategy {_strategy(config)!r}, which"
+                " puts words together from the text between tokens; log it with 'simple'"
+            )
+        labels = list(pipeline.model.config.id2label.values())
+        if any(not label.split("-", 1)[-1] or label != label.strip() for label in labels):
+            raise UnsupportedModelError(
+                f"a label among {labels} is empty or has space around it; name it in"
+                " config.id2label"
+            )
 
+    def preprocessing(self, _config: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"truncation": True}
 
-def predict(pyfunc: Any, texts: Sequence[str], params: Any) -> Any:
-    """MLflow's answer, with the empty text for a text in which nothing is found."""
-    try:
-        return pyfunc.predict(texts, params)
-    except IndexError:
-        if len(texts) == 1:
-            return [""]
-        return [each for text in texts for each in predict(pyfunc, [text], params)]
+    def predict(self, pyfunc: Any, texts: Sequence[str], params: Any) -> Any:
+        """MLflow's answer, with the empty text for a text in which nothing is found."""
+        try:
+            return pyfunc.predict(texts, params)
+        except IndexError:
+            if len(texts) == 1:
+                return [""]
+            return [each for text in texts for each in self.predict(pyfunc, [text], params)]
 
+    def answers(
+        self, pipeline: Any, texts: Sequence[str], config: Mapping[str, Any]
+    ) -> dict[str, np.ndarray]:
+        scores = [_scores(pipeline, text) for text in texts]
+        most, labels = max(map(len, scores)), scores[0].shape[1]
+        whole = np.zeros((len(texts), most, labels), np.float32)
+        for row, each in enumerate(scores):
+            whole[row, : len(each)] = each
+        found = [pipeline(text, aggregation_strategy=_strategy(config)) for text in texts]
+        names = [[each.get("entity_group") or each["entity"] for each in some] for some in found]
+        return {
+            PROBABILITIES: whole,
+            ENTITIES: np.array([",".join(some) for some in names], dtype=object),
+        }
 
-def answers(
-    pipeline: Any, texts: Sequence[str], config: Mapping[str, Any]
-) -> dict[str, np.ndarray]:
-    scores = [_scores(pipeline, text) for text in texts]
-    most, labels = max(map(len, scores)), scores[0].shape[1]
-    whole = np.zeros((len(texts), most, labels), np.float32)
-    for row, each in enumerate(scores):
-        whole[row, : len(each)] = each
-    found = [pipeline(text, aggregation_strategy=_strategy(config)) for text in texts]
-    names = [[each.get("entity_group") or each["entity"] for each in some] for some in found]
-    return {
-        PROBABILITIES: whole,
-        ENTITIES: np.array([",".join(some) for some in names], dtype=object),
-    }
+    def module(self, pipeline: Any, config: Mapping[str, Any]) -> Any:
+        labels = _labels(pipeline, config)
+        parameters = inspect.signature(pipeline.model.forward).parameters
 
+        class Tags(torch.nn.Module):
+            def __init__(self, model: Any):
+                super().__init__()
+                self.model = model
+                self.register_buffer("groups", torch.tensor(labels.groups))
+                self.register_buffer("begins", torch.tensor(labels.begins))
 
-def module(pipeline: Any, config: Mapping[str, Any]) -> Any:
-    import torch
+            def forward(self, input_ids, attention_mask, special_tokens_mask, token_type_ids=None):
+                given = {"attention_mask": attention_mask, "token_type_ids": token_type_ids}
+                given = {
+                    name: each
+                    for name, each in given.items()
+                    if each is not None and name in parameters
+                }
+                logits = self.model(input_ids=input_ids, **given).logits.float()
+                counts = special_tokens_mask == 0
+                scores = torch.where(counts.unsqueeze(-1), torch.softmax(logits, dim=-1), 0.0)
+                best = logits.argmax(dim=-1)
+                group = torch.where(counts, self.groups[best], -1)
+                before = torch.cat([torch.full_like(group[:, :1], -1), group[:, :-1]], dim=1)
+                new = counts & ((group != before) | self.begins[best])
+                return {PROBABILITIES: scores, _FOUND: torch.where(new, best, len(labels.groups))}
 
-    labels = _labels(pipeline, config)
-    parameters = inspect.signature(pipeline.model.forward).parameters
+        return Tags(pipeline.model).eval()
 
-    class Tags(torch.nn.Module):
-        def __init__(self, model: Any):
-            super().__init__()
-            self.model = model
-            self.register_buffer("groups", torch.tensor(labels.groups))
-            self.register_buffer("begins", torch.tensor(labels.begins))
-
-        def forward(self, input_ids, attention_mask, special_tokens_mask, token_type_ids=None):
-            given = {"attention_mask": attention_mask, "token_type_ids": token_type_ids}
-            given = {
-                name: each
-                for name, each in given.items()
-                if each is not None and name in parameters
-            }
-            logits = self.model(input_ids=input_ids, **given).logits.float()
-            counts = special_tokens_mask == 0
-            scores = torch.where(counts.unsqueeze(-1), torch.softmax(logits, dim=-1), 0.0)
-            best = logits.argmax(dim=-1)
-            group = torch.where(counts, self.groups[best], -1)
-            before = torch.cat([torch.full_like(group[:, :1], -1), group[:, :-1]], dim=1)
-            new = counts & ((group != before) | self.begins[best])
-            return {PROBABILITIES: scores, _FOUND: torch.where(new, best, len(labels.groups))}
-
-    return Tags(pipeline.model).eval()
-
-
-def complete(model: onnx.ModelProto, pipeline: Any, config: Mapping[str, Any]) -> tuple[str, ...]:
-    from onnx import TensorProto, helper
-
-    names = _labels(pipeline, config).names
-    graph = model.graph
-    rows = graph.output[0].type.tensor_type.shape.dim[0].dim_param or None
-    graph.output.remove(next(each for each in graph.output if each.name == _FOUND))
-    join_texts(graph, _FOUND, names, ENTITIES)
-    graph.output.append(helper.make_tensor_value_info(ENTITIES, TensorProto.STRING, [rows]))
-    return PROBABILITIES, ENTITIES
+    def complete(
+        self, model: onnx.ModelProto, pipeline: Any, config: Mapping[str, Any]
+    ) -> tuple[str, ...]:
+        names = _labels(pipeline, config).names
+        graph = model.graph
+        rows = graph.output[0].type.tensor_type.shape.dim[0].dim_param or None
+        graph.output.remove(next(each for each in graph.output if each.name == _FOUND))
+        join_texts(graph, _FOUND, names, ENTITIES)
+        graph.output.append(helper.make_tensor_value_info(ENTITIES, TensorProto.STRING, [rows]))
+        return PROBABILITIES, ENTITIES
 
 
 def _strategy(config: Mapping[str, Any]) -> str:
@@ -142,9 +140,7 @@ def _strategy(config: Mapping[str, Any]) -> str:
 
 def _scores(pipeline: Any, text: str) -> np.ndarray:
     """The probabilities of a text's tokens, shape (tokens, labels), as ``postprocess`` has them."""
-    import torch
-
-    (given,) = pipeline.preprocess(text, **pipeline._preprocess_params)
+    (given,) = preprocessed(pipeline, text)
     special = given["special_tokens_mask"][0].numpy()
     logits = pipeline.forward(given)["logits"][0].float()
     return torch.softmax(logits, dim=-1).numpy() * (special == 0)[:, None]
@@ -163,3 +159,6 @@ def _labels(pipeline: Any, config: Mapping[str, Any]) -> _Labels:
         groups=tuple(tags.index(tag) for tag in tags),
         begins=tuple(label.startswith("B-") for label in labels),
     )
+
+
+task = Tags()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlflow_onnx_flavor.errors import UnsupportedModelError
 
@@ -50,45 +51,60 @@ _OF_PIXELS = _LOG_THE_MODEL.format(
 )
 
 
-class PipelineTask(Protocol):
+class PipelineTask(ABC):
     """One task: the tensors of a pipeline's model, and what the pipeline makes of them.
 
-    A module of this package may itself be one.  What it does not understand it refuses with
-    UnsupportedModelError or NotExportableError.
+    What it does not understand it refuses with UnsupportedModelError or NotExportableError.
+
+    ``known_config``: keys of a model_config that do here what they do in the pipeline.
+    ``tensors``: the tokenizer's, which `module` expects whatever the model does.
+    ``pads_right``: on whatever side the tokenizer would.
+    ``prediction``: the outputs that make the pyfunc's answer.
+    ``lengths``: as in `base.Export`.
     """
 
-    known_config: frozenset[str]  # of a model_config: what does here what it does in the pipeline
-    tensors: tuple[str, ...]  # of the tokenizer: what `module` takes, whatever the model does
-    pads_right: bool  # on whatever side the tokenizer would
-    prediction: tuple[str, ...]  # the outputs that make the pyfunc's answer
-    lengths: str  # as in `base.Export`
+    known_config: ClassVar[frozenset[str]]
+    tensors: ClassVar[tuple[str, ...]]
+    prediction: ClassVar[tuple[str, ...]]
+    pads_right: ClassVar[bool] = False
+    lengths: ClassVar[str] = ""
 
+    @abstractmethod
     def check(self, pipeline: Any, config: Mapping[str, Any]) -> None:
         """Refuse what is not converted; ``config``: the model's model_config."""
 
+    @abstractmethod
     def preprocessing(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What the pipeline calls its tokenizer with."""
+        """Return what the pipeline calls its tokenizer with."""
 
+    @abstractmethod
     def answers(
         self, pipeline: Any, texts: Sequence[str], config: Mapping[str, Any]
     ) -> dict[str, np.ndarray]:
-        """What the pipeline answers each text alone, as the graph's outputs."""
+        """Return what the pipeline answers each text alone, as the graph's outputs."""
 
-    def predict(self, pyfunc: Any, texts: Sequence[str], params: Any) -> Any:
-        """What MLflow's pyfunc answers."""
-
+    @abstractmethod
     def module(self, pipeline: Any, config: Mapping[str, Any]) -> Any:
-        """A PyTorch module from tokens to tensors by name."""
+        """Return a PyTorch module from tokens to tensors by name."""
 
+    @abstractmethod
     def complete(
         self, model: onnx.ModelProto, pipeline: Any, config: Mapping[str, Any]
     ) -> tuple[str, ...]:
         """Add to the exported graph what PyTorch cannot say; returns its outputs in order."""
 
+    def predict(self, pyfunc: Any, texts: Sequence[str], params: Any) -> Any:
+        """Return what MLflow's pyfunc answers."""
+        return pyfunc.predict(texts, params)
+
+    def labels(self, pipeline: Any) -> list[str]:
+        """Return the labels in the order of the columns of "probabilities"; none without these."""
+        return []
+
 
 def task_of(entry: Mapping[str, Any]) -> PipelineTask:
-    """The module that knows the task of a pipeline; ``entry``: the transformers flavor's."""
-    return importlib.import_module(f"{__package__}.{_FILES[entry['task']]}")
+    """Return what knows the task of a pipeline; ``entry``: the transformers flavor's."""
+    return importlib.import_module(f"{__package__}.{_FILES[entry['task']]}").task
 
 
 def check_task(entry: Mapping[str, Any]) -> None:

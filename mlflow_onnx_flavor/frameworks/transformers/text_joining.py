@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import onnx
+import onnx
+from onnx import TensorProto, helper
 
 SEPARATOR = ","
 
@@ -17,7 +16,6 @@ def join_texts(graph: onnx.GraphProto, positions: str, texts: Sequence[str], joi
 
     The empty text is left out; so is what is one past the last.
     """
-    from onnx import TensorProto, helper
 
     def constant(name: str, kind: int, shape: Sequence[int], values: Sequence) -> None:
         graph.initializer.append(helper.make_tensor(name, kind, shape, values))
@@ -44,8 +42,6 @@ def join_texts(graph: onnx.GraphProto, positions: str, texts: Sequence[str], joi
 
 def _one_column() -> onnx.GraphProto:
     """Of the loop over columns: what is joined so far, and the texts of one column."""
-    from onnx import TensorProto, helper
-
     nodes = [
         helper.make_node("Gather", ["_pieces", "_column"], ["_piece"], axis=1),
         helper.make_node("Equal", ["_piece", "_no_text"], ["_adds_nothing"]),

@@ -6,7 +6,10 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from mlflow_onnx_flavor.errors import NotExportableError
+from mlflow_onnx_flavor.frameworks.transformers.compat import truncation_of
 
 
 def tensors_taken(pipeline: Any) -> tuple[str, ...]:
@@ -22,8 +25,6 @@ def serialized_tokenizer(pipeline: Any, preprocessing: Mapping[str, Any], paddin
     ``preprocessing``: what the pipeline calls it with.  ``padding_side``: "left" or "right".
     Raises NotExportableError for a tokenizer that is written in Python.
     """
-    from tokenizers import Tokenizer
-
     tokenizer = pipeline.tokenizer
     if not tokenizer.is_fast:
         raise NotExportableError(
@@ -40,11 +41,7 @@ def serialized_tokenizer(pipeline: Any, preprocessing: Mapping[str, Any], paddin
     )
     whole.no_truncation()
     # The tokenizer's own rules: a max_length alone truncates, and truncation alone to its limit.
-    _, truncation, most, _ = tokenizer._get_padding_truncation_strategies(
-        verbose=False, **preprocessing
-    )
-    if truncation.value != "do_not_truncate":
-        whole.enable_truncation(
-            int(most), strategy=truncation.value, direction=tokenizer.truncation_side
-        )
+    strategy, most = truncation_of(tokenizer, preprocessing)
+    if strategy != "do_not_truncate":
+        whole.enable_truncation(most, strategy=strategy, direction=tokenizer.truncation_side)
     return whole.to_str()

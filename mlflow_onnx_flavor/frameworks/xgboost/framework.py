@@ -8,11 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import mlflow.xgboost
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.base import Export, LoadedSource, Strategy, pyfunc_of
+from mlflow_onnx_flavor.frameworks.base import (
+    Export,
+    LoadedSource,
+    MoreRows,
+    Strategy,
+    no_more_rows,
+    pyfunc_of,
+)
 from mlflow_onnx_flavor.frameworks.boosting.answers import (
     LABEL,
     PREDICTION,
@@ -24,79 +33,90 @@ from mlflow_onnx_flavor.frameworks.boosting.answers import (
     label_at,
     write,
 )
+from mlflow_onnx_flavor.frameworks.boosting.base import BoostingFramework
 from mlflow_onnx_flavor.frameworks.boosting.rows import (
     add_rows,
     category_columns,
     require_known_columns,
 )
+from mlflow_onnx_flavor.frameworks.xgboost import categories as xgboost_categories
+from mlflow_onnx_flavor.frameworks.xgboost import trees as xgboost_trees
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
 
-flavor = "xgboost"
-extra = "xgboost"
-modules = ("xgboost", "sklearn")
-distributions = ("xgboost", "onnx", "numpy")
 
+class XGBoost(BoostingFramework):
+    """XGBoost, for `BoostingFramework`."""
 
-def load(path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
-    """Load what `mlflow.xgboost` stored."""
-    import mlflow.xgboost
+    estimators = MappingProxyType(
+        {
+            "XGBClassifier": True,
+            "XGBRFClassifier": True,
+            "XGBRegressor": False,
+            "XGBRFRegressor": False,
+            "XGBRanker": False,
+        }
+    )
+    rounds_rows = True
 
-    return LoadedSource(mlflow.xgboost.load_model(str(path)), pyfunc_of(path), path, flavor)
+    def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
+        """Load what `mlflow.xgboost` stored."""
+        return LoadedSource(mlflow.xgboost.load_model(str(path)), pyfunc_of(path), path, flavor)
 
+    def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
+        """The model's own answers; see the module's docstring for the names."""
+        answer = np.asarray(source.pyfunc.predict(inputs.data))
+        if not _is_classifier(source.native):
+            return {PREDICTION: answer}
+        probabilities = np.asarray(source.native.predict_proba(inputs.data))
+        return {LABEL: answer, PROBABILITIES: probabilities}
 
-def reference_outputs(source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-    """The model's own answers; see the module's docstring for the names."""
-    answer = np.asarray(source.pyfunc.predict(inputs.data))
-    if not _is_classifier(source.native):
-        return {PREDICTION: answer}
-    probabilities = np.asarray(source.native.predict_proba(inputs.data))
-    return {LABEL: answer, PROBABILITIES: probabilities}
+    def strategies(
+        self, source: LoadedSource, example: Inputs, evaluation: MoreRows = no_more_rows
+    ) -> list[Strategy]:
+        """One: XGBoost compares in float32 itself, so float32 rows lose nothing."""
 
+        def export(path: Path) -> Export:
+            return _export(source, example, path)
 
-def strategies(source: LoadedSource, example: Inputs) -> list[Strategy]:
-    """One: XGBoost compares in float32 itself, so float32 rows lose nothing."""
+        why = "XGBoost itself rounds rows to float32"
+        return [Strategy("trees_float32", why, export, "mlflow-onnx-flavor")]
 
-    def export(path: Path) -> Export:
-        return _export(source, example, path)
+    def add_answers(
+        self, parts: GraphParts, rows: str, model: Any, classes: Any = None
+    ) -> dict[str, Value]:
+        """What ``model`` (a booster or a wrapper) answers on ``rows``, by name.
 
-    why = "XGBoost itself rounds rows to float32"
-    return [Strategy("trees_float32", why, export, "mlflow-onnx-flavor")]
-
-
-def add_answers(parts: GraphParts, rows: str, model: Any, classes: Any = None) -> dict[str, Value]:
-    """What ``model`` (a booster or a wrapper) answers on ``rows``, by name.
-
-    ``rows``: float64 that were rounded to float32.  ``classes``: labels to answer with in place of
-    the wrapper's own, which are 0, 1, ...
-    """
-    from mlflow_onnx_flavor.frameworks.xgboost import trees as xgboost_trees
-
-    wrapped = hasattr(model, "get_booster")
-    parsed = xgboost_trees.parsed(_booster(model), _best_rounds(model) if wrapped else None)
-    missing = float(model.missing) if wrapped else np.nan
-    margins = xgboost_trees.add_margins(parts, rows, parsed, missing)
-    predicted = xgboost_trees.add_predictions(parts, margins, parsed.objective)
-    gives_class = parsed.objective == "multi:softmax"
-    columns = 1 if gives_class else parsed.outputs
-    if not _is_classifier(model):
-        return {PREDICTION: answered(parts, predicted, columns, np.float32)}
-    if gives_class:
-        label = Value(flat(parts, parts.cast(predicted, np.int32)), np.int32, 0)
-        every = parts.add("Softmax", margins, axis=1)
-    elif columns > 1 and model.n_classes_ == 2:  # several labels at once
-        label = Value(parts.cast(_above_half(parts, predicted), np.float64), np.float64, columns)
-        every = predicted
-    else:
-        known = np.arange(model.n_classes_) if classes is None else classes
-        if columns > 1:
-            best = parts.add("ArgMax", predicted, axis=1, keepdims=0)
+        ``rows``: float64 that were rounded to float32.  ``classes``: labels to answer with in place
+        of the wrapper's own, which are 0, 1, ...
+        """
+        wrapped = hasattr(model, "get_booster")
+        parsed = xgboost_trees.parsed(_booster(model), _best_rounds(model) if wrapped else None)
+        missing = float(model.missing) if wrapped else np.nan
+        margins = xgboost_trees.add_margins(parts, rows, parsed, missing)
+        predicted = xgboost_trees.add_predictions(parts, margins, parsed.objective)
+        gives_class = parsed.objective == "multi:softmax"
+        columns = 1 if gives_class else parsed.outputs
+        if not _is_classifier(model):
+            return {PREDICTION: answered(parts, predicted, columns, np.float32)}
+        if gives_class:
+            label = Value(flat(parts, parts.cast(predicted, np.int32)), np.int32, 0)
+            every = parts.add("Softmax", margins, axis=1)
+        elif columns > 1 and model.n_classes_ == 2:  # several labels at once
+            label = Value(
+                parts.cast(_above_half(parts, predicted), np.float64), np.float64, columns
+            )
             every = predicted
         else:
-            best = flat(parts, parts.cast(_above_half(parts, predicted), np.int64))
-            every = both_classes(parts, predicted)
-        label = label_at(parts, best, known)
-    return {LABEL: label, PROBABILITIES: Value(every, np.float32, max(parsed.outputs, 2))}
+            known = np.arange(model.n_classes_) if classes is None else classes
+            if columns > 1:
+                best = parts.add("ArgMax", predicted, axis=1, keepdims=0)
+                every = predicted
+            else:
+                best = flat(parts, parts.cast(_above_half(parts, predicted), np.int64))
+                every = both_classes(parts, predicted)
+            label = label_at(parts, best, known)
+        return {LABEL: label, PROBABILITIES: Value(every, np.float32, max(parsed.outputs, 2))}
 
 
 def _above_half(parts: GraphParts, probabilities: str) -> str:
@@ -118,15 +138,16 @@ def _best_rounds(model: Any) -> int | None:
 
 
 def _export(source: LoadedSource, example: Inputs, path: Path) -> Export:
-    from mlflow_onnx_flavor.frameworks.xgboost import categories as xgboost_categories
-
     categories = xgboost_categories.known(_booster(source.native), category_columns(example))
     require_known_columns(example, "XGBoost", categories)
     parts = GraphParts()
     feeds, inputs, rows = add_rows(parts, example, "float32", categories)
-    written = write(parts, path, inputs, add_answers(parts, rows, source.native))
+    written = write(parts, path, inputs, framework.add_answers(parts, rows, source.native))
     return Export(feeds=feeds, outputs=written, prediction=(written[0],))
 
 
 def _is_classifier(model: Any) -> bool:
     return hasattr(model, "predict_proba")
+
+
+framework = XGBoost()

@@ -17,7 +17,7 @@ from sklearn.preprocessing import OrdinalEncoder
 
 from mlflow_onnx_flavor.errors import ConversionError, NotExportableError
 from mlflow_onnx_flavor.frameworks.base import LoadedSource
-from mlflow_onnx_flavor.frameworks.catboost import combinations, framework
+from mlflow_onnx_flavor.frameworks.catboost import combinations
 from mlflow_onnx_flavor.frameworks.catboost.ctrs import (
     CATEGORY,
     Element,
@@ -25,6 +25,7 @@ from mlflow_onnx_flavor.frameworks.catboost.ctrs import (
     as_numbers,
     ctrs_of,
 )
+from mlflow_onnx_flavor.frameworks.catboost.framework import framework
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.scoring.feeds import Feeder
 from tests.frameworks.in_process import converted, save_estimator, session_of
@@ -63,7 +64,7 @@ def exact(model, example, tested, evaluation=None):
     """The graph's answers on ``tested`` are CatBoost's to the last digits."""
     source = LoadedSource(model, None, None, {})
     given = Inputs(evaluation) if evaluation is not None else None
-    (strategy,) = framework.strategies_knowing(source, Inputs(example), lambda: given)
+    (strategy,) = framework.strategies(source, Inputs(example), lambda: given)
     with tempfile.TemporaryDirectory() as folder:
         export = strategy.export(Path(folder) / "model.onnx")
         session = onnxruntime.InferenceSession(Path(folder) / "model.onnx")

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from mlflow_onnx_flavor import frameworks, scoring
 from mlflow_onnx_flavor.conversion.convert import convert_model
 from mlflow_onnx_flavor.errors import UnsupportedModelError
-from mlflow_onnx_flavor.frameworks.onnx import framework as source_framework
+from mlflow_onnx_flavor.frameworks.onnx.framework import framework as source_framework
 from mlflow_onnx_flavor.inputs import Inputs
 from tests.frameworks.in_process import InProcessSource, converted, session_of
 
@@ -144,7 +144,9 @@ def test_the_most_specific_flavor_decides(flavors, expected):
 
 
 def test_another_flavor_is_refused_with_those_that_are_known():
-    with pytest.raises(UnsupportedModelError, match="flavor is spacy; models of xgboost, lightgbm"):
+    with pytest.raises(
+        UnsupportedModelError, match="flavor is spacy; models of catboost, lightgbm"
+    ):
         frameworks.recognise({"python_function": 0, "spacy": 0})
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from mlflow_onnx_flavor.frameworks.pytorch import framework as pytorch
+from mlflow_onnx_flavor.frameworks.pytorch.framework import framework as pytorch
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_graph.float32 import compute_in_float32
 from mlflow_onnx_flavor.scoring import load_session

@@ -7,7 +7,6 @@ import pytest
 import torch
 from mlflow.models import ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
-from mlflow_onnx_flavor.onnx_graph.errors import NotExportableError
 
 from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.pytorch.export import Exporter

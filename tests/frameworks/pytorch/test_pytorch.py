@@ -15,9 +15,10 @@ from mlflow.types import Schema, TensorSpec
 from torch import nn
 
 from mlflow_onnx_flavor import scoring
-from mlflow_onnx_flavor.errors import ConversionError
+from mlflow_onnx_flavor.errors import ConversionError, NotExportableError
+from mlflow_onnx_flavor.frameworks.base import LoadedSource
 from mlflow_onnx_flavor.frameworks.pytorch import export as pytorch_export
-from mlflow_onnx_flavor.frameworks.pytorch import framework as pytorch
+from mlflow_onnx_flavor.frameworks.pytorch.framework import framework as pytorch
 from mlflow_onnx_flavor.inputs import Inputs
 from tests.frameworks.in_process import converted, session_of
 
@@ -206,7 +207,9 @@ def test_a_data_dependent_branch_that_no_exporter_keeps_is_refused_by_layer_and_
 @pytest.mark.parametrize("rows", [1, 10])
 def test_a_branch_on_the_batch_size_is_not_settled_by_the_example(rows, tmp_path):
     source = loaded(BranchingOnBatches(rows), VECTORS, tmp_path)
-    with pytest.raises(RuntimeError, match=r"for a batch of \d+, 'output' is not what the module"):
+    with pytest.raises(
+        NotExportableError, match=r"for a batch of \d+, 'output' is not what the module"
+    ):
         exported(source, VECTORS, tmp_path)
     _, session = exported(source, VECTORS, tmp_path, "scripted")
     for size in (1, 2, 3, 11):
@@ -217,7 +220,9 @@ def test_a_branch_on_the_batch_size_is_not_settled_by_the_example(rows, tmp_path
 
 def test_a_module_that_draws_random_numbers_is_refused(tmp_path):
     source = loaded(Random(), VECTORS, tmp_path)
-    with pytest.raises(RuntimeError, match="answers the same rows differently from call to call"):
+    with pytest.raises(
+        NotExportableError, match="answers the same rows differently from call to call"
+    ):
         exported(source, VECTORS, tmp_path)
 
 
@@ -226,13 +231,15 @@ def test_an_operator_without_onnx_form_is_named_with_its_layer(tmp_path):
         def forward(self, x):
             return torch.polygamma(1, x)
 
-    source = pytorch.LoadedSource(nn.Sequential(Trigamma()).eval(), None, tmp_path, {})
+    source = LoadedSource(nn.Sequential(Trigamma()).eval(), None, tmp_path, {})
     example = Inputs(VECTORS)
     exporter = pytorch_export.Exporter(source.native, example, None)
     cause = r"no ONNX form of aten.polygamma, in '0' \(Trigamma\); compute it before or after the"
-    with pytest.raises(RuntimeError, match=cause):
+    with pytest.raises(NotExportableError, match=cause):
         exporter.dynamo(tmp_path / "model.onnx")
-    with pytest.raises(RuntimeError, match="no ONNX form of aten::polygamma; compute it before "):
+    with pytest.raises(
+        NotExportableError, match="no ONNX form of aten::polygamma; compute it before "
+    ):
         exporter.script(tmp_path / "model.onnx")
 
 
@@ -254,7 +261,9 @@ def test_pt2_programs(tmp_path):
 def test_a_pt2_program_of_one_batch_size_is_refused_with_what_to_do(tmp_path):
     fixed = ModelSignature(Schema([TensorSpec(np.dtype("float32"), (3, 4))]))
     source = loaded(dense().eval(), VECTORS, tmp_path, signature=fixed, serialization_format="pt2")
-    with pytest.raises(RuntimeError, match=r"does not take a batch of 2 rows .*\(-1 as the first"):
+    with pytest.raises(
+        NotExportableError, match=r"does not take a batch of 2 rows .*\(-1 as the first"
+    ):
         exported(source, VECTORS[:3], tmp_path)
 
 

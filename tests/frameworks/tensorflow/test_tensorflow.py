@@ -23,9 +23,7 @@ from mlflow_onnx_flavor.frameworks.base import LoadedSource
 from mlflow_onnx_flavor.frameworks.tensorflow import (
     export as tensorflow_export,
 )
-from mlflow_onnx_flavor.frameworks.tensorflow import (
-    framework as tensorflow,
-)
+from mlflow_onnx_flavor.frameworks.tensorflow.framework import framework as tensorflow
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.latency import tasks
 from tests.frameworks.in_process import converted, session_of

@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from onnxscript import opset20 as op
+from torch.ops import aten
+
 from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
     is_float,
     is_negative,
@@ -16,8 +19,6 @@ from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
 
 def distance_translations() -> dict[Any, Callable[..., Any]]:
     """For `pytorch_operators.translations`."""
-    from torch.ops import aten
-
     return {
         aten._cdist_forward.default: _cdist,
         aten._euclidean_dist.default: _euclidean,
@@ -38,8 +39,6 @@ def _cdist(x1, x2, p, compute_mode=None):
 
     Beyond 25 rows PyTorch multiplies matrices instead, which is less exact.
     """
-    from onnxscript import opset20 as op
-
     apart = op.Abs(op.Sub(op.Unsqueeze(x1, [-2]), op.Unsqueeze(x2, [-3])))
     if p == 0:
         zero = like(0.0, x1)
@@ -60,8 +59,6 @@ def _euclidean(x1, x2):
 
 def _hypot(self, other):
     """The larger times the root of one and the other's share of it, squared: nothing overflows."""
-    from onnxscript import opset20 as op
-
     self, other = op.Abs(self), op.Abs(other)
     larger = op.GreaterOrEqual(self, other)
     high, low = op.Where(larger, self, other), op.Where(larger, other, self)
@@ -73,8 +70,6 @@ def _hypot(self, other):
 
 
 def _copysign(self, other):
-    from onnxscript import opset20 as op
-
     size = op.Abs(self) if is_float(self) else op.Cast(op.Abs(self), to=1)
     if isinstance(other, int | float):
         return op.Neg(size) if str(float(other)).startswith("-") else op.Identity(size)
@@ -83,22 +78,16 @@ def _copysign(self, other):
 
 def _sign(self):
     """Of NaN it is 0."""
-    from onnxscript import opset20 as op
-
     sign = op.Sign(self)
     return op.Where(op.IsNaN(self), like(0.0, self), sign) if is_float(self) else sign
 
 
 def _signbit(self):
-    from onnxscript import opset20 as op
-
     return is_negative(self) if is_float(self) else op.Less(self, like(0, self))
 
 
 def _atan2(self, other):
     """On both sides of the half axis where the angle jumps, and NaN where one is."""
-    from onnxscript import opset20 as op
-
     zero, one = like(0.0, self), like(1.0, self)
     half, whole = like(math.pi / 2, self), like(math.pi, self)
     y, x = op.Abs(self), op.Abs(other)
@@ -115,8 +104,6 @@ def _atan2(self, other):
 
 def _heaviside(self, values):
     """``values`` at zero, 0 for NaN."""
-    from onnxscript import opset20 as op
-
     zero = like(0, self)
     return op.Where(op.Equal(self, zero), values, op.CastLike(op.Greater(self, zero), self))
 
@@ -127,7 +114,5 @@ def _logaddexp(self, other):
 
 def _logaddexp2(self, other):
     """By way of the natural logarithm."""
-    from onnxscript import opset20 as op
-
     scale = like(math.log(2.0), self)
     return op.Div(log_add_exp(op.Mul(self, scale), op.Mul(other, scale)), scale)

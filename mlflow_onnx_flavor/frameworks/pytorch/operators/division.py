@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from onnxscript import opset20 as op
+from torch.ops import aten
+
 from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import FLOAT, like
 
 
 def division_translations() -> dict[Any, Callable[..., Any]]:
     """For `pytorch_operators.translations`."""
-    from torch.ops import aten
-
     return {
         aten.div.Tensor_mode: _divide,
         aten.div.Scalar_mode: _divide,
@@ -31,8 +32,6 @@ def _floor_divide(self, other):
 
 
 def _divide(self, other, rounding_mode=None):
-    from onnxscript import opset20 as op
-
     x, y, floats = _alike(self, other)
     if rounding_mode is None:
         return op.Div(x, y) if floats else op.Div(op.Cast(x, to=FLOAT), op.Cast(y, to=FLOAT))
@@ -57,8 +56,6 @@ def _divide(self, other, rounding_mode=None):
 
 def _remainder(self, other):
     """With the sign of what divides."""
-    from onnxscript import opset20 as op
-
     x, y, floats = _alike(self, other)
     if not floats:
         return op.Mod(x, y)
@@ -69,8 +66,6 @@ def _remainder(self, other):
 
 def _alike(self, other):
     """Both as tensors of one dtype, and whether that is a float."""
-    from onnxscript import opset20 as op
-
     number_first = isinstance(self, int | float)
     tensor, number = (other, self) if number_first else (self, other)
     floats = tensor.dtype.is_floating_point()
@@ -82,7 +77,5 @@ def _alike(self, other):
 
 
 def _signs_differ(rest, y, x):
-    from onnxscript import opset20 as op
-
     zero = like(0, x)
     return op.Xor(op.Less(rest, zero), op.Less(y, zero))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from onnxscript import opset20 as op
+from torch.ops import aten
+
 from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
     INT32,
@@ -20,8 +23,6 @@ _MOST_ROWS = 16
 
 def linalg_translations() -> dict[Any, Callable[..., Any]]:
     """For `pytorch_operators.translations`."""
-    from torch.ops import aten
-
     return {
         aten.linalg_inv_ex.default: _inverse,
         aten._linalg_solve_ex.default: _solve,
@@ -40,8 +41,6 @@ def _inverse(A, check_errors=False):
 
 def _solve(A, B, left=True, check_errors=False):
     """The solution alone; of the factors beside it PyTorch's callers make no use."""
-    from onnxscript import opset20 as op
-
     size = _rows(A)
     vector = len(B.shape) == 1 or len(B.shape) == len(A.shape) - 1
     rank, given = len(A.shape), A
@@ -57,8 +56,6 @@ def _solve(A, B, left=True, check_errors=False):
 
 
 def _slogdet(A):
-    from onnxscript import opset20 as op
-
     size = _rows(A)
     _, pivots = _eliminated(A, part(A, 0, 1, -1), size)
     sign, logarithm = op.Sign(pivots[0]), op.Log(op.Abs(pivots[0]))
@@ -70,8 +67,6 @@ def _slogdet(A):
 
 
 def _cholesky(self, upper=False, check_errors=False):
-    from onnxscript import opset20 as op
-
     size = _rows(self)
     rows = [
         [part(part(self, i, i + 1, -2), j, j + 1, -1) for j in range(size)] for i in range(size)
@@ -108,8 +103,6 @@ def _cholesky_solve(self, input2, upper=False):
 
 def _substituted(A, B, size, upper, unitriangular=False):
     """The solution for a triangular matrix, row by row from that with a single coefficient."""
-    from onnxscript import opset20 as op
-
     found: dict[int, Any] = {}
     for row in reversed(range(size)) if upper else range(size):
         line, rest = part(A, row, row + 1, -2), part(B, row, row + 1, -2)
@@ -123,8 +116,6 @@ def _eliminated(A, B, size):
     """The solution of A X = B by Gauss and Jordan, with the largest pivot of each column in its
     place, and the pivots, the sign of one turned where rows changed places.
     """
-    from onnxscript import opset20 as op
-
     numbers = op.Reshape(op.Constant(value_ints=list(range(size))), integers(size, 1))
     whole = op.Concat(A, B, axis=-1)
     width = op.Shape(whole)
@@ -157,22 +148,16 @@ def _rows(A) -> int:
 
 
 def _identity(A, size):
-    from onnxscript import opset20 as op
-
     ones = [float(i == j) for i in range(size) for j in range(size)]
     eye = like(op.Reshape(op.Constant(value_floats=ones), integers(size, size)), A)
     return op.Expand(eye, op.Shape(A))
 
 
 def _transposed(x, rank):
-    from onnxscript import opset20 as op
-
     return op.Transpose(x, perm=[*range(rank - 2), rank - 1, rank - 2])
 
 
 def _no_error(A):
     """PyTorch's tensor of error codes, of shape (...): zeros."""
-    from onnxscript import opset20 as op
-
     first = part(part(A, 0, 1, -1), 0, 1, -2)
     return op.Cast(op.Mul(op.Squeeze(first, [-2, -1]), like(0.0, A)), to=INT32)

@@ -9,6 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from onnxscript import opset20 as op
+from onnxscript.function_libs.torch_lib.ops.core import (
+    aten_argmax,
+    aten_argmin,
+    aten_max_dim,
+    aten_min_dim,
+)
+from torch.ops import aten
+
 from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
     BOOL,
     FLOAT,
@@ -23,8 +32,6 @@ from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
 
 def order_translations() -> dict[Any, Callable[..., Any]]:
     """For `pytorch_operators.translations`."""
-    from torch.ops import aten
-
     return {
         aten.argmax.default: _argmax,
         aten.argmin.default: _argmin,
@@ -45,35 +52,25 @@ def order_translations() -> dict[Any, Callable[..., Any]]:
 
 
 def _argmax(self, dim=None, keepdim=False):
-    from onnxscript.function_libs.torch_lib.ops.core import aten_argmax
-
     return aten_argmax(_with_nan_as(float("inf"), self), dim, keepdim)
 
 
 def _argmin(self, dim=None, keepdim=False):
-    from onnxscript.function_libs.torch_lib.ops.core import aten_argmin
-
     return aten_argmin(_with_nan_as(float("-inf"), self), dim, keepdim)
 
 
 def _max(self, dim, keepdim=False):
-    from onnxscript.function_libs.torch_lib.ops.core import aten_max_dim
-
     values = aten_max_dim(self, dim, keepdim)[0]
     return _unless_nan(self, values, dim, keepdim), _argmax(self, dim, keepdim)
 
 
 def _min(self, dim, keepdim=False):
-    from onnxscript.function_libs.torch_lib.ops.core import aten_min_dim
-
     values = aten_min_dim(self, dim, keepdim)[0]
     return _unless_nan(self, values, dim, keepdim), _argmin(self, dim, keepdim)
 
 
 def _unless_nan(x, values, dim, keepdim):
     """``values``, and NaN where one is along ``dim``: onnxruntime passes over it at some sizes."""
-    from onnxscript import opset20 as op
-
     if not is_float(x) or not len(x.shape):
         return values
     missing = op.ReduceMax(op.Cast(op.IsNaN(x), to=FLOAT), integers(dim), keepdims=int(keepdim))
@@ -81,21 +78,15 @@ def _unless_nan(x, values, dim, keepdim):
 
 
 def _fmax(self, other):
-    from onnxscript import opset20 as op
-
     return _unless_missing(self, other, op.Max)
 
 
 def _fmin(self, other):
-    from onnxscript import opset20 as op
-
     return _unless_missing(self, other, op.Min)
 
 
 def _unless_missing(x, y, choose):
     """Of the two the one that is not NaN, where one is."""
-    from onnxscript import opset20 as op
-
     if not is_float(x):
         return choose(x, y)
     there = op.Where(op.IsNaN(x), y, x)
@@ -104,8 +95,6 @@ def _unless_missing(x, y, choose):
 
 def _sort_stable(self, stable=None, dim=-1, descending=False):
     """NaN last, or first where it goes down; ONNX keeps the order of what is equal, too."""
-    from onnxscript import opset20 as op
-
     size = size_along(self, dim)
     shown = _with_nan_as(float("inf"), self)
     values, places = op.TopK(shown, size, axis=dim, largest=int(descending), sorted=1)
@@ -120,8 +109,6 @@ def _median_of_all(self):
 
 def _median(self, dim=-1, keepdim=False):
     """The lower one of two in the middle; NaN, and the place of the first, where there is one."""
-    from onnxscript import opset20 as op
-
     sorted_ = _sorted(self, dim)
     middle = op.Div(op.Sub(size_along(self, dim), integers(1)), integers(2))
     value = op.Gather(sorted_, middle, axis=dim)
@@ -138,8 +125,6 @@ def _nanmedian_of_all(self):
 
 def _nanmedian(self, dim=-1, keepdim=False):
     """The median of what is not NaN; NaN where nothing is left."""
-    from onnxscript import opset20 as op
-
     if not is_float(self):
         return _median(self, dim, keepdim)
     there = op.Cast(op.Not(op.IsNaN(self)), to=INT64)
@@ -151,8 +136,6 @@ def _nanmedian(self, dim=-1, keepdim=False):
 
 
 def _kth_value(self, k, dim=-1, keepdim=False):
-    from onnxscript import opset20 as op
-
     value = op.Gather(_sorted(self, dim), integers(k - 1), axis=dim)
     if is_float(self):
         there = op.Cast(op.Not(op.IsNaN(self)), to=INT64)
@@ -163,8 +146,6 @@ def _kth_value(self, k, dim=-1, keepdim=False):
 
 def _mode(self, dim=-1, keepdim=False):
     """The smallest of the most frequent, and the last place where it is."""
-    from onnxscript import opset20 as op
-
     rank = len(self.shape)
     dim %= rank
     last = [axis for axis in range(rank) if axis != dim] + [dim]
@@ -190,8 +171,6 @@ def _mode(self, dim=-1, keepdim=False):
 
 def _searchsorted(sorted_sequence, self, out_int32=False, right=False, side=None, sorter=None):
     """How many of the sequence lie before each number; NaN lies behind all."""
-    from onnxscript import opset20 as op
-
     right = right if side is None else side == "right"
     several, floats = len(sorted_sequence.shape) > 1, is_float(sorted_sequence)
     if sorter is not None:
@@ -216,8 +195,6 @@ def _searchsorted_number(
 
 def _sorted(x, dim):
     """Along ``dim``; NaN become infinity, after which they come."""
-    from onnxscript import opset20 as op
-
     size = size_along(x, dim)
     if is_float(x):
         x = op.Where(op.IsNaN(x), like(float("inf"), x), x)
@@ -226,8 +203,6 @@ def _sorted(x, dim):
 
 def _with_place(x, value, dim, keepdim):
     """``value``, of size 1 along ``dim``, and the first place in ``x`` where it is."""
-    from onnxscript import opset20 as op
-
     same = op.Equal(x, value)
     if is_float(x):
         same = op.Or(same, op.And(op.IsNaN(x), op.IsNaN(value)))
@@ -239,8 +214,6 @@ def _with_place(x, value, dim, keepdim):
 
 def _with_nan_as(number, x):
     """NaN counts for the largest, and for the smallest, of what has one."""
-    from onnxscript import opset20 as op
-
     if not is_float(x):
         return x
     shown = op.Where(op.IsNaN(x), like(number, x), x)
@@ -249,8 +222,6 @@ def _with_nan_as(number, x):
 
 
 def _flat(x):
-    from onnxscript import opset20 as op
-
     flat = op.Reshape(x, integers(-1))
     flat.dtype = x.dtype
     return flat

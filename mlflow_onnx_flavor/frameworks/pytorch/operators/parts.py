@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx_ir
+from onnxscript import opset20 as op
 
 from mlflow_onnx_flavor.errors import NotExportableError
 
@@ -20,16 +22,11 @@ def is_float(x: Any) -> bool:
 
 def integers(*numbers: int) -> Any:
     """An int64 constant of shape (len(numbers),)."""
-    from onnxscript import opset20 as op
-
     return op.Constant(value_ints=list(numbers))
 
 
 def like(number: Any, x: Any) -> Any:
     """``number``, written in 64 bits, in the dtype of ``x``."""
-    import onnx_ir
-    from onnxscript import opset20 as op
-
     if isinstance(number, int | float):
         dtype = np.float64 if isinstance(number, float) else np.int64
         number = op.Constant(value=onnx_ir.tensor(np.array(number, dtype)))
@@ -38,8 +35,6 @@ def like(number: Any, x: Any) -> Any:
 
 def size_along(x: Any, dim: int) -> Any:
     """Of shape (1,)."""
-    from onnxscript import opset20 as op
-
     return op.Gather(op.Shape(x), integers(dim), axis=0)
 
 
@@ -56,15 +51,11 @@ def fixed_size(x: Any, dim: int, what: str) -> int:
 
 def part(x: Any, begin: int, end: int, dim: int) -> Any:
     """``x[begin:end]`` along ``dim``."""
-    from onnxscript import opset20 as op
-
     return op.Slice(x, [begin], [end], [dim])
 
 
 def is_negative(x: Any) -> Any:
     """Whether the sign of a float is minus, of zeros too."""
-    from onnxscript import opset20 as op
-
     zero = like(0.0, x)
     return op.Or(op.Less(x, zero), op.Less(op.Reciprocal(x), zero))
 
@@ -73,8 +64,6 @@ def log1p(x: Any) -> Any:
     """log(1 + x), exact for small x (Goldberg, What Every Computer Scientist Should Know About
     Floating-Point Arithmetic, ACM Computing Surveys 23, 1991, theorem 4).
     """
-    from onnxscript import opset20 as op
-
     one = like(1.0, x)
     u = op.Add(one, x)
     rest = op.Sub(u, one)
@@ -86,8 +75,6 @@ def log1p(x: Any) -> Any:
 
 def log_add_exp(x: Any, y: Any) -> Any:
     """log(exp(x) + exp(y)), of which neither has to be finite."""
-    from onnxscript import opset20 as op
-
     larger = op.GreaterOrEqual(x, y)
     high, low = op.Where(larger, x, y), op.Where(larger, y, x)
     # Two infinities are the same, of whose difference nothing is known.

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from onnxscript import opset20 as op
+from torch.ops import aten
+
 from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
     INT64,
     fixed_size,
@@ -16,8 +19,6 @@ from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
 
 def pooling_translations() -> dict[Any, Callable[..., Any]]:
     """For `pytorch_operators.translations`."""
-    from torch.ops import aten
-
     return {
         aten.adaptive_max_pool2d.default: _adaptive_max_pool,
         aten.adaptive_max_pool3d.default: _adaptive_max_pool,
@@ -29,8 +30,6 @@ def _adaptive_max_pool(self, output_size):
 
     The maximum over a box is that along one axis after the other, the last first.
     """
-    from onnxscript import opset20 as op
-
     rank, spatial = len(self.shape), len(output_size)
     sizes = [fixed_size(self, axis, "adaptive max pooling") for axis in range(-spatial, 0)]
     count = 1
@@ -58,6 +57,4 @@ def _adaptive_max_pool(self, output_size):
 
 def _nan_first(x):
     """``x`` with NaN, which PyTorch lets win, as infinity."""
-    from onnxscript import opset20 as op
-
     return op.Where(op.IsNaN(x), like(float("inf"), x), x)

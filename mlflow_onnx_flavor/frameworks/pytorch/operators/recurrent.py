@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from onnxscript import opset20 as op
+from onnxscript.function_libs.torch_lib.ops.core import aten_lstm
+from torch.ops import aten
+
 from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import fixed_size, integers, part
 
 
 def recurrent_translations() -> dict[Any, Callable[..., Any]]:
     """For `pytorch_operators.translations`."""
-    from torch.ops import aten
-
     return {aten.lstm.input: _lstm}
 
 
 def _lstm(input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first):
-    from onnxscript import opset20 as op
-    from onnxscript.function_libs.torch_lib.ops.core import aten_lstm
-
     given = (input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first)
     directions = 2 if bidirectional else 1
     plain = 4 if has_biases else 2
@@ -44,8 +43,6 @@ def _lstm(input, hx, params, has_biases, num_layers, dropout, train, bidirection
 
 def _direction(x, state, weights, steps, reverse):
     """Answers of shape (steps, rows, projected), the last of them and the last cell."""
-    from onnxscript import opset20 as op
-
     of_inputs, of_hidden, *biases, projection = weights
     size = projection.shape[1]
     h, c = state
@@ -68,7 +65,5 @@ def _direction(x, state, weights, steps, reverse):
 
 
 def _stacked(values):
-    from onnxscript import opset20 as op
-
     values = [op.Unsqueeze(each, integers(0)) for each in values]
     return op.Concat(*values, axis=0)

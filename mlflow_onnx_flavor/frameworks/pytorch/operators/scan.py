@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from onnxscript import opset20 as op
+from torch.ops import aten
+
 from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
     INT64,
     fixed_size,
@@ -26,8 +29,6 @@ _MOST_STEPS = 64
 
 def scan_translations() -> dict[Any, Callable[..., Any]]:
     """For `pytorch_operators.translations`."""
-    from torch.ops import aten
-
     return {
         aten.cummax.default: _cummax,
         aten.cummin.default: _cummin,
@@ -37,21 +38,15 @@ def scan_translations() -> dict[Any, Callable[..., Any]]:
 
 
 def _cummax(self, dim):
-    from onnxscript import opset20 as op
-
     return _running_extreme(self, dim, op.GreaterOrEqual, "cummax")
 
 
 def _cummin(self, dim):
-    from onnxscript import opset20 as op
-
     return _running_extreme(self, dim, op.LessOrEqual, "cummin")
 
 
 def _running_extreme(x, dim, beats, what):
     """Values and places; the later of equals counts, and NaN stays."""
-    from onnxscript import opset20 as op
-
     if not len(x.shape):
         return op.Identity(x), op.Constant(value_int=0)
     size = fixed_size(x, dim, what)
@@ -67,8 +62,6 @@ def _running_extreme(x, dim, beats, what):
 
 
 def _cumprod(self, dim, dtype=-1):
-    from onnxscript import opset20 as op
-
     size = fixed_size(self, dim, "cumprod") if len(self.shape) else 0
     if dtype not in (-1, None):
         self = op.Cast(self, to=dtype)
@@ -89,8 +82,6 @@ def _cumprod(self, dim, dtype=-1):
 
 
 def _logcumsumexp(self, dim):
-    from onnxscript import opset20 as op
-
     if not len(self.shape):
         return op.Identity(self)
     size = fixed_size(self, dim, "logcumsumexp")
@@ -103,8 +94,6 @@ def _logcumsumexp(self, dim):
 
 def _moved(x, dim, step, size, filled=None):
     """``x`` by ``step`` places towards the end; in front the first numbers, or ``filled``."""
-    from onnxscript import opset20 as op
-
     first = part(x, 0, step, dim)
     if filled is not None:
         first = op.Expand(like(filled, x), op.Shape(first))
@@ -113,8 +102,6 @@ def _moved(x, dim, step, size, filled=None):
 
 def _places(x, dim):
     """0, 1, ... along ``dim``, in the shape of ``x``."""
-    from onnxscript import opset20 as op
-
     rank = len(x.shape)
     size = x.shape[dim]
     along = [1] * rank

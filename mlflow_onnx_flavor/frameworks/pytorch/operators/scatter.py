@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from onnxscript import opset20 as op
+from onnxscript.function_libs.torch_lib.ops.core import aten_scatter_reduce
+from torch.ops import aten
+
 from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import BOOL, integers, is_float, like
 
 
 def scatter_translations() -> dict[Any, Callable[..., Any]]:
     """For `pytorch_operators.translations`."""
-    from torch.ops import aten
-
     return {
         aten.scatter_reduce.two: _scatter_reduce,
         aten.index_reduce.default: _index_reduce,
@@ -21,9 +23,6 @@ def scatter_translations() -> dict[Any, Callable[..., Any]]:
 
 def _scatter_reduce(self, dim, index, src, reduce, include_self=True):
     """As the exporter's own, which takes a mean for a sum."""
-    from onnxscript import opset20 as op
-    from onnxscript.function_libs.torch_lib.ops.core import aten_scatter_reduce
-
     if reduce != "mean":
         return aten_scatter_reduce(self, dim, index, src, reduce, include_self)
     zero, one, floats = like(0, self), like(1, self), is_float(self)
@@ -44,8 +43,6 @@ def _scatter_reduce(self, dim, index, src, reduce, include_self=True):
 
 
 def _index_reduce(self, dim, index, source, reduce, include_self=True):
-    from onnxscript import opset20 as op
-
     rank = len(self.shape)
     along = [1] * rank
     along[dim] = -1
@@ -54,8 +51,6 @@ def _index_reduce(self, dim, index, source, reduce, include_self=True):
 
 
 def _masked_select(self, mask):
-    from onnxscript import opset20 as op
-
     mask = op.And(mask, op.Expand(op.Cast(integers(1), to=BOOL), op.Shape(self)))
     numbers = op.Expand(self, op.Shape(mask))
     return op.Compress(op.Reshape(numbers, integers(-1)), op.Reshape(mask, integers(-1)))

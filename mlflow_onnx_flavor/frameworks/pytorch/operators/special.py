@@ -8,6 +8,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from onnxscript import opset20 as op
+from torch.ops import aten
+
 from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
     DOUBLE,
@@ -51,8 +54,6 @@ _TAIL = (
 
 def special_translations() -> dict[Any, Callable[..., Any]]:
     """For `pytorch_operators.translations`."""
-    from torch.ops import aten
-
     return {
         aten.log_sigmoid.default: _log_sigmoid,
         aten.log1p.default: _log1p,
@@ -65,23 +66,17 @@ def special_translations() -> dict[Any, Callable[..., Any]]:
 
 def _log_sigmoid(self):
     """Finite where the sigmoid is zero."""
-    from onnxscript import opset20 as op
-
     zero = like(0.0, self)
     below = op.Where(op.Less(self, zero), self, zero)
     return op.Sub(below, log1p(op.Exp(op.Neg(op.Abs(self)))))
 
 
 def _log1p(self):
-    from onnxscript import opset20 as op
-
     return log1p(self if is_float(self) else op.Cast(self, to=FLOAT))
 
 
 def _expm1(self):
     """exp(x) - 1 by what `log1p` is taken from (W. Kahan)."""
-    from onnxscript import opset20 as op
-
     x = self if is_float(self) else op.Cast(self, to=FLOAT)
     one = like(1.0, x)
     u = op.Exp(x)
@@ -94,8 +89,6 @@ def _expm1(self):
 
 def _lgamma(self):
     """The logarithm of the absolute value; infinite at 0, -1, ..."""
-    from onnxscript import opset20 as op
-
     x = op.Cast(self, to=DOUBLE)
     half, one = like(0.5, x), like(1.0, x)
     reflected = op.Less(x, half)
@@ -118,8 +111,6 @@ def _lgamma(self):
 
 def _digamma(self):
     """NaN at -1, -2, ...; infinite at 0, with the other sign."""
-    from onnxscript import opset20 as op
-
     x = op.Cast(self, to=DOUBLE)
     half, one, zero = like(0.5, x), like(1.0, x), like(0.0, x)
     reflected = op.Less(x, half)
@@ -146,8 +137,6 @@ def _digamma(self):
 
 
 def _erfinv(self):
-    from onnxscript import opset20 as op
-
     if self.dtype.name == "DOUBLE":
         raise NotExportableError(
             "there is no ONNX form of erfinv in float64; compute it in float32"
@@ -165,8 +154,6 @@ def _erfinv(self):
 
 def _polynomial(weights: Sequence[float], x: Any, kind: Any) -> Any:
     """By Horner's rule, the weight of the highest power first."""
-    from onnxscript import opset20 as op
-
     total = like(weights[0], kind)
     for weight in weights[1:]:
         total = op.Add(op.Mul(total, x), like(weight, kind))
