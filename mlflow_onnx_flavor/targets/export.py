@@ -5,7 +5,6 @@ What differs, fails or is refused leaves nothing behind.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -188,7 +187,7 @@ def _proved(
     """Outcome, cause and evidence, from a process that has nothing but the target."""
     with Worker(name=f"the {target} process") as worker:
         arguments = {"target": target, "folder": made}
-        worker.call(f"{proof.TASKS}:open_target", arguments, timeout_s=proof.TIMEOUT_S)
+        worker.call(f"{proof.RUNNER}:open_target", arguments, timeout_s=proof.TIMEOUT_S)
         judged = [each for each in rows if gate.extreme_probes or each.origin != EXTREME_PROBES]
         parity = proof.compare(worker, target, reference, judged, sizes, labels)
         findings = proof.judge(target, parity, gate)
@@ -208,8 +207,3 @@ def _example(rows: Sequence[proof.Rows], fixed: Mapping[str, int]) -> dict[str, 
     count = fixed.get("batch", _TRACED_ROWS)
     at = np.arange(count) % rows[0].count
     return {name: array[at] for name, array in rows[0].feeds.items()}
-
-
-def remove(folder: Path) -> None:
-    """Remove what was exported; for callers whose later step failed."""
-    shutil.rmtree(folder, ignore_errors=True)

@@ -18,14 +18,14 @@ from mlflow_onnx_flavor.errors import OnnxFlavorError, WorkerError, one_line
 from mlflow_onnx_flavor.gates.parity import findings_on_parity
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_graph.precision import arithmetic_of
-from mlflow_onnx_flavor.processes.worker import Worker
+from mlflow_onnx_flavor.processes.worker import PRELOADED, Worker
 from mlflow_onnx_flavor.schemas.configuration import ParityGate
 from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ParityRow
 from mlflow_onnx_flavor.schemas.verdict import Finding
 from mlflow_onnx_flavor.source.probing import probes_of
 from mlflow_onnx_flavor.targets.report import Speed
 
-TASKS = "mlflow_onnx_flavor.targets.tasks"
+TASKS, RUNNER = "mlflow_onnx_flavor.targets.tasks", "mlflow_onnx_flavor.targets.runner"
 TIMEOUT_S = 600.0
 SPEED_BUDGET_S = 0.3
 # One row at a time is for what depends on the batch size; it need not see every row.
@@ -56,7 +56,7 @@ class Reference:
     def __init__(self, model: Path):
         self.model = model
         self.arithmetic = arithmetic_of(graph_file(model))
-        self._worker = Worker(name="the ONNX Runtime process")
+        self._worker = Worker(name="the ONNX Runtime process", preload=PRELOADED)
         self._answers: dict[tuple[str, int], Arrays] = {}
 
     def open(self) -> None:
@@ -89,7 +89,8 @@ class Reference:
             return self._call("feeds", {"inputs_path": inputs.hand_over(Path(folder))})
 
     def _call(self, task: str, arguments: Mapping[str, Any]) -> Any:
-        return self._worker.call(f"{TASKS}:{task}", arguments, timeout_s=TIMEOUT_S)
+        module = RUNNER if task in ("answers", "seconds") else TASKS
+        return self._worker.call(f"{module}:{task}", arguments, timeout_s=TIMEOUT_S)
 
     def __enter__(self) -> Reference:
         try:
@@ -149,7 +150,7 @@ def _compared(
         if not worker.alive:
             raise WorkerError(f"the {target} process ended on other inputs")
         found = worker.call(
-            f"{TASKS}:answers", {"inputs": feeds, "batch_size": batch_size}, timeout_s=TIMEOUT_S
+            f"{RUNNER}:answers", {"inputs": feeds, "batch_size": batch_size}, timeout_s=TIMEOUT_S
         )["outputs"]
     except OnnxFlavorError as error:
         return ParityRow(**known, rows=0, status="failed", cause=one_line(error))
@@ -182,7 +183,7 @@ def measure_speed(
         Speed(
             batch_size=size,
             target_seconds=worker.call(
-                f"{TASKS}:seconds", _timing(rows, size), timeout_s=TIMEOUT_S
+                f"{RUNNER}:seconds", _timing(rows, size), timeout_s=TIMEOUT_S
             ),
             onnxruntime_seconds=reference.seconds(rows, size),
         )

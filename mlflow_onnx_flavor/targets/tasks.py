@@ -1,8 +1,7 @@
-"""Tasks of a target's child process: write a model, open what was written, answer with it."""
+"""Tasks of the processes beside a target's own: write a model, and open ONNX Runtime's."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,12 @@ import numpy as np
 
 from mlflow_onnx_flavor import targets
 from mlflow_onnx_flavor.artifact.saved_model import graph_file
-from mlflow_onnx_flavor.comparison.batches import joined
 from mlflow_onnx_flavor.errors import UnsupportedModelError
 from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_graph.lowering import lower, ml_operators
-from mlflow_onnx_flavor.targets.base import Arrays, Request, Run, Target
+from mlflow_onnx_flavor.targets.base import Arrays, Request, Target
 from mlflow_onnx_flavor.targets.reference import open_model
+from mlflow_onnx_flavor.targets.runner import opened
 
 _open: dict[str, Any] = {}
 
@@ -83,20 +82,13 @@ def _fix_axes(model: Any, fixed: Mapping[str, int]) -> bool:
     return bool(fixed)
 
 
-def open_target(target: str, folder: str) -> dict[str, Any]:
-    """Open what was written, in this process alone; returns the versions of its libraries."""
-    chosen = targets.get(target)
-    _open["run"] = chosen.load(Path(folder))
-    return chosen.versions()
-
-
 def open_reference(model: str) -> dict[str, Any]:
     """Open the ONNX model on the CPU."""
     import onnxruntime
 
     from mlflow_onnx_flavor.scoring import load_session
 
-    _open["run"] = open_model(graph_file(model))
+    opened(open_model(graph_file(model)))
     _open["session"] = load_session(model)
     return {"onnxruntime": onnxruntime.__version__}
 
@@ -106,37 +98,3 @@ def feeds(inputs_path: str, rows: int | None = None) -> dict[str, np.ndarray]:
     inputs = Inputs.load(Path(inputs_path))
     some = inputs if rows is None else inputs.take(slice(0, rows))
     return dict(_open["session"].feeds(some.data))
-
-
-def answers(inputs: Arrays, batch_size: int) -> dict[str, Any]:
-    """``{"outputs": arrays by name}`` for all rows, in batches of ``batch_size``; the last may be
-    shorter.
-    """
-    rows = _rows(inputs)
-    parts: dict[str, list[np.ndarray]] = {}
-    for start in range(0, rows, batch_size):
-        batch = {name: array[start : start + batch_size] for name, array in inputs.items()}
-        for name, array in _run()(batch).items():
-            parts.setdefault(name, []).append(np.atleast_1d(array))
-    return {"outputs": {name: joined(name, each) for name, each in parts.items()}}
-
-
-def seconds(inputs: Arrays, batch_size: int, budget_s: float) -> float:
-    """The median time of one call of ``batch_size`` rows, which are repeated as needed."""
-    at = np.arange(batch_size) % _rows(inputs)
-    batch, run, times = {name: array[at] for name, array in inputs.items()}, _run(), []
-    run(batch)
-    end = time.perf_counter() + budget_s
-    while time.perf_counter() < end or len(times) < 5:
-        begun = time.perf_counter_ns()
-        run(batch)
-        times.append(time.perf_counter_ns() - begun)
-    return float(np.median(times)) / 1e9
-
-
-def _run() -> Run:
-    return _open["run"]
-
-
-def _rows(inputs: Arrays) -> int:
-    return len(next(iter(inputs.values())))
