@@ -31,5 +31,10 @@ def get(name: str) -> Target:
     return _target(name)
 
 
+def is_installed(name: str) -> bool:
+    """Whether what the target needs can be imported."""
+    return all(importlib.util.find_spec(each) is not None for each in get(name).modules)
+
+
 def _target(name: str) -> Target | None:
     return getattr(importlib.import_module(f"{__name__}.{name}"), "target", None)
