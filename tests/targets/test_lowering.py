@@ -116,7 +116,8 @@ def test_a_classifier_of_trees_is_the_same(transform, scored, positive):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_ensembles_of_the_newer_operator_are_the_same(dtype):
+@pytest.mark.parametrize("targets", [3, 20])
+def test_ensembles_of_the_newer_operator_are_the_same(dtype, targets):
     from mlflow_onnx_flavor.onnx_graph import tree_ensemble
     from mlflow_onnx_flavor.onnx_graph.builder import GraphParts, as_model
 
@@ -124,9 +125,11 @@ def test_ensembles_of_the_newer_operator_are_the_same(dtype):
     graph = GraphParts()
     trees = [_tree(rng, 6, 5) for _ in range(20)]
     wide = graph.cast("x", np.float64)
-    total = tree_ensemble.add_sum(graph, wide, trees, [each % 3 for each in range(20)], 3)
+    total = tree_ensemble.add_sum(
+        graph, wide, trees, [each % targets for each in range(20)], targets
+    )
     graph.cast(total, dtype, output="y")
-    model = as_model(graph, {"x": (dtype, [None, 5])}, {"y": (dtype, [None, 3])})
+    model = as_model(graph, {"x": (dtype, [None, 5])}, {"y": (dtype, [None, targets])})
     assert ml_operators(model) == ["TreeEnsemble"]
     # Whole numbers: ONNX Runtime cuts off fractions where it tests for membership.
     check(model, np.round(2 * rows(dtype)))

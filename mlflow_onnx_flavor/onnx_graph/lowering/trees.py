@@ -217,24 +217,32 @@ def _sum_over_trees(
 ) -> list[str]:
     """For each target what the trees add up to, shape (rows, 1), in the order of the trees."""
     leaves = _leaves(graph, rows, forest)
-    at_leaves = [graph.column(leaves, tree) for tree in range(len(forest.roots))]
-    of_tree = _targets_of_trees(forest)
+    of_tree, trees = _targets_of_trees(forest), len(forest.roots)
     columns: list[list[str]] = [[] for _ in range(targets)]
-    tables: dict[int, str] = {}
-    for tree, leaf in enumerate(at_leaves):
-        for target in of_tree[tree]:
-            if target not in tables:
-                table = np.zeros(len(forest.true), dtype)
-                for number, values in forest.values.items():
-                    table[number] = values.get(target, 0)
-                tables[target] = graph.constant(table)
-            columns[target].append(graph.add("Gather", tables[target], leaf, axis=0))
+    if all(len(each) == 1 for each in of_tree):
+        values = graph.add("Gather", graph.constant(_table(forest, None, dtype)), leaves, axis=0)
+        for tree, (target,) in enumerate(of_tree):
+            columns[target].append(values if trees == 1 else graph.column(values, tree))
+    else:
+        at_leaves = graph.splits(leaves, trees)
+        tables: dict[int, str] = {}
+        for tree, leaf in enumerate(at_leaves):
+            for target in of_tree[tree]:
+                if target not in tables:
+                    tables[target] = graph.constant(_table(forest, target, dtype))
+                columns[target].append(graph.add("Gather", tables[target], leaf, axis=0))
     zero = graph.cast(
         graph.add("Mul", graph.column(leaves, 0), graph.constant([0], np.int64)), dtype
     )
-    return [
-        _aggregated(graph, each, aggregate, len(forest.roots), dtype) or zero for each in columns
-    ]
+    return [_aggregated(graph, each, aggregate, trees, dtype) or zero for each in columns]
+
+
+def _table(forest: _Forest, target: int | None, dtype: np.dtype) -> np.ndarray:
+    """The value of each node for ``target``; for its only one where None."""
+    table = np.zeros(len(forest.true), dtype)
+    for number, values in forest.values.items():
+        table[number] = next(iter(values.values())) if target is None else values.get(target, 0)
+    return table
 
 
 def _targets_of_trees(forest: _Forest) -> list[list[int]]:
@@ -279,6 +287,11 @@ def _with_base(graph: Lowered, columns: list[str], base: np.ndarray, dtype: np.d
     ]
 
 
+def _one_tree_each(forest: _Forest, targets: int) -> bool:
+    """Whether each target is the answer of one tree, in their order: nothing is added up."""
+    return _targets_of_trees(forest) == [[each] for each in range(targets)]
+
+
 def regressor(node: MlNode, graph: Lowered) -> None:
     rows, dtype = _prepared(graph, node)
     forest = _old_forest(node, "target", dtype)
@@ -296,6 +309,11 @@ def ensemble(node: MlNode, graph: Lowered) -> None:
     if dtype == np.float16:
         raise node.refuse("compares in half precision")
     forest = _new_forest(node, dtype)
+    if _one_tree_each(forest, node.get("n_targets", 1)) and not node.get("post_transform", 0):
+        leaves = _leaves(graph, rows, forest)
+        table = graph.constant(_table(forest, None, dtype))
+        graph.output(node.outputs[0], graph.add("Gather", table, leaves, axis=0), dtype)
+        return
     columns = _sum_over_trees(
         graph,
         rows,

@@ -26,7 +26,7 @@ def on_sizes(
             return None
         shape = _array(list(tensor.shape))
         if node.op_type == "Size":
-            return np.array(np.prod(shape), dtype=shape.dtype)
+            return _tidy(np.prod(shape))
         return shape[node.get("start", 0) : node.get("end", len(shape))]
     work = _WORK.get(node.op_type)
     given = [each for name, each in zip(node.inputs, known, strict=True) if name]
@@ -44,15 +44,11 @@ def _array(values: Sequence[Any]) -> np.ndarray:
     return made
 
 
-def _tidy(array: Any) -> np.ndarray:
-    array = np.asarray(array)
-    if array.dtype == object and all(isinstance(each, int | np.integer) for each in array.ravel()):
-        return array.astype(np.int64)
-    return array
-
-
-def _axes(node: Node, axes: np.ndarray | None) -> list[int]:
-    return [int(each) for each in (node.get("axes") if axes is None else axes)]
+def _tidy(sizes: Any) -> np.ndarray:
+    """An array also of what numpy gives for an element: it unpacks symbols that stand alone."""
+    if not isinstance(sizes, np.ndarray):
+        return _array([sizes]).reshape([])
+    return _array(list(sizes.ravel())).reshape(sizes.shape) if sizes.dtype == object else sizes
 
 
 def _unsqueeze(node: Node, data: np.ndarray, axes: np.ndarray | None = None) -> np.ndarray | None:
@@ -66,7 +62,7 @@ def _squeeze(node: Node, data: np.ndarray, axes: np.ndarray | None = None) -> np
 
 
 def _gather(node: Node, data: np.ndarray, at: np.ndarray) -> np.ndarray | None:
-    return data[at.astype(np.int64)] if data.ndim == 1 and at.dtype != object else None
+    return _tidy(data[at.astype(np.int64)]) if data.ndim == 1 and at.dtype != object else None
 
 
 def _slice(node: Node, data: np.ndarray, *bounds: np.ndarray | None) -> np.ndarray | None:
