@@ -24,7 +24,7 @@ MODEL, SETTINGS = "model.xml", "settings.json"
 class OpenvinoTarget(Target):
     description = "OpenVINO's IR (XML and weights) with a pyfunc that serves it"
     modules = ("openvino",)
-    extra = "openvino"
+    extra = "openvino-ir"
     cannot = "text, sequences, whole numbers beyond 32 bits"
 
     def write(self, request: Request, folder: Path) -> None:

@@ -118,6 +118,26 @@ def _of_two(work: Callable[[Any, Any], Any]) -> Callable[..., np.ndarray]:
     return lambda node, first, second: _tidy(work(first, second))
 
 
+def _of_plain(work: Callable[[Any, Any], Any]) -> Callable[..., np.ndarray | None]:
+    """Of numbers alone: which of two symbols is larger is not known."""
+
+    def of_numbers(node: Node, *values: np.ndarray) -> np.ndarray | None:
+        if any(each.dtype == object for each in values):
+            return None
+        answer = values[0]
+        for each in values[1:]:
+            answer = work(answer, each)
+        return np.asarray(answer)
+
+    return of_numbers
+
+
+def _range(*bounds: np.ndarray) -> np.ndarray | None:
+    if any(each.dtype == object for each in bounds):
+        return None
+    return np.arange(*(int(each) for each in bounds))
+
+
 def _product(node: Node, data: np.ndarray, axes: np.ndarray | None = None) -> np.ndarray:
     product = np.prod(data)
     keep = node.get("keepdims", 1)
@@ -132,7 +152,12 @@ _WORK: dict[str, Callable[..., np.ndarray | None]] = {
     "Equal": _equal,
     "Gather": _gather,
     "Identity": lambda node, data: data,
+    "Max": _of_plain(np.maximum),
+    "Min": _of_plain(np.minimum),
+    "Mod": _of_two(lambda first, second: first % second),
     "Mul": _of_two(lambda first, second: first * second),
+    "Neg": lambda node, data: _tidy(-data),
+    "Range": lambda node, *bounds: _range(*bounds),
     "ReduceProd": _product,
     "Reshape": _reshape,
     "Slice": _slice,
