@@ -9,7 +9,7 @@ def main() -> None:
     )
 
     def step() -> str:
-        from mlflow_onnx_flavor.cli.export_verbs import axes
+        from mlflow_onnx_flavor.cli.verbs.export import axes
         from mlflow_onnx_flavor.configuration_file import read_configuration
         from mlflow_onnx_flavor.pipeline.export import export
 
