@@ -40,6 +40,7 @@ class Target(ABC):
     ``modules``: what must be importable; ``extra``: the extra of this package that installs it.
     ``cannot``: a phrase on what it cannot take.  ``lowers``: whether operators of ai.onnx.ml are
     rewritten into ordinary ones first.  ``lossless``: whether what is read back is the model.
+    ``precisions``: that weights can be stored in.
     """
 
     description: str = ""
@@ -48,6 +49,7 @@ class Target(ABC):
     cannot: str = ""
     lowers: bool = True
     lossless: bool = False
+    precisions: tuple[str, ...] = ("float32",)
 
     @abstractmethod
     def write(self, request: Request, folder: Path) -> None:

@@ -34,7 +34,6 @@ from mlflow_onnx_flavor.targets.base import check_installed
 from mlflow_onnx_flavor.targets.logged_form import write_mlmodel
 from mlflow_onnx_flavor.targets.report import REPORT_FILE, ExportReport
 
-PRECISIONS = ("float32", "float16")
 # The example that a program is traced with: neither 0 nor 1, which tracers take for constants.
 _TRACED_ROWS = 3
 
@@ -46,7 +45,6 @@ class ModelToExport:
     path: Path
     uri: str
     data: Sequence[Inputs] = ()
-    signature: Any = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def export(model: ModelToExport, target: str, output: Path, settings: Settings) 
     otherwise than ONNX Runtime does, GateFailedError; nothing is left in ``output`` then.
     """
     check_installed(target, targets.get(target))
-    _check(output, settings)
+    _check(target, output, settings)
     output.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix=".mlflow-onnx-export-", dir=output.parent) as work,
@@ -110,14 +108,16 @@ def _tried(
     return ExportReport(target=name, versions={}, outcome=outcome, cause=cause)
 
 
-def _check(output: Path, settings: Settings) -> None:
+def _check(target: str, output: Path, settings: Settings) -> None:
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ConfigurationError(
             f"{str(output)!r} is not empty; give a folder that is not there yet"
         )
-    if settings.precision not in PRECISIONS:
+    known = targets.get(target).precisions
+    if settings.precision not in known:
         raise ConfigurationError(
-            f"unknown precision {settings.precision!r}; known: {', '.join(PRECISIONS)}"
+            f"the target {target!r} has no precision {settings.precision!r}; it has"
+            f" {', '.join(known)}"
         )
 
 

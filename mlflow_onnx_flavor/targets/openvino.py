@@ -25,6 +25,7 @@ class OpenvinoTarget(Target):
     description = "OpenVINO's IR (XML and weights) with a pyfunc that serves it"
     modules = ("openvino",)
     extra = "openvino-ir"
+    precisions = ("float32", "float16")
     cannot = "text, sequences, whole numbers beyond 32 bits"
 
     def write(self, request: Request, folder: Path) -> None:
@@ -38,7 +39,7 @@ class OpenvinoTarget(Target):
         half = request.precision == "float16"
         openvino.save_model(model, str(folder / MODEL), compress_to_fp16=half)
         # The plug-in's own choice is bfloat16 on processors that have it.
-        settings = {"INFERENCE_PRECISION_HINT": "f16" if half else "f32"}
+        settings = {"INFERENCE_PRECISION_HINT": "f32"}
         outputs = _outputs(request.model)
         (folder / SETTINGS).write_text(json.dumps({"compile": settings, "outputs": outputs}))
 

@@ -133,6 +133,10 @@ def test_bad_input_is_a_sentence_and_nothing_is_left(doubling, rows, tmp_path):
     words = {"t": np.array([["a"], ["b"]], object)}
     with pytest.raises(UnsupportedModelError, match="the input 't' is text"):
         mlflow_onnx_flavor.export(text, "pytorch", out, data=words)
+    with pytest.raises(
+        ConfigurationError, match="'pytorch' has no precision 'float16'; it has float32"
+    ):
+        mlflow_onnx_flavor.export(doubling, "pytorch", out, data=rows, precision="float16")
     assert left_in(tmp_path) == []
     out.mkdir()
     (out / "mine.txt").write_text("mine")

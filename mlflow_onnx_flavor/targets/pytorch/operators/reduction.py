@@ -39,7 +39,7 @@ def _mean(value: Tensor, axes: list[int], keep: bool) -> Tensor:
     return torch.mean(value, axes, keepdim=keep)
 
 
-def _position(work: Callable[..., Tensor], sign: int) -> Callable[..., Tensor]:
+def _position(work: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def rule(node: Node, value: Tensor) -> Tensor:
         axis, keep = node.get("axis", 0), bool(node.get("keepdims", 1))
         if node.get("select_last_index", 0):
@@ -70,8 +70,8 @@ def _running_sum(node: Node, value: Tensor, axis: np.ndarray | None) -> Tensor:
 
 
 RULES = {
-    "ArgMax": _position(torch.argmax, 1),
-    "ArgMin": _position(torch.argmin, -1),
+    "ArgMax": _position(torch.argmax),
+    "ArgMin": _position(torch.argmin),
     "CumSum": _running_sum,
     "ReduceL1": _reduced(lambda value, axes, keep: _sum(value.abs(), axes, keep)),
     "ReduceL2": _reduced(lambda value, axes, keep: _sum(value * value, axes, keep).sqrt()),

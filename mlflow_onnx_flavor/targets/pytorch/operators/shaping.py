@@ -150,9 +150,7 @@ def _pad(node: Node, value: Tensor, *more: Any) -> Tensor:
             inside = torch.nn.functional.pad(torch.ones_like(value, dtype=torch.bool), flat)
             return torch.where(inside, torch.nn.functional.pad(value, flat), constant.reshape(()))
         return torch.nn.functional.pad(value, flat)
-    last = max((axis for axis, pair in enumerate(around) if pair != [0, 0]), default=0)
     first = min((axis for axis, pair in enumerate(around) if pair != [0, 0]), default=0)
-    del last
     flat = [each for pair in reversed(around[max(first, 1) :]) for each in pair]
     return torch.nn.functional.pad(value, flat, mode=mode)
 
