@@ -23,6 +23,8 @@ from mlflow_onnx_flavor.targets.base import Target
 from mlflow_onnx_flavor.targets.export import ModelToExport, Settings, export
 from tests import onnx_graphs
 
+pytestmark = pytest.mark.process
+
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="the target openvino needs openvino"
 )

@@ -19,6 +19,8 @@ from tests.targets.ml_graphs import answers, ml_model, random_trees
 
 torch = pytest.importorskip("torch", reason="the target pytorch needs torch")
 
+pytestmark = pytest.mark.process
+
 FLOAT = onnx.TensorProto.FLOAT
 
 
