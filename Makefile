@@ -58,6 +58,7 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.parity_large
 	$(BIN)/python -m benchmarks.latency_verdicts
 	$(BIN)/python -m benchmarks.scoring_cost
+	$(BIN)/python -m benchmarks.targets
 
 clean:
 	rm -rf $(VENV) build *.egg-info demo-*

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         save_model,
     )
     from mlflow_onnx_flavor.gates import judge
+    from mlflow_onnx_flavor.pipeline.export import export
     from mlflow_onnx_flavor.pipeline.release import Release, release
     from mlflow_onnx_flavor.registry import history, promote, rollback
     from mlflow_onnx_flavor.registry.loading import load_pyfunc
@@ -43,6 +44,7 @@ _HOME = {
     "check_latency": "api",
     "check_parity": "api",
     "convert": "api",
+    "export": "pipeline.export",
     "get_default_conda_env": "flavor",
     "get_default_pip_requirements": "flavor",
     "history": "registry",
@@ -66,6 +68,7 @@ __all__ = [
     "check_latency",
     "check_parity",
     "convert",
+    "export",
     "get_default_conda_env",
     "get_default_pip_requirements",
     "history",

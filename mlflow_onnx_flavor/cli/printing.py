@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from mlflow_onnx_flavor.registry import Movement
     from mlflow_onnx_flavor.schemas.verdict import Finding
+    from mlflow_onnx_flavor.targets.report import ExportReport
 
 
 def print_json(document: object) -> None:
@@ -66,3 +67,12 @@ def print_movement(movement: Movement, as_json: bool, verb: str) -> int:
         f" (before: {before})"
     )
     return DONE
+
+
+def print_where_it_runs(reports: Sequence[ExportReport]) -> None:
+    """Print the table "where this model runs"."""
+    from mlflow_onnx_flavor.formatting.text import plain_table
+    from mlflow_onnx_flavor.targets.report import HEADINGS, table_rows
+
+    print("Where this model runs:")
+    print(plain_table(HEADINGS, table_rows(list(reports))))

@@ -22,7 +22,7 @@ def copy_model(source: Path, target: Path) -> onnx.ModelProto:
     no ONNX, or its weights are missing or outside its own folder.
     """
     structure = read_structure(source)
-    files = {location: _beside(source, location) for location in external_locations(structure)}
+    files = {location: beside(source, location) for location in external_locations(structure)}
     shutil.copyfile(source, target)
     for location, file in files.items():
         (target.parent / location).parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,8 @@ def external_locations(model: onnx.ModelProto) -> list[str]:
     return sorted({ExternalDataInfo(each).location for each in external})
 
 
-def _beside(source: Path, location: str) -> Path:
+def beside(source: Path, location: str) -> Path:
+    """The file ``location`` beside ``source``; raises CorruptModelError where it is not there."""
     folder = source.parent.resolve()
     file = (folder / location).resolve()
     if folder not in file.parents:

@@ -2,8 +2,8 @@
 
 Adding a verb is adding one file here: a module with ``HELP`` (its line in ``--help``),
 ``add_arguments(parser)`` and ``run(arguments)``, which returns the exit status.  Its file's name is
-the verb's, with "-" for "_".  Every file is imported for ``--help``, so what is heavy is imported
-in ``run``.
+the verb's, with "-" for "_", and a last "_" where Python has the word for itself.  Every file is
+imported for ``--help``, so what is heavy is imported in ``run``.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ def verbs() -> dict[str, Verb]:
         key=lambda name: (name != _FIRST, name),
     )
     return {
-        name.replace("_", "-"): cast(Verb, importlib.import_module(f"{__name__}.{name}"))
+        name.rstrip("_").replace("_", "-"): cast(
+            Verb, importlib.import_module(f"{__name__}.{name}")
+        )
         for name in modules
     }
