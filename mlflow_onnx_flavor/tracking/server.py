@@ -76,7 +76,7 @@ def _check_driver(uri: str) -> None:
 
 
 def server_error(error: BaseException) -> OnnxFlavorError | None:
-    """Return the error to raise where ``error`` is MLflow's or the network's; None for any other."""
+    """Return the error to raise where ``error`` is MLflow's or the network's; otherwise None."""
     import mlflow
     import requests
     from mlflow.exceptions import MlflowException
