@@ -68,7 +68,7 @@ def _columns(signature: ModelSignature | None) -> tuple[str, ...]:
     schema = None if signature is None else signature.inputs
     if schema is None or schema.is_tensor_spec() or not schema.has_input_names():
         return ()
-    return tuple(map(str, schema.input_names()))  # of a frame without names they are numbers
+    return tuple(map(str, schema.input_names()))  # numbers where a frame had no names
 
 
 def _holds_arrays(signature: ModelSignature, column: str) -> bool:

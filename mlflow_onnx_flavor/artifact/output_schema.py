@@ -34,7 +34,7 @@ def _spec(part: PredictionPart, model: onnx.ModelProto, is_named: bool) -> Tenso
 
     declared = next((each for each in model.graph.output if each.name == part.output), None)
     dtype = np.dtype(part.dtype) if part.dtype else _declared_dtype(declared)
-    is_open = not part.dtype and part.shape == ANY_SHAPE  # nothing was known of it
+    is_open = not part.dtype and part.shape == ANY_SHAPE  # the specification leaves it open
     shape = _declared_shape(declared) if is_open else (-1, *part.shape)
     if dtype is None or shape is None:
         return None

@@ -23,7 +23,7 @@ from mlflow_onnx_flavor.errors import (
 from mlflow_onnx_flavor.schemas.configuration import SigningKey, Trust
 
 MODEL_SIGNATURE, EVIDENCE_SIGNATURE = "model.sig", "evidence.sig"
-PASSWORD_VARIABLE = "MLFLOW_ONNX_SIGNING_PASSWORD"  # of an encrypted private key
+PASSWORD_VARIABLE = "MLFLOW_ONNX_SIGNING_PASSWORD"  # for an encrypted private key
 # How model-signing reports files that differ from those that were signed.
 _MISMATCH = "Signature mismatch"
 _CHANGES = re.compile(

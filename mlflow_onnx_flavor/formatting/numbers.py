@@ -46,7 +46,7 @@ def ratio(value: float, decimals: int = 2) -> str:
 
 
 def percent(fraction: float, digits: int = 2) -> str:
-    """Return a share in percent: "0.1%", "37%". Anything below 1 never prints as "100%"."""
+    """Return a share in percent: "0.1%", "37%".  Anything below 1 never prints as "100%"."""
     if not math.isfinite(fraction):
         return _not_finite(fraction)
     rounded = float(f"{fraction * 100:.{digits}g}")

@@ -38,7 +38,7 @@ class ArrayFileError(ValueError):
 
 
 def read_array(path: Path) -> np.ndarray:
-    """Return the array of a .npy file. Raises ArrayFileError and OSError; never unpickles."""
+    """Return the array of a .npy file.  Raises ArrayFileError and OSError; never unpickles."""
     try:
         with path.open("rb") as file:
             _check_array(file, path.stat().st_size, "it")
@@ -138,7 +138,7 @@ def _memory() -> int:
     """Return the bytes of this machine's memory."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):  # where the system does not say
+    except (ValueError, OSError, AttributeError):  # the system does not provide it
         return 8_000_000_000
 
 

@@ -103,7 +103,7 @@ class _Server:
             )
 
     def fork(self, folder: Path, log: BinaryIO, environment: Mapping[str, str]) -> ForkedProcess:
-        """Return a process forked from the server. Raises OSError where the server has ended."""
+        """Return a process forked from the server.  Raises OSError where the server has ended."""
         volatile = {name: environment[name] for name in _VOLATILE & environment.keys()}
         request = {"folder": str(folder), "directory": os.getcwd(), "environment": volatile}
         given, stdin = os.pipe()

@@ -32,7 +32,7 @@ def main() -> None:
     confine_this_process()
     for module in sys.argv[2:]:
         child.preload(module)
-    gc.freeze()  # what is imported stays shared
+    gc.freeze()  # imported modules stay shared with the forked processes
     # Python warns of threads that libraries have started; these recover after a fork.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     server_loop(connection, parent)

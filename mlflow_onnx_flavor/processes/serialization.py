@@ -98,7 +98,7 @@ def _texts(array: np.ndarray) -> Any:
 
     try:
         return pa.array(array.ravel(), pa.large_string())
-    except (pa.ArrowInvalid, UnicodeEncodeError):  # half of a surrogate pair
+    except (pa.ArrowInvalid, UnicodeEncodeError):  # a lone surrogate
         return None
 
 

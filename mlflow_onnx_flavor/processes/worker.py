@@ -196,7 +196,7 @@ class Worker:
         self._process.wait()
 
     def close(self) -> None:
-        """End the child and remove its folder. Safe to call twice."""
+        """End the child and remove its folder.  Safe to call twice."""
         if self._log.closed:
             return
         self.kill()

@@ -145,7 +145,7 @@ class OutputParity(Evidence):
     min_cosine: Cosine | None = None  # for embeddings
     label_disagreements: Count = 0
     label_ties: Count = 0
-    nonfinite_mismatches: Count = 0  # rows whose NaN or infinity stands in one of the two only
+    nonfinite_mismatches: Count = 0  # rows with a NaN or infinity in only one of the two
     rows_above: tuple[Count, ...] = ()
 
     @model_validator(mode="after")
@@ -273,7 +273,7 @@ class ParityReport(Versioned):
     candidates: tuple[ModelIdentity, ...]
     inputs_digest: str
     rows: tuple[ParityRow, ...]
-    probes: ProbeRecord | None = None  # None where none were asked for
+    probes: ProbeRecord | None = None  # None where none were requested
     seconds: Seconds
     measuring_seconds: Seconds = 0.0  # the part in which the models computed answers
     environment: Environment

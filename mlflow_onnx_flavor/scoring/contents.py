@@ -18,7 +18,8 @@ from .integrity import files_below
 _ELSEWHERE = b"location"
 # Number of digests that `remembered_digest` keeps; older ones are forgotten.
 MOST_REMEMBERED = 64
-# A file that was written just now could be written again before its time of change moves.
+# A file may be written twice within the resolution of its time of change, so the digest of a file
+# that is younger than this is not kept.
 SETTLED_SECONDS = 2.0
 
 

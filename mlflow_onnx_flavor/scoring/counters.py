@@ -13,7 +13,7 @@ REQUESTS, ROWS, REJECTED, FAILED = "requests", "rows", "rejected", "failed"
 
 
 class Counters:
-    """Totals since the process began, and times since they were last read. Thread-safe."""
+    """Totals since the process began, and times since they were last read.  Thread-safe."""
 
     def __init__(self):
         self._lock = threading.Lock()

@@ -38,7 +38,7 @@ def frame_of(outputs: Mapping[str, Any], data: Any, classes: Sequence[str] = ())
 
 
 def _columns(name: str, values: Any, classes: Sequence[str]) -> dict[str, Any]:
-    if isinstance(values, list) and values and isinstance(values[0], Mapping):  # of ZipMap
+    if isinstance(values, list) and values and isinstance(values[0], Mapping):  # ZipMap's
         return {f"{_of_one(name)}_{key}": [row[key] for row in values] for key in values[0]}
     if isinstance(values, list) and any(isinstance(each, np.ndarray) for each in values):
         raise ValueError(_no_column(name, "is a sequence of tensors"))

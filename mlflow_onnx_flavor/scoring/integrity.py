@@ -42,7 +42,7 @@ def manifest_of(path: Path) -> Manifest:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return the files of the model in ``folder``, sorted. Raises ForeignEntryError."""
+    """Return the files of the model in ``folder``, sorted.  Raises ForeignEntryError."""
     return sorted(folder / name for name in _names(folder) if not name.endswith("/"))
 
 

@@ -67,7 +67,7 @@ def joined(name: str, parts: Sequence[tuple[int, Any]]) -> Any:
             raise ValueError(_not_rows(name))
     if isinstance(parts[0][1], np.ndarray):
         return np.concatenate([part for _, part in parts])
-    return [row for _, part in parts for row in part]  # maps
+    return [row for _, part in parts for row in part]  # lists of maps
 
 
 def _rows_of(session: Any, feeds: Mapping[str, np.ndarray]) -> dict[str, int]:

@@ -20,7 +20,7 @@ _ATTRIBUTES = {
 
 
 class TextTokenizer:
-    """A tokenizer with its padding and truncation, from ``serialized``. Thread-safe."""
+    """A tokenizer with its padding and truncation, from ``serialized``.  Thread-safe."""
 
     def __init__(self, serialized: str | None):
         if serialized is None:
