@@ -2,17 +2,17 @@
 
 Three measures stand between such a child and its parent's secrets:
 
-1.  It is started with the variables of an allow-list (`allowed_variables`).
-2.  The parent is not dumpable (`hide_this_process`): no other process of this user can read its
+1. It is started with the variables of an allow-list (`allowed_variables`).
+2. The parent is not dumpable (`hide_this_process`): no other process of this user can read its
    memory or ``/proc/PARENT/environ``, nor can root without CAP_SYS_PTRACE.
-3.  The child puts itself in a Landlock domain (`confine_this_process`), whose members cannot read
+3. The child puts itself in a Landlock domain (`confine_this_process`), whose members cannot read
    or trace any process outside it, neither the parent nor, for example, the parent's shell.  It
    also gives up the capabilities that reach into other processes and into the kernel, and cannot
    gain any.
 
 The child can still read the files that this user may read (``~/.aws/credentials``) and use the
 network.  A child of root can read every file of the machine, those of other users included.  The
-second and third measure work on Linux, Landlock since version 5.13 where it is enabled.
+second and third measure work on Linux alone; Landlock needs Linux 5.13 and must be enabled.
 """
 
 from __future__ import annotations
