@@ -12,28 +12,30 @@ from mlflow_onnx_flavor.redaction import redact
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of an error's message, without a final full stop and without credentials."""
+    """Return the first line of an error's message, without its final full stop and credentials."""
     text = str(error).strip() or type(error).__name__
     return redact(text.splitlines()[0].rstrip("."))
 
 
 def first_and_last_line(error: BaseException) -> str:
-    """Return the message; of one with several lines the first and the last, where libraries put
-    what they did and why it failed (MLflow prints the whole data between the two).
+    """Return the message of an error, cut to its first and last line where it has several.
+
+    Libraries put what they did into the first line and why it failed into the last; MLflow prints
+    the whole data between the two.
     """
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     return " ... ".join([lines[0], lines[-1]] if len(lines) > 1 else lines)
 
 
 class OnnxFlavorError(Exception):
-    """Base of every error that this package raises on purpose.
+    """Base class of every error that this package raises on purpose.
 
     ``cause``: what is wrong.  ``remedy``: what to do about it, where the cause does not say so
     itself.  The message is both, and holds no credentials.
     """
 
     exit_status = 1
-    # The attributes, besides the cause, that an error keeps when it crosses from a child process.
+    # Attributes, besides the cause, that are passed on when a child process raises the error.
     travelling: ClassVar[tuple[str, ...]] = ("remedy",)
 
     def __init__(self, cause: str = "", *, remedy: str = ""):
@@ -44,7 +46,7 @@ class OnnxFlavorError(Exception):
         return "; ".join(filter(None, [self.cause, self.remedy]))
 
     def advised(self, remedy: str) -> OnnxFlavorError:
-        """Return this error, with one more thing to do about it."""
+        """Return this error with ``remedy`` added to the things that can be done about it."""
         self.remedy = "; ".join(filter(None, [self.remedy, remedy]))
         return self
 
@@ -64,7 +66,7 @@ class ServerUnreachableError(OnnxFlavorError):
 
 
 class AccessDeniedError(OnnxFlavorError):
-    """The MLflow server does not let this user: sign in, or ask for the permission."""
+    """The MLflow server denies this user the request: sign in, or ask for the permission."""
 
 
 class CorruptModelError(OnnxFlavorError):
@@ -76,7 +78,7 @@ class UnsafeModelError(OnnxFlavorError):
 
 
 class MissingSignatureError(OnnxFlavorError):
-    """The model says nothing about its inputs: log it with a signature or an input example."""
+    """The model does not describe its inputs: log it with a signature or an input example."""
 
 
 class MissingFrameworkError(OnnxFlavorError):
@@ -88,13 +90,13 @@ class SourceEnvironmentError(OnnxFlavorError):
 
 
 class UnsupportedModelError(OnnxFlavorError):
-    """No framework of this package recognises the model: convert it yourself and log the ONNX."""
+    """No framework of this package recognises the model: convert it yourself and log the result."""
 
     exit_status = 4
 
 
 class ConversionError(OnnxFlavorError):
-    """Every export strategy was tried and none gave a right model: read the ``attempts``."""
+    """Every export strategy was tried and none gave a correct model: read the ``attempts``."""
 
     exit_status = 4
 
@@ -114,7 +116,7 @@ class InvalidDataError(OnnxFlavorError):
 
 
 class ExecutionProviderError(OnnxFlavorError):
-    """An execution provider was asked for that this machine does not have: install its package."""
+    """The requested execution provider is not available on this machine: install its package."""
 
 
 class DigestMismatchError(OnnxFlavorError):
@@ -134,7 +136,7 @@ class PromotionRefusedError(OnnxFlavorError):
 
 
 class SignatureError(OnnxFlavorError):
-    """A version is unsigned, signed by somebody else, or altered since."""
+    """A version is unsigned, signed by a key that is not trusted, or altered since its signing."""
 
     exit_status = 3
 
@@ -144,7 +146,7 @@ class NothingToRollBackError(OnnxFlavorError):
 
 
 class RegistryError(OnnxFlavorError):
-    """The registry refused or failed: the message carries its own words."""
+    """The registry refused a request or failed: the message quotes what it answered."""
 
 
 class StorageError(OnnxFlavorError):
@@ -152,7 +154,7 @@ class StorageError(OnnxFlavorError):
 
 
 class WorkerError(OnnxFlavorError):
-    """A child process did not finish its work.  ``log`` holds the tail of what it printed."""
+    """A child process did not finish its work. ``log`` holds the end of what it printed."""
 
     travelling: ClassVar[tuple[str, ...]] = (*OnnxFlavorError.travelling, "log")
 
@@ -166,12 +168,12 @@ class WorkerCrashedError(WorkerError):
 
 
 class WorkerTimeoutError(WorkerError):
-    """The child process was stopped since it ran past its time limit."""
+    """The child process was stopped because it ran past its time limit."""
 
 
 class WorkerOutOfMemoryError(WorkerError):
-    """The child process was stopped since it grew past its memory limit."""
+    """The child process was stopped because it grew past its memory limit."""
 
 
 class WorkerTaskError(WorkerError):
-    """The task raised an error that is not one of ours.  ``log`` holds its traceback."""
+    """The task raised an error of another package. ``log`` holds its traceback."""

@@ -1,7 +1,7 @@
-"""Strip credentials from text: whatever is printed, logged or stored goes through `redact`.
+"""Strip credentials from text: everything printed, logged or stored goes through `redact`.
 
-A tracking URI may hold a password (``https://user:password@host``), a link to a store a token
-(``?sig=...``), and libraries quote both in their errors.
+A tracking URI may hold a password (``https://user:password@host``), and a link to a store a token
+(``?sig=...``); libraries quote both in their errors.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 # The user information of RFC 3986 ends at the last "@" before the path.
 _USER_INFORMATION = re.compile(r"""([A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#"'<>\\]*@""")
-# Of a link that was signed, and of the connection strings of databases.
+# Parameters of signed links and of database connection strings.
 _PARAMETER = re.compile(
     r"""([?&;](?:amp;)?(?:[\w.-]*(?:token|signature|credential|password|passwd|secret|key|pwd)"""
     r"""|sig|code)=)[^\s&;#"'<>\\]+""",
@@ -27,7 +27,7 @@ _AUTHORIZATION = re.compile(
 
 
 def redact(text: str) -> str:
-    """Return ``text`` without the user information of URIs, and with ``***`` for tokens."""
+    """Return ``text`` without the user information of URIs, and with ``***`` in place of tokens."""
     text = _USER_INFORMATION.sub(r"\1", text)
     text = _PARAMETER.sub(r"\1***", text)
     return _AUTHORIZATION.sub(r"\1***", text)
@@ -41,16 +41,21 @@ def redacted(record: Model) -> Model:
 
 
 class RedactedStream:
-    """A text stream that writes to ``stream`` what `redact` leaves; otherwise that stream."""
+    """A text stream that passes everything written to it through `redact` into ``stream``.
+
+    Every other attribute is that of ``stream``.
+    """
 
     def __init__(self, stream: TextIO):
         self._stream = stream
 
     def write(self, text: str) -> int:
+        """Write ``text`` without credentials; return the number of characters of ``text``."""
         self._stream.write(redact(text))
         return len(text)
 
     def writelines(self, lines) -> None:
+        """Write each of ``lines`` without credentials."""
         for line in lines:
             self.write(line)
 

@@ -1,1 +1,1 @@
-"""A logged ONNX model: its files, digests, signature, and the code that it may bring."""
+"""A logged ONNX model: its files, digests and signature, and the code that it may bring."""

@@ -1,4 +1,4 @@
-"""Digests: which bytes were verified, and whether these are the same ones."""
+"""Compute digests of artifacts and check them against those that were verified."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ __all__ = ["check_digest", "digest_of", "digest_of_tree", "manifest_of", "size_o
 
 
 def digest_of_tree(path: Path) -> str:
-    """The digest of what is no ONNX artifact: a source model, a folder of data.
+    """Return the digest of something other than an ONNX artifact: a source model, a folder of data.
 
-    The digest of an artifact where nothing but files is there.  Links are followed, since they are
-    where they are read, and Python's caches left out, since a source brings its code to be run.
+    It equals the digest of an artifact where the folder holds nothing but files.  Links are
+    followed, since the files are read through them.  Python's caches are left out, since a source
+    model brings its code to be run.
     """
     if path.is_file():
         return digest_of(path)
@@ -51,7 +52,7 @@ def _tree(path: Path) -> Iterator[Path]:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of the file, or of all files below the folder."""
+    """Return the bytes of the file, or of all files below the folder."""
     if path.is_file():
         return path.stat().st_size
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
@@ -62,7 +63,8 @@ def check_digest(
 ) -> None:
     """Raise DigestMismatchError unless ``path`` has the digest that was verified.
 
-    ``manifest``: of the verified artifact, as `manifest_of` gave it, to name what was changed.
+    ``manifest``: that of the verified artifact, as `manifest_of` gave it, to name the changed
+    files.
     """
     try:
         files = manifest_of(path)
@@ -80,7 +82,7 @@ def check_digest(
 
 
 def _changes(verified: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
-    """What became of which file, in words."""
+    """Yield in words which files are missing, added or changed."""
     for name in sorted({*verified, *found}):
         if name not in found:
             yield f"{name!r} is missing"

@@ -1,7 +1,7 @@
-"""The graph specification of an ONNX model that comes without one.
+"""Infer the graph specification of an ONNX model that comes without one.
 
-Inputs are matched with the columns of the signature; the prediction is a dictionary of all outputs
-as the graph gives them, since nothing is known of a source.
+Inputs are matched with the columns of the signature.  The prediction is a dictionary of all outputs
+as the graph gives them, since the source is not known.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 ANY_SHAPE = (-1,)
 
-# FLOAT to UINT64 in onnx.proto: those beyond (bfloat16, float8, int4, ...) are none of numpy's.
+# FLOAT to UINT64 in onnx.proto: numpy has no dtype for those beyond (bfloat16, float8, int4, ...).
 _FED_TYPES = frozenset(range(1, 14))
 
 
 def infer_graph(model: onnx.ModelProto, signature: ModelSignature | None) -> GraphSpec:
-    """How ``model`` (its weights may be missing) is fed by what ``signature`` describes.
+    """Return how ``model`` (its weights may be missing) is fed what ``signature`` describes.
 
     - one graph input and columns: the columns side by side
     - several graph inputs and columns: each input is the column of its name
     - a column of arrays, or one for an input that is more than one value a row: a tensor
     - no signature and several graph inputs of shape (rows, 1): the columns of their names
-    - else: each input is the tensor of its name; a bare array where it is the only one
+    - otherwise: each input is the tensor of its name; a bare array where it is the only one
 
-    Raises UnsupportedModelError for inputs that are no tensors.
+    Raises UnsupportedModelError for inputs that are not tensors.
     """
     inputs = _fed_inputs(model)
     outputs = tuple(each.name for each in model.graph.output)
@@ -52,7 +52,7 @@ def infer_graph(model: onnx.ModelProto, signature: ModelSignature | None) -> Gra
 
 
 def _fed_inputs(model: onnx.ModelProto) -> list[Any]:
-    """The graph's inputs, less those that older models list for their weights."""
+    """Return the graph's inputs, without the weights that older models list among them."""
     weights = {each.name for each in model.graph.initializer}
     inputs = [each for each in model.graph.input if each.name not in weights]
     for each in inputs:
@@ -68,11 +68,11 @@ def _columns(signature: ModelSignature | None) -> tuple[str, ...]:
     schema = None if signature is None else signature.inputs
     if schema is None or schema.is_tensor_spec() or not schema.has_input_names():
         return ()
-    return tuple(map(str, schema.input_names()))  # of a frame without names they are numbers
+    return tuple(map(str, schema.input_names()))  # numbers where a frame had no names
 
 
 def _holds_arrays(signature: ModelSignature, column: str) -> bool:
-    """Whether the signature's column is one of arrays."""
+    """Return whether the cells of the signature's column are arrays."""
     from mlflow.types import DataType
 
     specs = {str(each.name): each for each in signature.inputs}
@@ -80,13 +80,13 @@ def _holds_arrays(signature: ModelSignature, column: str) -> bool:
 
 
 def _optional(signature: ModelSignature, columns: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the columns that the signature lets be absent."""
+    """Return the names among ``columns`` that the signature declares optional."""
     named = map(str, signature.inputs.optional_input_names())
     return tuple(each for each in named if each in columns)
 
 
 def _whole(graph_input: Any, columns: tuple[str, ...], signature: ModelSignature) -> FeedSpec:
-    """The only graph input, from all columns."""
+    """Return the specification of the only graph input, fed with all columns."""
     if len(columns) == 1:
         return _of_column(graph_input, columns[0], signature)
     return FeedSpec(
@@ -99,7 +99,7 @@ def _whole(graph_input: Any, columns: tuple[str, ...], signature: ModelSignature
 
 
 def _of_column(graph_input: Any, column: str, signature: ModelSignature) -> FeedSpec:
-    """A graph input from one column: of a value a row, or of an array a row."""
+    """Return the specification of a graph input fed with one column: a value or an array a row."""
     if _is_optional(graph_input) or _holds_arrays(signature, column):
         return _tensor(graph_input, column)
     if _rank(graph_input) not in (None, 1, 2):
@@ -137,7 +137,7 @@ def _rank(graph_input: Any) -> int | None:
 
 
 def _is_column(graph_input: Any) -> bool:
-    """Of shape (rows, 1)."""
+    """Return whether the graph input has shape (rows, 1)."""
     is_matrix = _rank(graph_input) == 2 and not _is_optional(graph_input)
     return is_matrix and _tensor_type(graph_input).shape.dim[1].dim_value == 1
 
@@ -147,7 +147,7 @@ def _is_optional(graph_input: Any) -> bool:
 
 
 def _tensor_type(graph_input: Any) -> Any:
-    """Of an input that may be left out, what it is where it is given."""
+    """Return the tensor type of a graph input; for an optional input, that of its element."""
     found = graph_input.type
     return (found.optional_type.elem_type if _is_optional(graph_input) else found).tensor_type
 

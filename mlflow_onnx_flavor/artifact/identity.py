@@ -1,7 +1,7 @@
-"""What makes two logged models the same model: their graph and their configuration.
+"""The identity of a logged model: a digest of its graph and its configuration.
 
-MLflow gives every logged model ids, a path and a time of its own, so that the same conversion
-logged twice has two digests.  The digest says which bytes these are; the identity, which model.
+MLflow gives every logged model ids, a path and a time of its own, so the same conversion logged
+twice has two digests.  The digest tells the bytes, the identity tells the model.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Any
 from mlflow_onnx_flavor.artifact.digests import manifest_of
 
 MLMODEL = "MLmodel"
-# Of the MLmodel file, what says how the model answers; the rest says when and where it was logged.
+# Entries of the MLmodel file that decide how the model answers; the others tell when and where it
+# was logged.
 _CONFIGURATION = ("flavors", "signature", "saved_input_example_info")
 
 
 def identity_of(path: Path) -> str:
-    """Return the SHA-256 (hex) of all files of the model, and of how its MLmodel configures it.
+    """Return the SHA-256 (hex) of the model's files and of its configuration in the MLmodel file.
 
     ``path``: a folder with an MLmodel file, or a bare ``.onnx`` file.
     """

@@ -1,4 +1,4 @@
-"""The axes that a graph leaves open beside that of the batch, of its inputs and its outputs."""
+"""Open axes of a graph's inputs and outputs, beside the axis of the batch."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from mlflow_onnx_flavor.onnx_graph.structure import read_structure
 
 
 def open_axes(candidate: Path) -> list[list[Axis]]:
-    """Of a model folder or an ``.onnx`` file; axes of the same name have one size and are together.
+    """Return the open axes of a model's inputs; axes of one name have one size and form one group.
 
-    The first axis is the batch.  Raises CorruptModelError where the file is no ONNX.
+    ``candidate``: a model folder or an ``.onnx`` file.  The first axis is the batch and left out.
+    Raises CorruptModelError where the file is not ONNX.
     """
     feeds = (feed for feed in feeds_of(candidate) if feed["layout"] == "tensor")
     keys = {feed["name"]: feed.get("key", "") for feed in feeds}
@@ -28,10 +29,10 @@ def open_axes(candidate: Path) -> list[list[Axis]]:
 
 
 def open_output_axes(file: Path) -> dict[str, tuple[bool, ...]]:
-    """Of an ``.onnx`` file: by output, which of its axes follow the sizes of the inputs.
+    """Return for each output of an ``.onnx`` file which of its axes follow the sizes of the inputs.
 
-    Empty where no input leaves an axis open beside the first: exporters lose track of a shape now
-    and then, and what they leave open does not vary.
+    The result is empty where no input leaves an axis open beside the first: exporters sometimes
+    lose track of a shape, and an output axis that they leave open then does not vary.
     """
     graph = read_structure(file).graph
     if not any(any(_are_open(value)[1:]) for value in graph.input):

@@ -1,4 +1,4 @@
-"""The output half of a signature, from what is known of a graph: no answer is computed for it."""
+"""Derive the output half of a signature from the graph alone, without computing an answer."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def output_schema(prediction: PredictionSpec, model: onnx.ModelProto) -> Schema | None:
-    """The schema of predictions that are an array or a dictionary of arrays, else None.
+    """Return the schema of predictions that are an array or a dictionary of arrays, otherwise None.
 
-    ``model``: its weights may be missing.  None too where an output is no tensor of numbers or
-    text, or its shape is not known.
+    ``model``: its weights may be missing.  The result is also None where an output is not a tensor
+    of numbers or text, or its shape is not known.
     """
     from mlflow.types import Schema
 
@@ -34,7 +34,7 @@ def _spec(part: PredictionPart, model: onnx.ModelProto, is_named: bool) -> Tenso
 
     declared = next((each for each in model.graph.output if each.name == part.output), None)
     dtype = np.dtype(part.dtype) if part.dtype else _declared_dtype(declared)
-    is_open = not part.dtype and part.shape == ANY_SHAPE  # nothing was known of it
+    is_open = not part.dtype and part.shape == ANY_SHAPE  # the specification leaves it open
     shape = _declared_shape(declared) if is_open else (-1, *part.shape)
     if dtype is None or shape is None:
         return None
@@ -52,7 +52,7 @@ def _declared_dtype(declared: onnx.ValueInfoProto | None) -> np.dtype | None:
 
 
 def _declared_shape(declared: onnx.ValueInfoProto | None) -> tuple[int, ...] | None:
-    """MLflow's form: -1 for every axis that is open, and for the first."""
+    """Return the declared shape in MLflow's form: -1 for every open axis and for the first."""
     tensor = declared.type.tensor_type if declared is not None else None
     if tensor is None or not tensor.HasField("shape") or not tensor.shape.dim:
         return None

@@ -1,4 +1,4 @@
-"""A candidate on disk: what is measured, under the identity that the evidence gives it."""
+"""A candidate on disk, under the identity that the evidence gives it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from mlflow_onnx_flavor.schemas.evidence import ModelIdentity
 
 @dataclass(frozen=True)
 class CandidateFolder:
-    """``folder``: a saved model (a folder with an MLmodel file) or a bare ``.onnx`` file."""
+    """A candidate: its identity and its folder.
+
+    ``folder``: a saved model (a folder with an MLmodel file) or a bare ``.onnx`` file.
+    """
 
     identity: ModelIdentity
     folder: Path
 
 
 def graph_file(path: str | Path) -> Path:
-    """The ONNX file of a model folder, as its flavor names it; a bare file is itself."""
+    """Return the ONNX file of a model folder, as its flavor names it; a bare file itself."""
     path = Path(path)
     return path if path.is_file() else path / _entry(path)["data"]
 
 
 def feeds_of(path: str | Path) -> list[dict[str, Any]]:
-    """How the graph is fed (`FeedSpec` records); none where nothing but the file says so."""
+    """Return how the graph is fed (`FeedSpec` records); an empty list for a bare ``.onnx`` file."""
     path = Path(path)
     return [] if path.is_file() else _entry(path).get("graph", {}).get("feeds", [])
 

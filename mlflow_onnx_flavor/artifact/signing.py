@@ -1,9 +1,9 @@
-"""Signatures: who vouches for an artifact and its evidence, with OpenSSF's model-signing.
+"""Sign and verify artifacts and their evidence with OpenSSF's model-signing.
 
-Two signatures lie in the run with the evidence: one of the artifact's files, which
-``python -m model_signing verify`` reads too, and one of the evidence, the verdict and the manifest
-of the artifact.  The manifest ties the two together: what was added to the artifact is no part of
-the first, and is told by the second.
+Two signatures lie in the run with the evidence.  One covers the artifact's files; ``python -m
+model_signing verify`` reads it too.  The other covers the evidence, the verdict and the manifest of
+the artifact.  The manifest ties the two together: a file that was added to the artifact is not
+covered by the first signature, but it is missing in the manifest.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from mlflow_onnx_flavor.errors import (
 from mlflow_onnx_flavor.schemas.configuration import SigningKey, Trust
 
 MODEL_SIGNATURE, EVIDENCE_SIGNATURE = "model.sig", "evidence.sig"
-PASSWORD_VARIABLE = "MLFLOW_ONNX_SIGNING_PASSWORD"  # of an encrypted private key
-# What model-signing says of files that are not those that were signed.
+PASSWORD_VARIABLE = "MLFLOW_ONNX_SIGNING_PASSWORD"  # for an encrypted private key
+# How model-signing reports files that differ from those that were signed.
 _MISMATCH = "Signature mismatch"
 _CHANGES = re.compile(
     r"((?:Extra|Missing) files) (?:found )?in model '[^']*'(: [^\"\]]+)"
@@ -52,9 +52,9 @@ def sign(artifact: Path, evidence: Path, out: Path, key: SigningKey) -> None:
 
 
 def verify(artifact: Path, evidence: Path, signatures: Path, trust: Trust, what: str) -> None:
-    """Raise SignatureError unless somebody trusted signed these very folders.
+    """Raise SignatureError unless a trusted key signed the artifact and the evidence as they are.
 
-    Unsigned, signed by another, and altered since are told apart.
+    The message tells apart: unsigned, signed by a key that is not trusted, altered after signing.
     """
     for folder, name in ((evidence, EVIDENCE_SIGNATURE), (artifact, MODEL_SIGNATURE)):
         signature = signatures / name
@@ -92,7 +92,7 @@ def _signing_config(key: SigningKey, folder: Path) -> Any:
         return config.use_certificate_signer(
             private_key=key.private_key,
             signing_certificate=key.certificate,
-            certificate_chain=key.certificate_chain or (key.certificate,),  # it wants one at least
+            certificate_chain=key.certificate_chain or (key.certificate,),  # at least one is needed
         )
     password = os.environ.get(PASSWORD_VARIABLE)
     return config.use_elliptic_key_signer(private_key=key.private_key, password=password)
@@ -128,7 +128,10 @@ def _library() -> tuple[Any, Any, Any]:
 
 
 def _quietly(work: Callable[..., None], *arguments: Any) -> None:
-    """The library prints remarks on standard output, which is for the answer alone."""
+    """Run ``work`` with standard output discarded.
+
+    The library prints remarks there, and standard output is reserved for the command's answer.
+    """
     from contextlib import redirect_stdout
     from io import StringIO
 

@@ -1,7 +1,8 @@
-"""The code that an ONNX artifact asks to be loaded with: MLflow's or this flavor's, nothing else.
+"""Check the code that an ONNX artifact asks to be loaded with: MLflow's or this flavor's only.
 
-MLflow puts an artifact's code before everything on the path and imports the module that its MLmodel
-file names.  An ONNX model needs neither, so what is foreign is refused before anything is loaded.
+MLflow puts an artifact's code before everything else on the path and imports the module that its
+MLmodel file names.  An ONNX model needs neither, so foreign code is refused before anything is
+loaded.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ _REMEDY = "log the model again with mlflow.onnx or mlflow_onnx_flavor"
 
 
 def scoring_module_name(folder: Path) -> str:
-    """`mlflow_onnx_scoring_` and a digest of the source in ``folder``: other code, another name."""
+    """Return `mlflow_onnx_scoring_` with a digest of the source in ``folder``.
+
+    Other code therefore gets another name.
+    """
     sha = hashlib.sha256()
     for file in sorted(folder.glob("*.py")):
         sha.update(file.name.encode() + b"\0" + file.read_bytes())
@@ -34,13 +38,17 @@ def scoring_module_name(folder: Path) -> str:
 
 
 def check_code(folder: Path, flavors: Mapping[str, Any], model_uri: str) -> None:
-    """Raise CorruptModelError where the ONNX model in ``folder`` would run foreign code, or touch
-    files beside its own.
+    """Raise CorruptModelError if the model would run foreign code, or touch files beside its own.
 
-    That is: links, devices and caches of Python among its files; a loader that is neither MLflow's
-    nor this flavor's; scoring code that is not what its name says; code that would take the place
-    of an installed module; a library of operators by its path; session options that write files;
-    or files outside ``folder``.
+    The model is refused for any of these:
+
+    - links, devices or Python caches among its files
+    - a loader that is neither MLflow's nor this flavor's
+    - scoring code whose digest differs from the one in its name
+    - code that would shadow an installed module
+    - a library of operators given by its path
+    - session options that write files
+    - files outside ``folder``
     """
     try:
         check_entries(folder)
@@ -79,8 +87,9 @@ def check_code(folder: Path, flavors: Mapping[str, Any], model_uri: str) -> None
 
 
 def _check_scoring(shipped: Path, loader: str, model_uri: str) -> None:
-    """Raise CorruptModelError unless it is what its name says, and nothing else is there: Python
-    would load a library, or a folder, before the source of the same name.
+    """Raise CorruptModelError unless the scoring code has the digest in its name and stands alone.
+
+    Python would load a library, or a folder, before the source of the same name.
     """
     extra = sorted(
         each.name
@@ -99,16 +108,16 @@ def _check_scoring(shipped: Path, loader: str, model_uri: str) -> None:
 
 
 def _modules_in(code: Path) -> list[str]:
-    """What can be imported from there, by its first name; caches are none."""
+    """Return the top-level names that can be imported from ``code``, without caches."""
     names = {each.name.partition(".")[0] for each in code.iterdir()} if code.is_dir() else set()
     return sorted(name for name in names if name.isidentifier() and name != "__pycache__")
 
 
 def _is_installed(name: str) -> bool:
-    """Whether the module is Python's or installed; what other artifacts brought is neither."""
+    """Return whether the module is Python's or installed; code of other artifacts is neither."""
     installed = [entry for entry in sys.path if not (Path(entry).parent / "MLmodel").is_file()]
     found = importlib.machinery.PathFinder.find_spec(name, installed)
-    if found and not found.origin:  # of several packages, such as google
+    if found and not found.origin:  # a namespace that several packages share, such as google
         homes = [entry for entry in installed if Path(entry).name in _HOMES]
         return importlib.machinery.PathFinder.find_spec(name, homes) is not None
     return name in sys.stdlib_module_names or found is not None

@@ -1,4 +1,4 @@
-"""What a saved model's folder consists of: the graph, the code that scores it, its environment."""
+"""Write a saved model's folder: the graph, the code that scores it, its environment."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _EXTERNAL_DATA_BYTES = 1_500_000_000
 
 
 def write_model(onnx_model: Any, folder: Path) -> onnx.ModelProto:
-    """Write the model file; returns the model, without weights where it came as a file."""
+    """Write the model file and return the model, without weights where it was given as a file."""
     target = folder / MODEL_FILE
     if isinstance(onnx_model, str | os.PathLike):
         return copy_model(Path(onnx_model), target)
@@ -52,7 +52,7 @@ def write_model(onnx_model: Any, folder: Path) -> onnx.ModelProto:
 
 
 def ship_scoring(folder: Path) -> str:
-    """Copy the scoring package into the model ``folder`` as code; returns its module name there."""
+    """Copy the scoring package into the model ``folder`` as code; return its module name there."""
     name = _scoring_module_name()
     target = folder / CODE_FOLDER / name
     shutil.copytree(_scoring_folder(), target, ignore=shutil.ignore_patterns("__pycache__"))
@@ -68,7 +68,7 @@ def add_flavors(
     session_options: dict[str, Any],
     extra_files: dict[str, Any],
 ) -> None:
-    """The entries of the MLmodel file: pyfunc, this flavor, and MLflow's built-in one."""
+    """Add the entries of the MLmodel file: pyfunc, this flavor, and MLflow's built-in one."""
     from mlflow import pyfunc
 
     from mlflow_onnx_flavor.scoring import CONFIG_KEYS
@@ -106,8 +106,10 @@ def add_flavors(
 
 
 def requirements_of(graph: GraphSpec, session_options: Mapping[str, Any]) -> list[str]:
-    """What the graph needs beside the defaults: a tokenizer where it takes text, and the operators
-    that its session options name.
+    """Return the requirements that the graph adds to the defaults.
+
+    They are a tokenizer where it takes text, and the libraries of operators that its session
+    options name.
     """
     needed = []
     if any(feed.layout == "tokens" for feed in graph.feeds):
@@ -124,7 +126,10 @@ def write_environment(
     pip_requirements: Any,
     extra_pip_requirements: Any,
 ) -> None:
-    """conda.yaml, requirements.txt, python_env.yaml and constraints.txt, as other flavors do."""
+    """Write conda.yaml, requirements.txt, python_env.yaml and constraints.txt for the model.
+
+    Other flavors write the same files.
+    """
     import yaml
     from mlflow.utils.environment import (
         _process_conda_env,

@@ -1,1 +1,1 @@
-"""How figures and names are written for a person."""
+"""Write figures and names for a person to read."""

@@ -1,4 +1,4 @@
-"""Figures as a person reads them, with digits added where a value and its threshold print alike."""
+"""Write figures for a person, with digits added where a value and its threshold print alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST_DIGITS = 17  # a double has no more
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """Plain decimal notation with ``digits`` significant digits: "0.0123", "1.23", "1,230"."""
+    """Return plain notation with ``digits`` significant digits: "0.0123", "1.23", "1,230"."""
     if not math.isfinite(value):
         return _not_finite(value)
     if value == 0:
@@ -25,18 +25,19 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def scientific(value: float, digits: int = 2) -> str:
-    """An error: "0", "2.4e-07"."""
+    """Return an error in scientific notation: "0", "2.4e-07"."""
     if not math.isfinite(value):
         return _not_finite(value)
     return "0" if value == 0 else f"{value:.{digits - 1}e}"
 
 
 def milliseconds(value_ms: float, digits: int = 3) -> str:
+    """Return a time with its unit: "1.23 ms"."""
     return f"{significant(value_ms, digits)} ms"
 
 
 def ratio(value: float, decimals: int = 2) -> str:
-    """How many times: "1.87", "0.04", "1,234"; at least two digits that say something."""
+    """Return a ratio with two significant digits at least: "1.87", "0.04", "1,234"."""
     if not math.isfinite(value):
         return _not_finite(value)
     if 0 < abs(value) < 0.095:
@@ -45,7 +46,7 @@ def ratio(value: float, decimals: int = 2) -> str:
 
 
 def percent(fraction: float, digits: int = 2) -> str:
-    """A share: "0.1%", "37%".  Never "100%" of what is not quite all."""
+    """Return a share in percent: "0.1%", "37%".  Anything below 1 never prints as "100%"."""
     if not math.isfinite(fraction):
         return _not_finite(fraction)
     rounded = float(f"{fraction * 100:.{digits}g}")
@@ -56,11 +57,12 @@ def percent(fraction: float, digits: int = 2) -> str:
 
 
 def count(value: int) -> str:
+    """Return a whole number with thousands separators: "1,234"."""
     return f"{value:,}"
 
 
 def byte_size(size_bytes: float, digits: int = 3) -> str:
-    """Decimal units, as the size gate counts: 1 MB is 1,000,000 bytes."""
+    """Return a size in decimal units, as the size gate counts: 1 MB is 1,000,000 bytes."""
     if size_bytes < 1000:
         return f"{size_bytes:.0f} bytes"
     value, units = float(size_bytes), iter(("kB", "MB", "GB", "TB", "PB"))
@@ -71,6 +73,7 @@ def byte_size(size_bytes: float, digits: int = 3) -> str:
 
 
 def duration(seconds: float) -> str:
+    """Return a duration: "0.005 s", "12 s", "3 min 05 s", "2 h 10 min"."""
     if seconds < 0.01:
         return f"{seconds:.3f} s" if seconds >= 0.0005 else "0 s"
     if seconds < 59.5:
@@ -82,7 +85,7 @@ def duration(seconds: float) -> str:
 
 
 def interval(value: Interval, decimals: int = 2) -> str:
-    """The estimate and its confidence interval: "1.87 [1.80, 1.94]"."""
+    """Return the estimate and its confidence interval: "1.87 [1.80, 1.94]"."""
     low, high = ratio(value.low, decimals), ratio(value.high, decimals)
     return f"{ratio(value.estimate, decimals)} [{low}, {high}]"
 
@@ -90,9 +93,9 @@ def interval(value: Interval, decimals: int = 2) -> str:
 def apart(
     value: float, threshold: float, form: Callable[[float, int], str], digits: int = 2
 ) -> tuple[str, str]:
-    """Both in the same form, with as many digits as it takes to tell them apart.
+    """Return value and threshold in the same form, with enough digits to tell them apart.
 
-    ``form(number, digits)`` is one of the functions above, ``digits`` what it starts from.
+    ``form(number, digits)`` is one of the functions above; ``digits`` is the number to begin with.
     """
     texts = (form(value, digits), form(threshold, digits))
     for more in range(digits + 1, MOST_DIGITS + 1):
@@ -103,7 +106,7 @@ def apart(
 
 
 def interval_apart(value: Interval, threshold: float) -> tuple[str, str]:
-    """The interval and the threshold for its lower end, told apart by their digits."""
+    """Return the interval and the threshold for its lower end, with enough digits to differ."""
     decimals = 2
     while (
         value.low != threshold

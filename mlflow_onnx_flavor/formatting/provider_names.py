@@ -1,4 +1,4 @@
-"""What reports call an execution provider: its own name, a short one, one for metric names."""
+"""Names of execution providers in reports: the full name, a short one, one for metric names."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 class ProviderNames:
     """Names that tell apart all providers of one release.
 
-    Options, those of the session among them, are shown only where two providers of the release
-    differ in nothing else.
+    Options, session options among them, are shown only where two providers of the release differ in
+    nothing else.
     """
 
     def __init__(self, summary: ReleaseSummary):
@@ -34,11 +34,11 @@ class ProviderNames:
         return provider.name + self._distinction(provider)
 
     def short(self, provider: ExecutionProvider) -> str:
-        """Return "OpenVINO": for terminals and plots, where width is scarce."""
+        """Return a short name for terminals and plots, where space is scarce: "OpenVINO"."""
         return short(provider.name) + self._distinction(provider)
 
     def key(self, provider: ExecutionProvider) -> str:
-        """For metric names: the same options give the same key in every release."""
+        """Return the name for metrics: the same options give the same key in every release."""
         if not self._is_ambiguous(provider) or not (provider.options or provider.session_options):
             return provider.name
         return f"{provider.name}.{hashlib.sha256(_options(provider).encode()).hexdigest()[:6]}"
@@ -55,7 +55,7 @@ class ProviderNames:
 
 
 def short(name: str) -> str:
-    """Return "CPU" for "CPUExecutionProvider"."""
+    """Return a provider's name without its ending: "CPU" for "CPUExecutionProvider"."""
     bare, bracket, settings = name.partition(" [")
     return (bare.removesuffix("ExecutionProvider") or bare) + bracket + settings
 

@@ -1,4 +1,4 @@
-"""`judge(evidence, gates)`: pure, instant, repeatable.  A stricter gate needs no new measurement.
+"""Judge evidence against gates: a pure function, so a stricter gate needs no new measurement.
 
 verdict = judge(ReleaseEvidence(parity=..., latency=...), configuration.gates)
 verdict.passed, verdict.chosen, verdict.findings
@@ -53,9 +53,10 @@ __all__ = [
 
 
 def judge(evidence: ReleaseEvidence, gates: Gates) -> Verdict:
-    """Hold every candidate against every gate on every required provider; choose one that passes.
+    """Check every candidate against every gate on each required provider, and choose one.
 
-    The fastest is chosen, or a simpler one within ``choice.indifference`` of it (`choose`).
+    Only a candidate that passes every gate can be chosen: the fastest, or a simpler one whose speed
+    is within ``choice.indifference`` of it (`choose`).
 
     Raises ConfigurationError for a tolerance on an output that no model has.
     """
@@ -100,7 +101,7 @@ def _judge_candidate(
 
 
 def _peak_memory(report: LatencyReport, name: str, provider: ExecutionProvider) -> int | None:
-    """Of the candidate as it is served; None where it was not measured."""
+    """Return the candidate's peak memory in bytes as it is served; None where not measured."""
     return next(
         (
             row.figures.peak_memory_bytes
@@ -118,7 +119,7 @@ def _limit(
     size_bytes: int | None,
     limit: float,
 ) -> Finding:
-    """``size_bytes`` against ``limit`` megabytes."""
+    """Return the finding for ``size_bytes`` against ``limit`` in MB (1 MB = 1,000,000 bytes)."""
     megabytes = float("nan") if size_bytes is None else size_bytes / 1e6
     measured, most = numbers.apart(megabytes, limit, numbers.significant, digits=3)
     return Finding(

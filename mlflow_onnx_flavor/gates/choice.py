@@ -1,4 +1,4 @@
-"""Which of the candidates that pass is registered: the fastest, or a simpler one as fast as it."""
+"""Choose the candidate to register: the fastest that passes, or a simpler one that is as fast."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def choose(
     required: Sequence[ExecutionProvider],
     indifference: float,
 ) -> str | None:
-    """Return the name of the candidate to register, None where none passes.
+    """Return the name of the candidate to register; None where none passes.
 
-    ``passing``: the simplest first, as the configuration lists them.  The fastest has the largest
-    geometric mean of its speed-ups over the source.  A simpler one is taken instead where its mean
-    is at most ``indifference`` (a share) behind.
+    ``passing``: names, the simplest first, in the configuration's order.  The fastest candidate has
+    the largest geometric mean of its speed-ups over the source.  A simpler one is chosen instead
+    where its mean is at most ``indifference`` (a share) behind.
     """
     speeds = {name: speed(name, rows, required) for name in passing}
     if not speeds:
@@ -33,7 +33,7 @@ def speed(
 ) -> float:
     """Return the geometric mean of the candidate's speed-ups over the source; 1 without any.
 
-    ``required``: only those providers count; all where None.
+    ``required``: only these providers count; None counts all.
     """
     ratios = [
         row.speedup.estimate

@@ -17,15 +17,15 @@ from mlflow_onnx_flavor.schemas.evidence import (
 )
 from mlflow_onnx_flavor.schemas.verdict import NOT_ENOUGH, Finding, measured_on, rows_of
 
-# An interval so many times as wide as its distance to the threshold would take the square of that
-# times as long to tell.
+# Largest ratio of an interval's width to its distance from the threshold at which more time is
+# suggested: the time needed grows with the square of this ratio.
 _HOPELESS = 10.0
-# Over the time that would do on average.
+# Factor on the time that would suffice on average.
 _MARGIN = 1.5
 
 
 def judge_latency(report: LatencyReport, gate: LatencyGate) -> tuple[Finding, ...]:
-    """Every row of a report that stands alone against the latency gate."""
+    """Return the findings of the latency gate for every row of a report."""
     return tuple(
         finding
         for name, provider in measured_on(report.rows)
@@ -36,12 +36,16 @@ def judge_latency(report: LatencyReport, gate: LatencyGate) -> tuple[Finding, ..
 
 
 def is_undecided(report: LatencyReport, gate: LatencyGate) -> bool:
-    """Whether more measuring may decide what this evidence leaves open."""
+    """Return whether more measuring may decide a gate that this evidence leaves open."""
     return any(each.reason.startswith(NOT_ENOUGH) for each in judge_latency(report, gate))
 
 
 def is_judged(row: LatencyRow) -> bool:
-    """Whether the row is of the candidate as it is served; others are shown beside it."""
+    """Return whether the gates judge the row.
+
+    They judge the candidate as it is served: through its pyfunc, with its own number of threads.
+    Other rows are only shown beside it.
+    """
     return row.path == "pyfunc" and row.threads is None
 
 
@@ -52,7 +56,10 @@ def findings_on_latency(
     gate: LatencyGate,
     seconds: float,
 ) -> Iterator[Finding]:
-    """``seconds``: what was spent measuring."""
+    """Yield the findings of one candidate on one provider, for each sequence length and batch size.
+
+    ``seconds``: the time that was spent measuring.
+    """
     rows = [row for row in rows if is_judged(row)]
     lengths = list(dict.fromkeys(row.sequence_length for row in rows)) or [None]
     for length in lengths:
@@ -118,7 +125,10 @@ def _at_workload(
 def _at_least(
     ratio: Interval | None, row: LatencyRow | None, least: float, seconds: float, what: str = ""
 ) -> tuple[bool, str, str, str]:
-    """Whether all of the interval of a ratio is at least ``least``."""
+    """Return passed, measured, required and reason of a ratio that must be at least ``least``.
+
+    The whole interval must be; the lower end decides.
+    """
     passed, measured, required, reason = False, "not measured", numbers.ratio(least), ""
     if row is not None and ratio is not None:
         passed = ratio.low >= least
@@ -136,7 +146,10 @@ def _at_least(
 def _within(
     measured: LatencyFigures, name: str, budget_ms: float, seconds: float
 ) -> tuple[bool, str, str, str]:
-    """Whether a percentile, to the upper end of its interval, is within a budget."""
+    """Return passed, measured, required and reason of a percentile against its budget.
+
+    The upper end of the percentile's interval must be within ``budget_ms``.
+    """
     value_ms, interval = getattr(measured, f"{name}_ms"), measured.intervals.get(name)
     if interval is None and measured.intervals:
         what = f"{NOT_ENOUGH}: the {name} is made by too few rounds; give more budget seconds"
@@ -155,9 +168,10 @@ def _within(
 
 
 def _would_be_enough(interval: Interval, threshold: float, seconds: float) -> str:
-    """How long to measure until an interval like this one leaves the threshold on one side.
+    """Return a sentence on how long to measure until the interval excludes the threshold.
 
-    An interval narrows with the root of the time, so it must do so by width over distance.
+    An interval narrows with the square root of the measuring time, and it must narrow by the ratio
+    of its width to the distance between estimate and threshold.
     """
     distance = abs(interval.estimate - threshold)
     width = max(interval.high - interval.estimate, interval.estimate - interval.low)

@@ -1,4 +1,4 @@
-"""The parity gate: how many rows may differ, and how sure one can be of it."""
+"""The parity gate: how many rows may differ, and with which confidence."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from mlflow_onnx_flavor.schemas.origins import (
 )
 from mlflow_onnx_flavor.schemas.verdict import NOT_ENOUGH, Finding, measured_on, rows_of
 
-PYFUNC = "pyfunc"  # the name of what the pyfunc answers, with its key where it has several
+PYFUNC = "pyfunc"  # the name of the pyfunc's answer, followed by a key where it has several
 
 
 def judge_parity(report: ParityReport, gate: ParityGate) -> tuple[Finding, ...]:
-    """Every row of a report that stands alone against the parity gate."""
+    """Return the findings of the parity gate for every row of a report."""
     check_names(report, gate)
     return tuple(
         finding
@@ -38,6 +38,7 @@ def judge_parity(report: ParityReport, gate: ParityGate) -> tuple[Finding, ...]:
 
 
 def check_names(report: ParityReport, gate: ParityGate) -> None:
+    """Raise ConfigurationError where the gate has a tolerance for an output that no model has."""
     known = {output.name for row in report.rows for output in row.outputs}
     if not isinstance(gate.tolerance, dict) or not known:
         return
@@ -50,12 +51,12 @@ def check_names(report: ParityReport, gate: ParityGate) -> None:
 
 
 def judged(rows: Iterable[ParityRow], gate: ParityGate) -> list[ParityRow]:
-    """Those that the gate speaks of: extreme probes only where it is said so."""
+    """Return the rows that the gate judges: extreme probes only where the gate says so."""
     return [row for row in rows if gate.extreme_probes or row.inputs != EXTREME_PROBES]
 
 
 def upper_bound(disagreements: int, rows: int, confidence: float) -> float:
-    """One-sided upper bound on the true disagreement rate (Clopper and Pearson, 1934)."""
+    """Return a one-sided upper bound on the true disagreement rate (Clopper and Pearson, 1934)."""
     if rows == 0 or disagreements >= rows:
         return 1.0
     from scipy.special import betaincinv  # scipy.stats takes half a second more to import
@@ -64,15 +65,15 @@ def upper_bound(disagreements: int, rows: int, confidence: float) -> float:
 
 
 def rows_needed(bound: float, confidence: float) -> int:
-    """Agreeing rows after which the upper bound on the disagreement rate is at most ``bound``."""
+    """Return how many agreeing rows bring the upper bound on the disagreement rate to ``bound``."""
     return ceil(log(1 - confidence) / log1p(-bound))
 
 
 def tolerance_of(output: OutputParity, gate: ParityGate) -> float:
-    """The tolerance on the scaled error that ``gate`` sets for this output.
+    """Return the tolerance on the scaled error that ``gate`` sets for this output.
 
-    What a consumer sees ("pyfunc ...") is made of outputs that are judged by their own names, so of
-    several tolerances the widest is its.
+    The pyfunc's answer ("pyfunc ...") is made from outputs that are judged under their own names,
+    so where several tolerances are set it gets the widest.
     """
     asked = gate.tolerance
     if isinstance(asked, dict):
@@ -86,6 +87,12 @@ def tolerance_of(output: OutputParity, gate: ParityGate) -> float:
 def findings_on_parity(
     candidate: str, provider: ExecutionProvider, rows: list[ParityRow], gate: ParityGate
 ) -> Iterable[Finding]:
+    """Yield the findings of one candidate on one provider.
+
+    A row that is judged has one on parity, and one on form where the candidate answers in another
+    form.  Without any row the finding is that nothing was measured.
+    """
+
     def finding(
         name: str,
         row: ParityRow | None,
@@ -157,7 +164,7 @@ def _rows_in_words(row: ParityRow) -> str:
 
 
 def _ties(row: ParityRow) -> str:
-    """Said beside what differs: labels that differ where the source scores both the same."""
+    """Return words on label ties: labels differ, but the source scores both classes the same."""
     ties = max((output.label_ties for output in row.outputs), default=0)
     return f" and {ties:,} are ties" if ties else ""
 

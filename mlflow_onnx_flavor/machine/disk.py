@@ -1,4 +1,4 @@
-"""Disks that are full, read-only or not this user's: said in one sentence."""
+"""Explain in one sentence that a disk is full, read-only or not writable by this user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlflow_onnx_flavor.errors import StorageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
-# SQLite's own words, which reach us through MLflow's errors.
+# SQLite's messages, which MLflow's errors quote, and their remedies.
 _OF_DATABASES = {
     "attempt to write a readonly database": "let this user write to it",
     "database or disk is full": "free space on its disk",
@@ -23,9 +23,9 @@ _OF_DATABASES = {
 
 
 def storage_error(error: BaseException) -> StorageError | None:
-    """The sentence where ``error``, or what it came of, is that of a disk; None elsewhere."""
+    """Return a StorageError where ``error``, or one of its causes, is a disk's; otherwise None."""
     for link in _chain(error):
-        # The error of a folder that was copied holds one for each file.
+        # The error of copying a folder holds one error for each file.
         each = _first_of(link) if isinstance(link, shutil.Error) else link
         if isinstance(each, OSError) and each.errno in (*_FULL, *_FORBIDDEN):
             return StorageError(_in_words(each))
@@ -37,7 +37,7 @@ def storage_error(error: BaseException) -> StorageError | None:
 
 def _in_words(error: OSError) -> str:
     reason = os.strerror(error.errno or 0)
-    # Of a copy it is the second that cannot be written.
+    # When a file is copied, the second of the two is the one that cannot be written.
     place = str(error.filename2 or error.filename or "")
     if not place:
         return (
@@ -53,7 +53,10 @@ def _in_words(error: OSError) -> str:
 
 
 def _first_of(error: shutil.Error) -> OSError | None:
-    """Shutil keeps the files and the words of the errors, not the errors themselves."""
+    """Return the first error that a `shutil.Error` lists, rebuilt from its text; None without one.
+
+    Shutil keeps the files and the messages of the errors, not the errors themselves.
+    """
     with suppress(IndexError, TypeError, ValueError):
         source, target, words = error.args[0][0]
         number = re.match(r"\[Errno (\d+)\]", words)

@@ -1,4 +1,4 @@
-"""The execution providers of this machine, as the parent process sees them."""
+"""Execution providers of this machine, with their packages, versions and devices."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider
 from mlflow_onnx_flavor.scoring.runtimes import BUILDS, CPU, PLUGINS
 
 RUNTIME = "onnxruntime"
-# The modules that onnxruntime, its plug-ins and its operator libraries are imported as.
+# Module names of onnxruntime, its plug-ins and its operator libraries.
 _RUNTIME_MODULE = re.compile(rf"{RUNTIME}(_\w+)?")
 
 
 @dataclass(frozen=True)
 class ProviderDescription:
-    """A provider that can be asked for here.  ``kind``: "built-in" or "plugin"."""
+    """An execution provider that can be requested here.
+
+    ``kind``: "built-in" or "plugin".
+    """
 
     name: str
     kind: str
@@ -32,14 +35,14 @@ class ProviderDescription:
 
 
 def available() -> list[str]:
-    """The names that can be asked for here."""
+    """Return the names of the execution providers that can be requested here."""
     from mlflow_onnx_flavor import scoring
 
     return scoring.available_providers()
 
 
 def describe() -> list[ProviderDescription]:
-    """Every available provider with its package and devices; starts plug-ins to ask them.
+    """Return every available provider with its package and devices; start plug-ins to ask them.
 
     A plug-in that does not start has no devices.
     """
@@ -73,9 +76,9 @@ def check_requested(requested: Sequence[ExecutionProvider]) -> None:
 
 
 def requirement_of(name: str) -> str | None:
-    """The pip requirement of a plug-in provider; None for one that comes with onnxruntime.
+    """Return the pip requirement of a plug-in provider; None for one that comes with onnxruntime.
 
-    Pinned to the version that is installed here; the package alone where none is.
+    It is pinned to the version that is installed here; where none is, it is the bare package.
     """
     from mlflow_onnx_flavor.scoring.providers import built_in_providers, installed_plugins
 
@@ -88,9 +91,7 @@ def requirement_of(name: str) -> str | None:
 
 
 def runtime_distribution() -> str:
-    """Return the distribution that onnxruntime is installed from: "onnxruntime",
-    "onnxruntime-gpu", ...
-    """
+    """Return the distribution that onnxruntime is installed from, such as "onnxruntime-gpu"."""
     for name in runtimes():
         if _version(name):
             return name
@@ -98,14 +99,15 @@ def runtime_distribution() -> str:
 
 
 def runtimes() -> tuple[str, ...]:
-    """Return the distributions that hold onnxruntime, each a build with other providers in it."""
+    """Return the distributions that hold onnxruntime, each a build with its own providers."""
     return tuple(dict.fromkeys((RUNTIME, *BUILDS.values())))
 
 
 def runtime_versions() -> dict[str, str]:
-    """Return the version of every installed distribution that runs a graph: builds of onnxruntime,
-    plug-ins and operator libraries.  Those that no table names are found by the module that they
-    provide; nothing is imported.
+    """Return the version of every installed distribution that runs a graph.
+
+    They are builds of onnxruntime, plug-ins and operator libraries.  Those that no table lists are
+    found by the module that they provide.  Nothing is imported.
     """
     folders = tuple((entry, _changed_at(entry)) for entry in sys.path)
     named = (*runtimes(), *(each.package for each in PLUGINS.values()))
@@ -115,7 +117,11 @@ def runtime_versions() -> dict[str, str]:
 
 @cache
 def _running_graphs(folders: tuple[tuple[str, int], ...]) -> frozenset[str]:
-    """Return the distributions in ``folders``, each with when its content changed."""
+    """Return the installed distributions that provide a module of onnxruntime.
+
+    ``folders``: the entries of the path, each with the time of its last change; the cached result
+    holds only as long as they are the same.
+    """
     return frozenset(
         name
         for module, names in importlib.metadata.packages_distributions().items()
@@ -139,12 +145,12 @@ def _version(distribution: str) -> str:
 
 
 def as_entries(execution_providers: Sequence[Any] | None) -> list[dict[str, Any]]:
-    """What users write as what the MLmodel file holds: ``{"name", "options"}`` each, with
-    "session_options" where some are given.
+    """Return execution providers as the MLmodel file holds them: ``{"name", "options"}`` each.
 
-    Takes names, dictionaries with a name, (name, options) as `mlflow.onnx` does, and
-    `ExecutionProvider`; one name alone; the CPU where there is none.  Raises ConfigurationError for
-    anything else.
+    An entry has "session_options" as well where some are set.  Takes a list of names, dictionaries
+    with a name, (name, options) pairs as in `mlflow.onnx`, and `ExecutionProvider`; or a single
+    name.  The CPU stands in for an empty list and None.  Raises ConfigurationError for anything
+    else.
     """
     if isinstance(execution_providers, str):
         execution_providers = [execution_providers]

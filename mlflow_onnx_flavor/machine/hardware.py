@@ -1,4 +1,4 @@
-"""Where a measurement is made: hardware, limits and versions, read without importing anything."""
+"""Describe the machine of a measurement (hardware, limits, versions) without importing anything."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from mlflow_onnx_flavor.schemas.evidence import Environment
 _ALWAYS = ("mlflow", "onnx", "numpy", "pandas")
 _CGROUPS = Path("/sys/fs/cgroup")
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-# Instruction sets that decide which kernels onnxruntime takes, by their names in /proc/cpuinfo.
+# Instruction sets by which onnxruntime selects its kernels, by their names in /proc/cpuinfo.
 _FLAGS = re.compile(r"(avx|fma|amx|f16c|sse4|vnni|asimd|sve|bf16|i8mm|sme\d*$)")
 
 
 def environment(distributions: Sequence[str] = ()) -> Environment:
-    """Return this machine, with the versions of the core, of every build and plug-in of onnxruntime
-    and of ``distributions``.
+    """Return the description of this machine.
+
+    It holds the versions of this package's core requirements, of every build and plug-in of
+    onnxruntime and of ``distributions``.
     """
     return Environment(
         python=platform.python_version(),
@@ -37,7 +39,7 @@ def environment(distributions: Sequence[str] = ()) -> Environment:
 
 
 def versions(distributions: Sequence[str]) -> dict[str, str]:
-    """Distribution name -> installed version; those that are not installed are left out."""
+    """Return the installed version of each distribution, without those that are not installed."""
     found = {}
     for name in distributions:
         try:
@@ -48,7 +50,7 @@ def versions(distributions: Sequence[str]) -> dict[str, str]:
 
 
 def cpu_model() -> str:
-    """The processor's name."""
+    """Return the processor's name."""
     for line in lines_of(Path("/proc/cpuinfo")):
         key, _, value = line.partition(":")
         if key.strip() == "model name":
@@ -57,7 +59,7 @@ def cpu_model() -> str:
 
 
 def cpu_flags() -> tuple[str, ...]:
-    """The processor's instruction sets that matter to inference, in alphabetical order."""
+    """Return the processor's instruction sets that matter to inference, in alphabetical order."""
     for line in lines_of(Path("/proc/cpuinfo")):
         key, _, value = line.partition(":")
         if key.strip() in ("flags", "Features"):
@@ -68,7 +70,7 @@ def cpu_flags() -> tuple[str, ...]:
 def throttled_microseconds(
     cgroups: Path = _CGROUPS, membership: Path = Path("/proc/self/cgroup")
 ) -> int | None:
-    """For how long cgroups have held this process back; None where there is no such count."""
+    """Return the time for which cgroups throttled this process; None where it is not counted."""
     found = [
         int(value) // scale
         for folder in _own_cgroups(cgroups, membership, "cpu")
@@ -81,14 +83,20 @@ def throttled_microseconds(
 
 
 def cores_allowed() -> int:
-    """Cores that this process may use: its affinity, and the cgroup's quota rounded up."""
+    """Return the number of cores that this process may use.
+
+    It is the smaller of the process's affinity and the cgroup's quota, rounded up.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     quotas = [math.ceil(each) for each in cpu_quotas()]
     return max(min([cores or 1, *quotas]), 1)
 
 
 def memory_bytes() -> int:
-    """Memory that this process may use: the machine's, or the cgroup's limit."""
+    """Return the bytes of memory that this process may use.
+
+    They are the machine's, or the cgroup's limit where that is smaller.
+    """
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([machine, *memory_limits()])
 
@@ -96,7 +104,7 @@ def memory_bytes() -> int:
 def cpu_quotas(
     cgroups: Path = _CGROUPS, membership: Path = Path("/proc/self/cgroup")
 ) -> list[float]:
-    """Cores a second that each cgroup of this process allows, in both versions of cgroups."""
+    """Return the number of cores that each cgroup of this process allows (cgroups v1 and v2)."""
     quotas = []
     for folder in _own_cgroups(cgroups, membership, "cpu"):
         quota = period = ""
@@ -112,7 +120,7 @@ def cpu_quotas(
 def memory_limits(
     cgroups: Path = _CGROUPS, membership: Path = Path("/proc/self/cgroup")
 ) -> list[int]:
-    """Bytes that each cgroup of this process allows, in both versions of cgroups."""
+    """Return the bytes of memory that each cgroup of this process allows (cgroups v1 and v2)."""
     return [
         int(line)
         for folder in _own_cgroups(cgroups, membership, "memory")
@@ -123,10 +131,10 @@ def memory_limits(
 
 
 def _own_cgroups(cgroups: Path, membership: Path, controller: str) -> Iterator[Path]:
-    """The folders of this process's cgroup and its ancestors: a limit on any of them holds.
+    """Yield the folders of this process's cgroup and its ancestors: a limit on any of them holds.
 
-    Version 2 keeps one tree, version 1 one a controller; inside a container the path may be the
-    host's, of which only the root is there.
+    Version 2 keeps one tree, version 1 one for each controller.  Inside a container the path may be
+    the host's, and then only the root exists.
     """
     roots = {"": cgroups, controller: cgroups / controller}
     for line in lines_of(membership):
@@ -138,8 +146,8 @@ def _own_cgroups(cgroups: Path, membership: Path, controller: str) -> Iterator[P
 
 
 def lines_of(path: Path) -> list[str]:
-    """Of a file that the system makes; none where there is no such file."""
+    """Return the lines of a system file; an empty list where there is no such file."""
     try:
         return path.read_text().splitlines()
     except OSError:
-        return []  # not Linux, or no such cgroup: the callers' fallbacks tell what they can
+        return []  # not Linux, or no such cgroup: the callers have fallbacks

@@ -1,4 +1,4 @@
-"""Which process holds something, so that another can tell whether it still does."""
+"""Name the process that holds something, so that another can tell whether it still runs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 
 def this_process() -> str:
-    """``HOST PID START``: the start tells this process from a later one with the same number."""
+    """Return ``HOST PID START``; the start tells apart processes that had the same number."""
     return f"{socket.gethostname()} {os.getpid()} {_start_of(os.getpid())}"
 
 
 def is_gone(process: str) -> bool:
-    """Whether ``process``, as `this_process` gave it, was on this machine and has ended.
+    """Return whether ``process``, as `this_process` gave it, ran on this machine and has ended.
 
-    Of a process of another machine nobody here can tell, and the answer is no.
+    The answer is False for a process of another machine, since it cannot be checked from here.
     """
     host, _, rest = process.partition(" ")
     number, _, start = rest.partition(" ")
@@ -25,7 +25,7 @@ def is_gone(process: str) -> bool:
 
 
 def _start_of(number: int) -> str:
-    """Clock ticks from the machine's start to the process's; "" where there is none."""
+    """Return the process's start in clock ticks since boot; "" where there is no such process."""
     try:
         stat = Path(f"/proc/{number}/stat").read_text()
     except OSError:

@@ -1,7 +1,7 @@
-"""Temporary files: in one folder for each process, which says in its name whose it is.
+"""Temporary files: one folder for each process, whose name tells the process that owns it.
 
-A process that is killed cannot remove its own; the next one that starts removes those whose process
-is gone.
+A process that is killed cannot remove its own folder; the next process that starts removes the
+folders of those that are gone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from mlflow_onnx_flavor.machine.process_id import is_gone, this_process
 
 PREFIX = "mlflow-onnx-of-"
-_mine: dict[int, Path] = {}  # by process, since a fork has one of its own
+_mine: dict[int, Path] = {}  # by process id, since a forked process has its own folder
 
 
 def scratch_root() -> Path:
@@ -36,18 +36,21 @@ def scratch_root() -> Path:
 
 
 def new_folder(purpose: str) -> Path:
-    """Return a new folder in that of this process."""
+    """Return a new folder within that of this process."""
     return Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=scratch_root()))
 
 
 def temporary_folder(purpose: str) -> tempfile.TemporaryDirectory:
-    """Return a new folder in that of this process, which is removed with its context."""
+    """Return a new folder within that of this process, which is removed with its context."""
     return tempfile.TemporaryDirectory(prefix=f"{purpose}-", dir=scratch_root())
 
 
 @contextmanager
 def as_temporary_directory() -> Iterator[None]:
-    """Let libraries put their temporary files there, too.  For a process that is ours alone."""
+    """Let libraries put their temporary files into this process's folder, too.
+
+    It changes `tempfile.tempdir`, so it is only for a process that runs this package alone.
+    """
     before = tempfile.tempdir
     tempfile.tempdir = str(scratch_root())
     try:
@@ -57,13 +60,13 @@ def as_temporary_directory() -> Iterator[None]:
 
 
 def temporary_directory() -> Path:
-    """Return where temporary files stay that outlive this process."""
+    """Return the folder for temporary files that outlive this process."""
     folder = _mine.get(os.getpid())
     return folder.parent if folder else Path(tempfile.gettempdir())
 
 
 def remove_abandoned() -> list[Path]:
-    """Remove, and return, this user's folders whose process is gone from this machine."""
+    """Remove and return this user's folders whose process has ended on this machine."""
     removed = []
     for folder in temporary_directory().glob(f"{PREFIX}*"):
         host, _, rest = folder.name.removeprefix(PREFIX).rpartition("_")[0].rpartition("_")

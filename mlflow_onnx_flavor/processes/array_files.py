@@ -1,8 +1,8 @@
-"""Read .npy and .npz files that others wrote; what they declare is checked before memory is taken.
+"""Read .npy and .npz files of unknown origin; their headers are checked before memory is taken.
 
 A header of a hundred bytes may declare 2^40 values, and an archive of 30 MB may hold 6 GB of zeros.
-So the header of every array is read first, and held against the bytes that are there; and what an
-archive expands to against its own size and the memory of this machine.
+So the header of every array is read first and compared with the bytes that follow it, and the
+expanded size of an archive is compared with its own size and with this machine's memory.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import IO
 import numpy as np
 
 MOST_ARRAYS = 10_000
-# An archive may always expand to so many bytes; to more than those, so many times its size at most.
+# An archive may always expand to MODEST_BYTES, and beyond these to MOST_EXPANSION times its size.
 MODEST_BYTES = 1_000_000_000
 MOST_EXPANSION = 100
 SHARE_OF_MEMORY = 0.5
-_MOST_HEADER_BYTES = 10_000  # as numpy
-_SHOWN = 300  # characters of another's message
+_MOST_HEADER_BYTES = 10_000  # numpy's own limit
+_SHOWN = 300  # characters shown of a library's message
 _SUFFIX = ".npy"
-# Beside ValueError and OSError, what zipfile and zlib raise for an archive that is cut or crooked.
+# Raised by zipfile and zlib, beside ValueError and OSError, for truncated and malformed archives.
 BROKEN = (
     *(EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
     *(MemoryError, OverflowError, KeyError, TypeError, RecursionError),
-    *(SyntaxError, tokenize.TokenError),  # of a header
+    *(SyntaxError, tokenize.TokenError),  # raised for a malformed header
 )
 
 
@@ -38,7 +38,7 @@ class ArrayFileError(ValueError):
 
 
 def read_array(path: Path) -> np.ndarray:
-    """The array of a .npy file.  Raises ArrayFileError and OSError; never unpickles."""
+    """Return the array of a .npy file.  Raises ArrayFileError and OSError; never unpickles."""
     try:
         with path.open("rb") as file:
             _check_array(file, path.stat().st_size, "it")
@@ -51,7 +51,10 @@ def read_array(path: Path) -> np.ndarray:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a .npz file by name.  Raises ArrayFileError and OSError; never unpickles."""
+    """Return the arrays of a .npz file by name.
+
+    Raises ArrayFileError and OSError; never unpickles.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             _check_archive(archive, path.stat().st_size)
@@ -64,7 +67,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def check_memory(needed: int, what: str) -> None:
-    """Raise ArrayFileError where ``needed`` bytes are more than half of this machine's memory."""
+    """Raise ArrayFileError if ``needed`` bytes exceed half of this machine's memory."""
     most = int(_memory() * SHARE_OF_MEMORY)
     if needed > most:
         raise ArrayFileError(
@@ -92,7 +95,7 @@ def _check_archive(archive: zipfile.ZipFile, size: int) -> None:
 
 
 def _check_array(stream: IO[bytes], size: int, what: str) -> None:
-    """Raise ArrayFileError unless as many bytes follow the header as it declares."""
+    """Raise ArrayFileError unless the header is followed by as many bytes as it declares."""
     version = np.lib.format.read_magic(stream)
     digits = 2 if version == (1, 0) else 4
     length = stream.read(digits)
@@ -109,7 +112,7 @@ def _check_array(stream: IO[bytes], size: int, what: str) -> None:
         )
     if not all(0 <= length < 1 << 48 for length in shape):
         raise ArrayFileError(f"{what} declares the shape {str(shape)[:200]}, which cannot be")
-    # Values of no bytes at all take memory once they are looked at.
+    # Values with an item size of 0 bytes still take memory once they are read.
     declared = math.prod(shape) * max(dtype.itemsize, 1)
     there = size - len(np.lib.format.magic(*version)) - digits - header_bytes
     if declared > max(there, 0):
@@ -121,7 +124,7 @@ def _check_array(stream: IO[bytes], size: int, what: str) -> None:
 
 
 class _Header:
-    """A header as a file of its own."""
+    """A file-like object over the bytes of a header."""
 
     def __init__(self, content: bytes):
         self._content = content
@@ -132,10 +135,10 @@ class _Header:
 
 
 def _memory() -> int:
-    """Bytes of this machine's memory."""
+    """Return the bytes of this machine's memory."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):  # where the system does not say
+    except (ValueError, OSError, AttributeError):  # the system does not provide it
         return 8_000_000_000
 
 

@@ -1,4 +1,4 @@
-"""The child's side of `worker.py`: read a request, run the task, write the answer, until the end.
+"""The child's side of `worker.py`: read requests, run their tasks and write the answers.
 
 The pipe that was standard output carries answers only; whatever frameworks print goes to the log.
 """
@@ -22,6 +22,7 @@ PARENT_POLL_SECONDS = 1.0
 
 
 def main() -> None:
+    """Confine this process, import the modules that are asked for and serve requests."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     confine_this_process()
@@ -31,7 +32,7 @@ def main() -> None:
 
 
 def serve(folder: Path, answers: BinaryIO, parent: int) -> None:
-    """Answer what comes on standard input until it ends, or until ``parent`` is gone."""
+    """Answer requests from standard input until it ends or the process ``parent`` is gone."""
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     for count, line in enumerate(iter(sys.stdin.buffer.readline, b"")):
         answer = _answer(decode(line, folder))
@@ -40,10 +41,10 @@ def serve(folder: Path, answers: BinaryIO, parent: int) -> None:
 
 
 def preload(module: str) -> None:
-    """Import ``module``; where it cannot be, the task that needs it says so."""
+    """Import ``module``; where that fails, the task that needs it will report the error."""
     try:
         importlib.import_module(module)
-    except Exception:  # the task that needs it fails with the same error, and that is an answer
+    except Exception:  # the task that needs it fails with the same error and reports it
         traceback.print_exc()
 
 

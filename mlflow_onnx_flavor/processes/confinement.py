@@ -1,18 +1,18 @@
-"""Keep credentials from child processes, which may load a pickle that reads what it can.
+"""Keep credentials from child processes, since these may load a pickle that reads them.
 
-Three things stand between such a child and what its parent knows:
+Three measures stand between such a child and its parent's secrets:
 
 1. It is started with the variables of an allow-list (`allowed_variables`).
-2. The parent is not dumpable (`hide_this_process`): no other process of this user reads its memory
-   or ``/proc/PARENT/environ``, nor does root without CAP_SYS_PTRACE.
-3. The child puts itself in a Landlock domain (`confine_this_process`), whose members cannot read or
-   trace any process outside of it, whoever started that one: its parent's shell as little as its
-   parent.  It also gives up the capabilities that reach into other processes and into the kernel,
-   and can gain none.
+2. The parent is not dumpable (`hide_this_process`): no other process of this user can read its
+   memory or ``/proc/PARENT/environ``, nor can root without CAP_SYS_PTRACE.
+3. The child puts itself in a Landlock domain (`confine_this_process`), whose members cannot read
+   or trace any process outside it, neither the parent nor, for example, the parent's shell.  It
+   also gives up the capabilities that reach into other processes and into the kernel, and cannot
+   gain any.
 
-What is left: the child reads the files that this user may read (``~/.aws/credentials``), and uses
-the network.  A child of root can do so with every file of the machine, those of other users
-included.  The second and the third hold on Linux, Landlock from 5.13 on where it is switched on.
+The child can still read the files that this user may read (``~/.aws/credentials``) and use the
+network.  A child of root can read every file of the machine, those of other users included.  The
+second and third measure work on Linux alone; Landlock needs Linux 5.13 and must be enabled.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collections.abc import Mapping
 
 LINUX = sys.platform == "linux"
 
-# What a process needs to start, and what numeric libraries and frameworks are set up with.
+# Variables that a process needs to start, and that configure numeric libraries and frameworks.
 _ALLOWED = frozenset(
     {
         *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "LANGUAGE", "TZ"),
@@ -47,9 +47,9 @@ _ALLOWED_PREFIXES = (
     *("CUDA_", "CUDNN_", "NVIDIA_", "NCCL_", "ROCR_", "HIP_", "MIGRAPHX_", "TENSORRT_"),
     *("ORT_", "ONNX", "OPENVINO_", "OV_", "ONEDNN_", "DNNL_", "MALLOC_", "GLIBC_"),
 )
-# Also among those: a variable whose name speaks of a secret stays outside.
+# A variable with one of these words in its name is not passed on, even if it is allowed above.
 _SECRET_WORDS = ("PASSWORD", "PASSWD", "TOKEN_", "SECRET", "CREDENTIAL", "API_KEY", "ACCESS_KEY")
-MORE_VARIABLES = "MLFLOW_ONNX_CHILD_VARIABLES"  # names, set apart by commas, that the user allows
+MORE_VARIABLES = "MLFLOW_ONNX_CHILD_VARIABLES"  # comma-separated names that the user allows
 
 _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 4, 24, 38
 # CAP_SYS_MODULE, _RAWIO, _PTRACE, _ADMIN, _BOOT, PERFMON, BPF, CHECKPOINT_RESTORE
@@ -58,11 +58,11 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _LANDLOCK_CREATE_RULESET, _LANDLOCK_RESTRICT_SELF = 444, 446
 _LANDLOCK_MAKE_CHAR = (
     1 << 6
-)  # to make a device, which no model needs: a domain must forbid one thing
+)  # creating a device, which no model needs: a domain must forbid at least one action
 
 
 def allowed_variables(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return those of ``variables`` that a child process gets."""
+    """Return the variables among ``variables`` that a child process is given."""
     more = {each.strip() for each in variables.get(MORE_VARIABLES, "").split(",")} - {""}
     return {
         name: value
@@ -78,18 +78,19 @@ def _is_allowed(name: str) -> bool:
 
 
 def hide_this_process() -> None:
-    """Let no other process of this user read the memory and the variables of this one.
+    """Keep other processes of this user from reading this one's memory and variables.
 
-    It then leaves no core dump, and debuggers of the same user cannot attach.
+    The process then leaves no core dump, and debuggers of the same user cannot attach.
     """
     if LINUX:
         _libc().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def confine_this_process() -> bool:
-    """Cut this process, and all that it starts, off from processes that are there already.
+    """Cut this process, and all that it starts, off from the processes that exist already.
 
-    Returns whether the system could (Landlock); what it cannot do is left undone.
+    Returns whether the system supports it (Landlock).  Measures that it does not support are
+    skipped.
     """
     if not LINUX:
         return False

@@ -1,8 +1,8 @@
-"""Child processes that are there at once: forked from one that has imported what they need.
+"""Start child processes without delay: fork them from one that has imported what they need.
 
-To import mlflow takes a process some two seconds; a release needs half a dozen of them.  On Linux
-one process imports it, and is forked for each of the others.  It holds no model and no thread of
-its own, has the environment of a worker (no credentials), and ends by itself when it is idle.
+Importing mlflow takes a process about two seconds, and a release needs half a dozen processes.  On
+Linux one process imports it and is forked for each of the others.  It holds no model and no thread
+of its own, has the environment of a worker (no credentials), and ends by itself when it is idle.
 
     process = forked(("mlflow.pyfunc",), environment, folder, log)
 
@@ -25,7 +25,8 @@ from typing import BinaryIO
 
 SUPPORTED = sys.platform == "linux"
 
-# They change from one call to the next and nothing that is imported reads them.
+# Variables that change between calls and that no imported module reads: they do not need a new
+# server.
 _VOLATILE = frozenset({"PWD", "OLDPWD", "SHLVL", "_", "PYTEST_CURRENT_TEST"})
 
 _lock = threading.Lock()
@@ -33,7 +34,7 @@ _servers: dict[str, _Server] = {}
 
 
 class ForkedProcess:
-    """What `worker.py` uses of `subprocess.Popen`, for a process that the server forked."""
+    """The part of `subprocess.Popen` that `worker.py` uses, for a process forked by the server."""
 
     def __init__(self, stdin: BinaryIO, stdout: BinaryIO, status: int):
         self.stdin, self.stdout = stdin, stdout
@@ -42,26 +43,30 @@ class ForkedProcess:
 
     @property
     def pid(self) -> int:
-        """Waits until the process is there; 0 once it has ended, since it may be another's then."""
+        """The id of the process, waited for until it exists; 0 once the process has ended.
+
+        The system may give the id to another process after the end.
+        """
         while b"\n" not in self._said and self.returncode is None:
             self._read()
         return int(self._said.split(b"\n")[0]) if self.poll() is None else 0
 
     def poll(self) -> int | None:
-        """The exit status, negative for a signal; None while it runs."""
+        """Return the exit status, negative for a signal; None while the process runs."""
         while self.returncode is None and select.select([self._status], [], [], 0)[0]:
             self._read()
         return self.returncode
 
     def wait(self) -> int:
-        """The exit status, once it has one."""
+        """Wait for the process to end and return its exit status."""
         while self.returncode is None:
             self._read()
         return self.returncode
 
     def _read(self) -> None:
-        """Two lines come: the process's id and its exit status; neither, where the server died and
-        its children with it.
+        """Read the process's id and its exit status, one line each.
+
+        Neither comes where the server has died, and its children with it.
         """
         found = os.read(self._status, 64)
         self._said += found
@@ -98,7 +103,7 @@ class _Server:
             )
 
     def fork(self, folder: Path, log: BinaryIO, environment: Mapping[str, str]) -> ForkedProcess:
-        """Raises OSError where the server has ended."""
+        """Return a process forked from the server.  Raises OSError where the server has ended."""
         volatile = {name: environment[name] for name in _VOLATILE & environment.keys()}
         request = {"folder": str(folder), "directory": os.getcwd(), "environment": volatile}
         given, stdin = os.pipe()
@@ -118,7 +123,7 @@ class _Server:
         return ForkedProcess(open(stdin, "wb"), open(stdout, "rb"), status)
 
     def close(self) -> None:
-        """The server ends when nobody can ask it any more and its children are gone."""
+        """Close the socket; the server ends once its children are gone."""
         self._socket.close()
         self._process.poll()
 
@@ -126,10 +131,10 @@ class _Server:
 def forked(
     modules: Sequence[str], environment: Mapping[str, str], folder: Path, log: BinaryIO
 ) -> ForkedProcess:
-    """A process that runs tasks for `worker.py`, with ``modules`` imported.
+    """Return a process that runs tasks for `worker.py`, with ``modules`` imported.
 
-    ``environment``: all its variables.  ``folder``: what it is given and gives.  ``log``: where
-    its standard error and output go.
+    ``environment``: all its variables.  ``folder``: holds the files that are passed to it and
+    returned by it.  ``log``: the file that receives its standard error and output.
     """
     key = json.dumps(
         [list(modules), sorted(each for each in environment.items() if each[0] not in _VOLATILE)]
@@ -145,7 +150,7 @@ def forked(
 
 
 def _after_fork() -> None:
-    """The servers are the parent's: this process starts its own."""
+    """Forget the servers, which belong to the parent; this process starts its own."""
     global _lock
     _lock = threading.Lock()
     for name in list(_servers):

@@ -1,4 +1,4 @@
-"""The side of the server of `forkserver.py`: import, fork for each request, tell how each ends.
+"""The server's side of `forkserver.py`: import modules, fork for each request, report each end.
 
 It stays without threads, since a thread does not survive a fork.
 """
@@ -21,25 +21,28 @@ from mlflow_onnx_flavor.processes.confinement import confine_this_process
 
 IDLE_SECONDS = 60.0
 PARENT_POLL_SECONDS = 1.0
-_MOST_BYTES = 1 << 20  # of a request, which holds the environment's variables
-_FILES = 4  # that come with it: requests, answers, log, and where to tell how the process ends
+_MOST_BYTES = 1 << 20  # longest request; it holds the environment's variables
+_FILES = 4  # files sent with a request: requests, answers, log, and the pipe for the exit status
 
 
 def main() -> None:
+    """Confine this process, import the modules on the command line and run the server's loop."""
     parent = os.getppid()
     connection = socket.socket(fileno=int(sys.argv[1]))
     confine_this_process()
     for module in sys.argv[2:]:
         child.preload(module)
-    gc.freeze()  # what is imported stays shared
-    # Python warns of threads that libraries have; these mend themselves after a fork.
+    gc.freeze()  # imported modules stay shared with the forked processes
+    # Python warns of threads that libraries have started; these recover after a fork.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     server_loop(connection, parent)
 
 
 def server_loop(connection: socket.socket, parent: int) -> None:
-    """Fork for each request until nobody can ask, or nobody does, and no child is left; or until
-    the process ``parent`` is gone.
+    """Fork for each request until no more can come and no child is left, or ``parent`` is gone.
+
+    No more requests come where the other end of the socket is closed, or after IDLE_SECONDS without
+    a request while no child runs.
     """
     children: dict[int, int] = {}
     woken, wake = os.pipe()
@@ -55,14 +58,14 @@ def server_loop(connection: socket.socket, parent: int) -> None:
             wait_s = IDLE_SECONDS if listening else PARENT_POLL_SECONDS
             ready = [key.fileobj for key, _ in events.select(wait_s)]
             if not listening and os.getppid() != parent:
-                return  # and the children, which see that this process is gone
+                return  # the children end too, since they see that this process is gone
             if woken in ready:
                 os.read(woken, 4096)
             _tell_of_ended(children)
             if listening and (connection in ready or not (ready or children)):
                 if connection not in ready:
-                    # What was sent until now is still read; whoever asks later is told to start
-                    # another server.
+                    # A request that was sent before this line is still read; one sent later
+                    # fails, and its sender starts another server.
                     connection.shutdown(socket.SHUT_RD)
                 request = socket.recv_fds(connection, _MOST_BYTES, _FILES)
                 if request[0]:
@@ -73,7 +76,11 @@ def server_loop(connection: socket.socket, parent: int) -> None:
 
 
 def _tell_of_ended(children: dict[int, int]) -> None:
-    """Tell how children ended, and end what they started, while their numbers are still theirs."""
+    """Report the exit status of children that ended, and kill the processes that they started.
+
+    The processes are killed before the child is waited for, while its id is not yet free for
+    another.
+    """
     while children:
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if ended is None:
@@ -82,7 +89,7 @@ def _tell_of_ended(children: dict[int, int]) -> None:
             os.killpg(ended.si_pid, signal.SIGKILL)
         _, status = os.waitpid(ended.si_pid, 0)
         told = children.pop(ended.si_pid, None)
-        if told is None:  # started by what was imported
+        if told is None:  # a process that an imported module started
             continue
         with suppress(BrokenPipeError):  # nobody waits for it
             os.write(told, f"{os.waitstatus_to_exitcode(status)}\n".encode())

@@ -1,6 +1,6 @@
-"""Workers started ahead of their work: importing mlflow takes more than a second.
+"""Start workers ahead of their work, since importing mlflow takes more than a second.
 
-While the source is converted, on one core, the processes that will hold candidates get ready on the
+While the source is converted on one core, the processes that will hold candidates start on the
 others.
 """
 
@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from mlflow_onnx_flavor.processes.worker import PRELOADED, Worker
 
-# An idle worker holds some 150 MB.
+# An idle worker takes about 150 MB.
 MAX_SPARES = 6
 
 
 class SpareWorkers:
-    """Workers for candidates, ready or about to be; a context manager that ends those left."""
+    """Workers for candidates, ready or starting; a context manager that ends those left over."""
 
     def __init__(self, number: int = 0):
         self._ready = [Worker(preload=PRELOADED) for _ in range(min(number, MAX_SPARES))]
 
     def take(self, name: str) -> Worker:
-        """A worker that is the caller's from now on: a spare one, or a new one where none is."""
+        """Return a worker for the caller to own: a spare one, or a new one if none is left."""
         while self._ready:
             worker = self._ready.pop(0)
             if worker.alive:

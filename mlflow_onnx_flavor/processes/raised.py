@@ -1,4 +1,4 @@
-"""How an exception crosses from a child process to its parent: its own class, cause and remedy.
+"""Pass an exception from a child process to its parent with its class, cause and remedy.
 
 The child's traceback comes along as the exception's ``__cause__``, so that a log shows it below the
 parent's own.
@@ -14,7 +14,7 @@ from mlflow_onnx_flavor.errors import OnnxFlavorError, WorkerTaskError
 
 
 class ChildError(Exception):
-    """What the child's traceback said, as text."""
+    """The child's traceback as text."""
 
     def __str__(self) -> str:
         return f"in the child process:\n\n{self.args[0]}"
@@ -37,8 +37,9 @@ def describe(error: Exception) -> dict[str, Any]:
 def rebuild(description: dict[str, Any]) -> Exception:
     """Return the exception that the child described, to be raised in its parent.
 
-    One of this package's own, where the parent knows its class; otherwise a WorkerTaskError.  The
-    child may have run a pickle: no class is looked up by what it says but among those loaded here.
+    It is one of this package's own where the parent knows its class; otherwise a WorkerTaskError.
+    The child may have run a pickle, so the class is looked up only among those loaded in the
+    parent, never imported by the name that the child gives.
     """
     known = _known().get(description["class"])
     error = (
@@ -53,7 +54,7 @@ def rebuild(description: dict[str, Any]) -> Exception:
 
 
 def _ours(known: type[OnnxFlavorError], description: dict[str, Any]) -> OnnxFlavorError:
-    """Return the error without its own constructor, whose arguments differ from class to class."""
+    """Return the error made without its own constructor, whose arguments vary between classes."""
     error = known.__new__(known)
     OnnxFlavorError.__init__(error, description["message"])
     attributes = description.get("attributes", {})

@@ -1,8 +1,7 @@
-"""What crosses a process boundary: JSON, with arrays as ``.npy``, texts as Arrow and frames as
-Parquet beside it.
+"""Encode values that cross a process boundary as JSON, with large ones in files beside it.
 
-Nothing is pickled: an array of objects that are not all texts travels as a JSON list of strings,
-numbers and nulls.
+Arrays are ``.npy`` files, texts Arrow and frames Parquet.  Nothing is pickled: an array of objects
+that are not all texts travels as a JSON list of strings, numbers and nulls.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _TEXTS = "__texts__"
 
 
 def encode(value: Any, folder: Path, stem: str) -> bytes:
-    """One line of JSON for ``value``; arrays and frames go to files ``folder/stem-N``.
+    """Return one line of JSON for ``value``; arrays and frames go to files ``folder/stem-N``.
 
     ``value``: None, bool, int, float, str, path, list, tuple, dict with string keys, numpy scalars
     and arrays, DataFrames.  Raises TypeError for anything else.
@@ -64,7 +63,7 @@ def encode(value: Any, folder: Path, stem: str) -> bytes:
 
 
 def decode(line: bytes, folder: Path) -> Any:
-    """The value that `encode` wrote; the files beside it are removed once read."""
+    """Return the value that `encode` wrote; remove the files beside it once they are read."""
 
     def rich(item: Any) -> Any:
         if isinstance(item, list):
@@ -92,14 +91,14 @@ def decode(line: bytes, folder: Path) -> Any:
 
 
 def _texts(array: np.ndarray) -> Any:
-    """An Arrow array of the elements in one row; None where one is no text, or not in UTF-8."""
+    """Return an Arrow array of the flattened elements; None unless all are texts valid in UTF-8."""
     if pd.api.types.infer_dtype(array, skipna=False) != "string":
         return None
     import pyarrow as pa
 
     try:
         return pa.array(array.ravel(), pa.large_string())
-    except (pa.ArrowInvalid, UnicodeEncodeError):  # half of a surrogate pair
+    except (pa.ArrowInvalid, UnicodeEncodeError):  # a lone surrogate
         return None
 
 
@@ -119,7 +118,11 @@ def _read_texts(path: Path) -> np.ndarray:
 
 
 def _consumed(folder: Path, name: Any, read: Callable[[Path], Any]) -> Any:
-    """What the file says; a child process that runs foreign code names none but its own."""
+    """Return the content of the file and remove it.
+
+    A child process that runs foreign code may name any file, so only one in its own folder is read,
+    and no link.
+    """
     if not isinstance(name, str) or Path(name).name != name:
         raise ValueError(f"the child process names the file {name!r}, which is none of its own")
     path = folder / name

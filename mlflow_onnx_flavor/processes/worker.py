@@ -1,11 +1,11 @@
-"""Run one piece of work in a child process: time limit, memory limit, crash -> evidence.
+"""Run work in a child process with limits on time and memory; a crash becomes an error.
 
     with Worker() as worker:
         answer = worker.call("mlflow_onnx_flavor.parity.tasks:score", {"model": path}, timeout_s=60)
 
-A task is a public function of this package, named ``module:function``; it stays loaded in the child
-between calls, so module state (a loaded model, say) lasts as long as the worker.  What crosses the
-boundary is JSON, numpy arrays and DataFrames (`serialization.py`); no pickles.
+A task is a public function of this package, named ``module:function``.  It stays loaded in the
+child between calls, so module state (a loaded model, for example) lasts as long as the worker.
+Only JSON, numpy arrays and DataFrames cross the boundary (`serialization.py`), no pickles.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from mlflow_onnx_flavor.processes.raised import rebuild
 from mlflow_onnx_flavor.processes.serialization import decode, encode
 
 PACKAGE = Path(__file__).resolve().parent.parent
-# What the tasks of models need, whatever made the model: every room that has tasks for processes
-# keeps them in a file of this name, which is found by presence.  One list for all, since one server
-# of `forkserver` has one.
+# Modules that the tasks of models need, whatever framework made the model.  Every subpackage that
+# has tasks for processes keeps them in its file tasks.py, so the files are found by that name.  All
+# workers share one list, since a server of `forkserver` has one.
 PRELOADED = (
     "mlflow.pyfunc",
     "onnxruntime",
@@ -46,11 +46,11 @@ POLL_SECONDS = 0.1
 class Worker:
     """A child process that runs tasks one after another.
 
-    ``python``: the interpreter, this one by default.  ``environment``: variables set on top of
-    those of the parent's that a child gets (`confinement`).  ``memory_limit_bytes``: resident
-    memory past which the child is killed (where /proc exists).  ``name``: for messages.
-    ``preload``: modules that the child has imported, or imports while the parent does something
-    else (`forkserver`); none in another environment.
+    ``python``: the interpreter, this one by default.  ``environment``: variables set on top of the
+    parent's variables that a child gets (`confinement`).  ``memory_limit_bytes``: resident memory
+    beyond which the child is killed (where /proc exists).  ``name``: for messages.  ``preload``:
+    modules that the child has imported already, or imports while the parent does other work
+    (`forkserver`); ignored in another environment.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Worker:
         name: str = "worker",
         preload: Sequence[str] = (),
     ):
-        if is_foreign(python):  # which need not have what these modules need
+        if is_foreign(python):  # another environment may lack the requirements of these modules
             preload = ()
         self.name = name
         self._memory_limit_bytes = memory_limit_bytes
@@ -97,7 +97,7 @@ class Worker:
         self._answers.register(self._process.stdout, selectors.EVENT_READ)
 
     def _path_of_package(self, python: str) -> dict[str, str]:
-        """In another environment this package alone is visible, not what is installed beside it."""
+        """Return PYTHONPATH for another environment: this package alone, without its neighbours."""
         if not is_foreign(python):
             return {}
         alone = self._folder / "package"
@@ -107,10 +107,12 @@ class Worker:
 
     @property
     def pid(self) -> int:
+        """The id of the child process; 0 where a forked one has ended."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
+        """True while the child process runs."""
         return self._process.poll() is None
 
     def call(
@@ -182,13 +184,13 @@ class Worker:
         )
 
     def log_tail(self) -> str:
-        """The end of what the child and the libraries in it printed."""
+        """Return the end of what the child and the libraries in it printed."""
         self._log.seek(0)
         return self._log.read().decode(errors="replace")[-LOG_TAIL_CHARACTERS:]
 
     def kill(self) -> None:
         """End the child and everything that it started."""
-        with suppress(ProcessLookupError):  # it may have ended on its own: that is what is wanted
+        with suppress(ProcessLookupError):  # it may have ended on its own already
             if self._process.pid:
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -200,7 +202,7 @@ class Worker:
         self.kill()
         self._answers.close()
         self._process.stdout.close()
-        with suppress(BrokenPipeError):  # bytes for a child that is gone
+        with suppress(BrokenPipeError):  # unwritten bytes for a child that is gone
             self._process.stdin.close()
         self._log.close()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -213,7 +215,7 @@ class Worker:
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The parent's variables that a child gets, with this package importable, plus ``extra``.
+    """Return the parent's variables that a child gets, with this package's path, and ``extra``.
 
     MLflow sends no usage data from the child, unless the parent's variables say so.
     """
@@ -225,12 +227,12 @@ def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_foreign(python: str) -> bool:
-    """Whether ``python`` is the interpreter of another environment than this one."""
+    """Return whether ``python`` is the interpreter of another environment than this one."""
     return os.path.abspath(python) != os.path.abspath(sys.executable)
 
 
 def resident_bytes(pid: int) -> int:
-    """Resident memory of process ``pid`` in bytes; 0 where /proc does not tell."""
+    """Return the resident memory of process ``pid`` in bytes; 0 where /proc is not available."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except (OSError, IndexError, ValueError):

@@ -1,1 +1,1 @@
-"""Every document that travels between steps or is stored."""
+"""Schemas of every document that is stored or passed between steps."""

@@ -1,4 +1,4 @@
-"""The typed configuration: what to run on, which gates must hold, which candidates to try.
+"""The typed configuration: execution providers, gates, candidates and how to build them.
 
 `Configuration()` holds the defaults; `read_configuration` reads YAML or JSON.
 """
@@ -24,6 +24,8 @@ SourceEnv = Literal["current", "recorded"]
 
 
 class Section(BaseModel):
+    """Base class of the configuration's sections: frozen, without unknown keys, NaN or infinity."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -32,7 +34,7 @@ def _provider(value):
 
 
 def _of_harmless_options(provider: ExecutionProvider) -> ExecutionProvider:
-    """ValueError, which pydantic makes a sentence of, for options that no session may have."""
+    """Raise ValueError, which pydantic reports, for options that no session may have."""
     from mlflow_onnx_flavor.scoring.settings import providers
 
     providers([provider.model_dump()])
@@ -45,6 +47,8 @@ RequestedProvider = Annotated[
 
 
 class ParityGate(Section):
+    """The parity gate: how far a candidate's answers may differ from the source's."""
+
     max_disagreement_rate: Fraction = Field(
         0.001, description="share of evaluation rows that may disagree with the source"
     )
@@ -69,6 +73,8 @@ class ParityGate(Section):
 
 
 class LatencyGate(Section):
+    """The latency gate: how fast a candidate must be, and at which batch sizes."""
+
     min_speedup: NonNegative = Field(
         1.0, description="source time / candidate time must be at least this, at every batch size"
     )
@@ -95,18 +101,24 @@ class LatencyGate(Section):
 
 
 class SizeGate(Section):
+    """The size gate: how large the registered artifact may be."""
+
     max_megabytes: Positive | None = Field(
         None, description="limit for the registered artifact, 1 MB = 1,000,000 bytes"
     )
 
 
 class MemoryGate(Section):
+    """The memory gate: how much memory the process that serves may take."""
+
     max_megabytes: Positive | None = Field(
         None, description="limit for the peak memory of the process that serves, 1 MB = 1e6 bytes"
     )
 
 
 class Gates(Section):
+    """All gates that a candidate must pass."""
+
     parity: ParityGate = ParityGate()
     latency: LatencyGate = LatencyGate()
     size: SizeGate = SizeGate()
@@ -114,6 +126,8 @@ class Gates(Section):
 
 
 class ServerScenario(Section):
+    """MLPerf's server scenario: at which arrival rates the tail of the latency is measured."""
+
     rates_per_second: tuple[Positive, ...] = Field(
         (), description="queries of one row a second, arriving at random, to measure the tail at"
     )
@@ -127,6 +141,8 @@ class ServerScenario(Section):
 
 
 class LatencyOptions(Section):
+    """Workloads at which latency and throughput are measured."""
+
     sequence_lengths: tuple[Count, ...] = Field(
         (), description="along the open axis of the inputs, each judged; none: as the inputs are"
     )
@@ -140,6 +156,8 @@ class LatencyOptions(Section):
 
 
 class Promotion(Section):
+    """The conditions under which an alias moves to a version, and the names of the aliases."""
+
     alias: str = Field("champion", min_length=1, description="the alias that serving follows")
     previous_alias: str = Field(
         "previous", min_length=1, description="keeps the version that the alias pointed to before"
@@ -156,6 +174,8 @@ class Promotion(Section):
 
 
 class SigningKey(Section):
+    """The private key that releases are signed with, and its certificates."""
+
     private_key: str | None = Field(
         None, description="file of the key that releases are signed with (PEM); null: unsigned"
     )
@@ -164,6 +184,8 @@ class SigningKey(Section):
 
 
 class Trust(Section):
+    """The signers that are trusted, and whether a signature is required."""
+
     require_signature: bool = Field(
         False, description="promote only what is signed by somebody who is trusted"
     )
@@ -176,6 +198,8 @@ class Trust(Section):
 
 
 class ProbeOptions(Section):
+    """Options of the probes: inputs that are generated to look for trouble."""
+
     enabled: bool = Field(True, description="also compare inputs that are made to look for trouble")
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = Field(
         0, description="another one makes other probes"
@@ -183,6 +207,8 @@ class ProbeOptions(Section):
 
 
 class Budget(Section):
+    """The time for measuring latency and for tuning."""
+
     seconds: Positive = Field(
         300, description="time for measuring latency; less is used where intervals are narrow"
     )
@@ -194,7 +220,7 @@ class Budget(Section):
 
 
 class Choice(Section):
-    """How one of the candidates that pass is chosen."""
+    """The rule by which one of the candidates that pass is chosen."""
 
     indifference: Fraction = Field(
         0.05,
@@ -204,6 +230,8 @@ class Choice(Section):
 
 
 class Reuse(Section):
+    """The conditions under which the results of an earlier release are reused."""
+
     enabled: bool = Field(
         True, description="take what an earlier release with the same inputs has finished"
     )
@@ -211,6 +239,8 @@ class Reuse(Section):
 
 
 class ConversionOptions(Section):
+    """Options of the conversion: versions of the ONNX file, and limits on time and memory."""
+
     opset: Annotated[int, Field(ge=7, le=1000)] | None = Field(
         None, description="version of the standard operators, for an older runtime; null: newest"
     )
@@ -227,6 +257,8 @@ class ConversionOptions(Section):
 
 
 class Configuration(Section):
+    """The whole configuration of a release."""
+
     schema_version: Literal[1] = Field(1, description="of these keys")
     execution_providers: tuple[RequestedProvider, ...] | None = Field(
         None,

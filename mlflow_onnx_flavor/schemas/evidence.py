@@ -1,7 +1,7 @@
-"""Evidence: what was measured.  Figures with units, versions and hardware; never an opinion.
+"""Evidence: measurements with units, versions and hardware, without any judgement.
 
-Every report is JSON with a schema version, logged as an artifact, and can be judged again later
-against other gates (`gates.py`) without running a model.
+Every report is JSON with a schema version, logged as an artifact.  It can be judged again later
+against other gates (`gates`) without running a model.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_valid
 SCHEMA_VERSION = 1
 _ENTRIES = "config_entries"  # the session option that holds others
 
-# Numbers are finite (`Evidence.model_config`) but for errors: infinite where two answers cannot be
-# held against each other.
+# Numbers are finite (`Evidence.model_config`), except errors: these are infinite where two answers
+# cannot be compared.
 Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 NonNegative = Annotated[float, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
 Error = Annotated[float, Field(ge=0, allow_inf_nan=True)]
-# Both with room for what their own computation rounds.
+# Both leave room for the rounding error of their own computation.
 Divergent = Annotated[float, Field(ge=-1e-6)]
 Cosine = Annotated[float, Field(ge=-1.001, le=1.001)]
-# Of time that the system counted: its counters may be read at slightly different moments.
+# A share of time that the system counted; its counters may be read at slightly different moments,
+# so it may be below 0 or above 1.
 Share = Annotated[float, Field(ge=-1e3, le=1e9)]
 
 # Errors are counted at ten thresholds a decade, so that any tolerance can be judged afterwards.
@@ -31,13 +32,15 @@ ERROR_THRESHOLDS = tuple(10.0 ** (exponent / 10) for exponent in range(-120, 21)
 
 
 class Evidence(BaseModel):
+    """Base class of evidence: frozen, without unknown fields; NaN and infinity only in errors."""
+
     model_config = ConfigDict(
         frozen=True, extra="forbid", ser_json_inf_nan="strings", allow_inf_nan=False
     )
 
 
 class Versioned(Evidence):
-    """A document of its own, with the version of its schema; a newer one than this is refused."""
+    """A document with the version of its schema; a newer version than this one's is refused."""
 
     schema_version: Annotated[int, Field(ge=1)] = SCHEMA_VERSION
 
@@ -54,7 +57,7 @@ class Versioned(Evidence):
 
 
 class Environment(Evidence):
-    """Where a measurement was made."""
+    """The machine and the software of a measurement."""
 
     python: str
     platform: str
@@ -63,13 +66,14 @@ class Environment(Evidence):
     memory_bytes: Count
     versions: dict[str, str]  # distribution name -> version
     cpu_flags: tuple[str, ...] = ()  # instruction sets that matter to inference
-    governor: str = ""  # of the processor's frequency, where the system tells it
+    governor: str = ""  # that of the processor's frequency, where the system names it
 
 
 class ExecutionProvider(Evidence):
-    """An execution provider as it was asked for, options included.
+    """An execution provider as it was requested, options included.
 
-    ``session_options``: of onnxruntime's session on it; the same provider under others is another.
+    ``session_options``: those of onnxruntime's session on it; the same provider with other session
+    options counts as another provider.
     """
 
     name: str
@@ -82,19 +86,22 @@ class ExecutionProvider(Evidence):
 
     @property
     def session_settings(self) -> dict[str, Any]:
-        """`session_options` with the configuration entries among the others, by name."""
+        """The `session_options` by name, with the configuration entries among them."""
         plain = {name: each for name, each in self.session_options.items() if name != _ENTRIES}
         return dict(sorted((plain | (self.session_options.get(_ENTRIES) or {})).items()))
 
     @model_serializer(mode="wrap")
     def _as_before_where_there_are_none(self, write):
-        """Evidence without session options is what earlier versions read."""
+        """Leave out empty session options, so that earlier versions can read the evidence."""
         values = write(self)
         return values if self.session_options else {"name": self.name, "options": self.options}
 
 
 class ModelIdentity(Evidence):
-    """Which model a row speaks of.  ``digest``: SHA-256 of the file manifest of the artifact."""
+    """The model that a row describes.
+
+    ``digest``: SHA-256 of the file manifest of the artifact.
+    """
 
     name: str  # "source", "champion", or the candidate's name: converted, fused, ...
     uri: str
@@ -103,17 +110,19 @@ class ModelIdentity(Evidence):
 
 
 class OutputParity(Evidence):
-    """One output of source and candidate, compared row by row.
+    """The comparison of one output of source and candidate, row by row.
 
-    Scaled error of an element: ``|candidate - source| / max(|source|, scale)`` where ``scale`` is
-    the root mean square of the source's output, so that one number serves outputs of any size.
-    ``rows_above`` gives for each of `ERROR_THRESHOLDS` the number of rows whose largest scaled
-    error is above it; rows with a NaN or infinity in one of the two only count as above all.
-    ``tolerance_from``: what the automatic tolerance was taken from: the dtypes; the number of terms
-    that the graph adds up; the source's own rounding, seen when its inputs are moved by one
-    rounding ("perturbation") or against itself in float64.
+    The scaled error of an element is ``|candidate - source| / max(|source|, scale)``, where
+    ``scale`` is the root mean square of the source's output, so that one number serves outputs of
+    any size.  ``rows_above`` gives for each of `ERROR_THRESHOLDS` the number of rows whose largest
+    scaled error is above it; rows with a NaN or infinity in only one of the two count as above all.
+
+    ``tolerance_from``: the origin of the automatic tolerance: the dtypes; the number of terms that
+    the graph adds up; the source's own rounding error, seen when its inputs are moved by one
+    rounding step ("perturbation") or when it is compared with itself in float64.
+
     ``label_ties``: rows whose labels differ between classes that the source itself scores the same,
-    within the tolerance of its arithmetic; they are no ``label_disagreements``.
+    within the tolerance of its arithmetic; they do not count as ``label_disagreements``.
     """
 
     name: str
@@ -128,15 +137,15 @@ class OutputParity(Evidence):
     max_relative_error: Error = 0.0
     p999_relative_error: Error = 0.0
     scale: Error = 1.0
-    auto_tolerance: NonNegative = 0.0  # on the scaled error, never from what is judged
+    auto_tolerance: NonNegative = 0.0  # on the scaled error; never derived from the candidate
     tolerance_from: Literal["dtypes", "reductions", "perturbation", "float64"] = "dtypes"
-    source_rounding: Error = 0.0  # the source's own, as a scaled error; 0: not known
-    max_divergence: Divergent | None = None  # of probabilities: Jensen-Shannon, nats
-    max_confidence_shift: NonNegative | None = None  # of the class that the source chose
-    min_cosine: Cosine | None = None  # of embeddings
+    source_rounding: Error = 0.0  # the source's rounding error, scaled; 0: not known
+    max_divergence: Divergent | None = None  # for probabilities: Jensen-Shannon, in nats
+    max_confidence_shift: NonNegative | None = None  # for the class that the source chose
+    min_cosine: Cosine | None = None  # for embeddings
     label_disagreements: Count = 0
     label_ties: Count = 0
-    nonfinite_mismatches: Count = 0  # rows whose NaN or infinity stands in one of the two only
+    nonfinite_mismatches: Count = 0  # rows with a NaN or infinity in only one of the two
     rows_above: tuple[Count, ...] = ()
 
     @model_validator(mode="after")
@@ -148,10 +157,14 @@ class OutputParity(Evidence):
 
     @property
     def same_shape(self) -> bool:
+        """True where source and candidate give this output in the same shape."""
         return self.source_shape == self.candidate_shape
 
     def disagreements(self, tolerance: float) -> int:
-        """Rows that disagree at ``tolerance`` on the scaled error; labels must be equal."""
+        """Return how many rows have a scaled error above ``tolerance``; labels must be equal.
+
+        All rows disagree where the shapes differ.
+        """
         if not self.same_shape:
             return self.rows
         if self.kind == "labels":
@@ -163,7 +176,10 @@ class OutputParity(Evidence):
 
 
 class FormDifference(Evidence):
-    """Where the candidate's pyfunc answer is not of the source's form: type, dtype, columns, ..."""
+    """A difference in form between the pyfunc answers of candidate and source.
+
+    ``what``: type, dtype, columns, ...
+    """
 
     what: str
     source: str
@@ -171,10 +187,10 @@ class FormDifference(Evidence):
 
 
 class WorstRow(Evidence):
-    """A row that disagrees: its position among the inputs, and where it differs most.
+    """A row that disagrees: its position among the inputs, and the output where it differs most.
 
-    ``kind``: of the probe; "" of other inputs.  ``error``: scaled; infinite where a label differs,
-    or a NaN or infinity stands on one side only.
+    ``kind``: that of the probe; "" for other inputs.  ``error``: scaled; infinite where a label
+    differs, or a NaN or infinity stands on one side only.
     """
 
     row: Count
@@ -184,11 +200,11 @@ class WorstRow(Evidence):
 
 
 class Divergence(Evidence):
-    """The first node whose output leaves the tolerance, what it is given being right.
+    """The first node whose output leaves the tolerance although its inputs are within it.
 
-    ``layer``: the source's own name of it, such as "encoder.layers.0.norm1"; "a or b" where what is
-    between the two answers is not known to the reference.  Errors are scaled;
-    ``error_before`` is that of what the node is given.  ``reference``: what it was held against.
+    ``layer``: the source's own name of the layer, such as "encoder.layers.0.norm1"; "a or b" where
+    the reference does not know the values between the two.  Errors are scaled; ``error_before`` is
+    the error of the node's inputs.  ``reference``: the computation that the node was compared with.
     """
 
     node: str
@@ -210,9 +226,9 @@ class Divergence(Evidence):
 
 
 class ProbeRecord(Evidence):
-    """The probes that were made: how many rows of each kind the source takes.
+    """The generated probes: how many rows of each kind the source accepts.
 
-    ``seed`` makes them again.  ``cause``: why there are none.
+    ``seed`` generates the same probes again.  ``cause``: why there are none.
     """
 
     seed: Count
@@ -224,7 +240,7 @@ Status = Literal["measured", "failed", "crashed", "timed out", "fell back", "ski
 
 
 class ParityRow(Evidence):
-    """One candidate on one execution provider, on one kind of inputs, at one batch size."""
+    """The parity of one candidate on one execution provider, kind of inputs and batch size."""
 
     candidate: str
     execution_provider: ExecutionProvider
@@ -237,8 +253,8 @@ class ParityRow(Evidence):
     outputs: tuple[OutputParity, ...] = ()
     form_differences: tuple[FormDifference, ...] = ()  # source pyfunc against candidate pyfunc
     placement: dict[str, Count] = {}  # execution provider -> nodes that ran there
-    worst: tuple[WorstRow, ...] = ()  # of the rows that disagree, those that differ most
-    divergence: Divergence | None = None  # where they begin to, where that could be found
+    worst: tuple[WorstRow, ...] = ()  # the disagreeing rows that differ most
+    divergence: Divergence | None = None  # the node where they begin to differ, if it was found
 
     @model_validator(mode="after")
     def _has_outputs_if_measured(self) -> ParityRow:
@@ -248,15 +264,18 @@ class ParityRow(Evidence):
 
 
 class ParityReport(Versioned):
-    """Do source and candidates give the same answers?  One row per combination that was tried."""
+    """The comparison of the candidates' answers with the source's.
+
+    It has one row for each combination that was tried.
+    """
 
     source: ModelIdentity
     candidates: tuple[ModelIdentity, ...]
     inputs_digest: str
     rows: tuple[ParityRow, ...]
-    probes: ProbeRecord | None = None  # None where none were asked for
+    probes: ProbeRecord | None = None  # None where none were requested
     seconds: Seconds
-    measuring_seconds: Seconds = 0.0  # of these, in the models' own answers
+    measuring_seconds: Seconds = 0.0  # the part in which the models computed answers
     environment: Environment
 
 
@@ -273,9 +292,9 @@ class Interval(Evidence):
 
 
 class LatencyFigures(Evidence):
-    """One model measured at one workload; times are of one call.
+    """The latency of one model at one workload; times are those of one call.
 
-    ``intervals``: by "p50", "p90" and "p99", in ms; empty where calls are too few for one.
+    ``intervals``: by "p50", "p90" and "p99", in ms; empty where there are too few calls for one.
     """
 
     calls: Count
@@ -288,7 +307,7 @@ class LatencyFigures(Evidence):
 
 
 class LoadFigures(Evidence):
-    """What a model costs before its first answer, and at its largest."""
+    """The time and memory that a model takes until its first answer, and its peak memory."""
 
     load_seconds: Seconds
     first_call_ms: NonNegative
@@ -300,12 +319,13 @@ CallPath = Literal["pyfunc", "session"]
 
 
 class LatencyRow(Evidence):
-    """One candidate against one baseline on one execution provider at one workload.
+    """The latency of one candidate against one baseline on one execution provider and workload.
 
-    ``speedup`` is baseline time / candidate time, of medians, from paired blocks: above 1, the
-    candidate wins; ``p99_speedup`` is that of 99th percentiles, None where calls are too few.
-    ``path``: what of the candidate was called: its pyfunc, as it is served, or the onnxruntime
-    session alone with inputs that are ready; the baseline is called through its pyfunc in both.
+    ``speedup`` is baseline time / candidate time, the ratio of medians from paired blocks: above 1,
+    the candidate is faster.  ``p99_speedup`` is that of 99th percentiles, None where there are too
+    few calls.  ``path`` tells which part of the candidate was called: its pyfunc, as it is served,
+    or the onnxruntime session alone with inputs that are ready.  The baseline is called through its
+    pyfunc in both cases.
     """
 
     candidate: str
@@ -313,7 +333,7 @@ class LatencyRow(Evidence):
     execution_provider: ExecutionProvider
     batch_size: Count
     sequence_length: Count | None = None  # None: as the inputs are
-    threads: Count | None = None  # of onnxruntime; None: as the candidate is served
+    threads: Count | None = None  # onnxruntime's; None: as the candidate is served
     path: CallPath = "pyfunc"
     status: Status
     cause: str = ""
@@ -325,7 +345,10 @@ class LatencyRow(Evidence):
 
 
 class LoadRow(Evidence):
-    """``placement``: execution provider -> nodes that it runs, where onnxruntime says so."""
+    """The load figures of one model on one execution provider.
+
+    ``placement``: execution provider -> nodes that it runs, where onnxruntime reports it.
+    """
 
     model: str
     execution_provider: ExecutionProvider | None  # None for the source
@@ -335,9 +358,9 @@ class LoadRow(Evidence):
 
 
 class OfflineRow(Evidence):
-    """MLPerf's offline scenario: all rows are there, batches follow each other without a pause.
+    """MLPerf's offline scenario: all rows are there, and batches follow each other without a pause.
 
-    ``rows_per_second``: median of a few blocks, with the least and the most in ``spread``.
+    ``rows_per_second``: the median of a few blocks; ``spread`` holds the lowest and the highest.
     """
 
     model: str
@@ -353,7 +376,7 @@ class OfflineRow(Evidence):
 class ServerRow(Evidence):
     """MLPerf's server scenario: queries of one row arrive at random times (a Poisson process).
 
-    Times count from the arrival, so that waiting for the queries before is part of them.
+    Times count from the arrival, so they include the wait for earlier queries.
     ``answered_per_second`` falls behind ``arrivals_per_second`` where the model cannot keep up; the
     run is then ``cut`` short.
     """
@@ -361,7 +384,7 @@ class ServerRow(Evidence):
     model: str
     execution_provider: ExecutionProvider | None
     arrivals_per_second: NonNegative
-    threads: Count  # that answer, side by side
+    threads: Count  # threads that answer queries in parallel
     status: Status
     cause: str = ""
     queries: Count = 0
@@ -373,9 +396,9 @@ class ServerRow(Evidence):
 
 
 class ServerCapacity(Evidence):
-    """The highest rate of those tried at which the 99th percentile stays within a budget.
+    """The highest of the tried rates at which the 99th percentile stays within a budget.
 
-    0 where none did; None where the model failed.
+    It is 0 where no rate did, and None where the model failed.
     """
 
     model: str
@@ -385,12 +408,13 @@ class ServerCapacity(Evidence):
 
 
 class Surroundings(Evidence):
-    """What else the machine did while latency was measured; None where the system does not tell.
+    """The system load while latency was measured; None for figures that the system does not give.
 
     ``others_share``: processor time of other processes, as a share of all cores' time.
-    ``steal_share``: what the hypervisor took of it.  ``throttled_share``: of the time, held back by
-    a cgroup's quota.  ``waiting_share``: of the time, some process waited for a core.
-    ``source_spread``: how far a round's median of the source is from the middle one, typically.
+    ``steal_share``: the share of all cores' time that the hypervisor took.  ``throttled_share``:
+    the share of the time in which a cgroup's quota held the process back.  ``waiting_share``: the
+    share of the time in which some process waited for a core.  ``source_spread``: the typical
+    distance of a round's median of the source from the middle one.
     """
 
     seconds: Seconds
@@ -403,7 +427,10 @@ class Surroundings(Evidence):
 
 
 class LatencyReport(Versioned):
-    """Is the candidate faster?  Measured alternately, so that ratios hold on a noisy machine."""
+    """The comparison of the candidates' latency with the source's.
+
+    Models are measured alternately, so that ratios hold on a noisy machine.
+    """
 
     source: ModelIdentity
     candidates: tuple[ModelIdentity, ...]
@@ -414,6 +441,6 @@ class LatencyReport(Versioned):
     server: tuple[ServerRow, ...] = ()
     capacities: tuple[ServerCapacity, ...] = ()
     seconds: Seconds
-    measuring_seconds: Seconds = 0.0  # of these, in the alternating blocks
+    measuring_seconds: Seconds = 0.0  # the part in the alternating blocks
     environment: Environment
     surroundings: Surroundings | None = None

@@ -1,7 +1,7 @@
-"""How a logged ONNX graph is fed and how its outputs become the prediction: the flavor's contract.
+"""The flavor's contract: how a logged ONNX graph is fed and how its outputs become predictions.
 
-Written by a conversion, stored in the MLmodel file under the flavor's ``graph`` key, and read by
-`scoring/`, which knows the same keys but nothing of this module.
+A conversion writes it; it is stored in the MLmodel file under the flavor's ``graph`` key.  The
+package `scoring` reads it: that package knows the same keys but does not import this module.
 """
 
 from __future__ import annotations
@@ -12,23 +12,27 @@ from pydantic import BaseModel, ConfigDict, model_serializer
 
 
 class Spec(BaseModel):
+    """Base class of the specifications: frozen, without unknown keys."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class FeedSpec(Spec):
-    """One graph input.
+    """The specification of one graph input.
 
-    ``layout`` says where its values come from when the model is given a DataFrame:
+    ``layout`` tells where its values come from when the model is given a DataFrame:
 
     - "matrix": ``columns`` side by side, shape (rows, len(columns))
     - "column": ``columns[0]`` as shape (rows, 1), or (rows,) where the graph declares that
     - "tokens": the one column of text through the file's tokenizer, shape (rows, tokens); ``key``
       is "input_ids", "attention_mask", "token_type_ids" or "special_tokens_mask"
-    - "tensor": not from columns.  A dictionary gives it under ``key``; a bare array is it.
+    - "tensor": not from columns; a dictionary gives it under ``key``, and a bare array is used as
+      it
 
     A bare 2-D array also serves "matrix" (as it is) and "column" (its column at that position).
-    ``dtype`` is numpy's name of what the graph wants ("float32", "int64", "bool", "object" for
-    strings).  ``optional``: those of the columns that may be absent, which then are missing values.
+    ``dtype`` is numpy's name of the dtype that the graph takes ("float32", "int64", "bool",
+    "object" for strings).  ``optional``: the names among ``columns`` that may be absent; they are
+    then filled with missing values.
     """
 
     name: str
@@ -40,7 +44,7 @@ class FeedSpec(Spec):
 
     @model_serializer(mode="wrap")
     def _written(self, write: Any) -> dict[str, Any]:
-        """``optional`` where there are any: an older version of this package reads the rest."""
+        """Leave out an empty ``optional``, so that older versions of this package can read it."""
         fields = write(self)
         if not self.optional:
             fields.pop("optional", None)
@@ -48,11 +52,11 @@ class FeedSpec(Spec):
 
 
 class PredictionPart(Spec):
-    """One graph output within the prediction.
+    """The specification of one graph output within the prediction.
 
-    ``shape`` is that of one row (() for a scalar per row; -1 where it varies); ``dtype`` what the
-    source's pyfunc returned.  ``key``: its name in a dictionary or data frame; ``as_list``: a
-    nested Python list instead of an array.
+    ``shape`` is that of one row (() for a scalar per row; -1 where it varies).  ``dtype``: the one
+    that the source's pyfunc returned.  ``key``: its name in a dictionary or data frame.
+    ``as_list``: a nested Python list instead of an array.
     """
 
     output: str
@@ -63,12 +67,12 @@ class PredictionPart(Spec):
 
 
 class PredictionSpec(Spec):
-    """The form in which the source's pyfunc answered, made again from the graph's outputs.
+    """The form of the source's pyfunc answer, to be rebuilt from the graph's outputs.
 
-    ``container`` "dataframe" and "series" carry ``columns`` (names or integers) and take the
-    input's index where ``keeps_index``; a "list" is one of rows, or of several outputs that are
-    arrays.  ``lengths``: a graph output of shape (rows,), where the
-    answer is an array for the first row alone, cut to so many entries.
+    The ``container`` "dataframe" or "series" carries ``columns`` (names or integers) and takes the
+    input's index where ``keeps_index``.  A "list" is one of rows, or of several outputs that are
+    arrays.  ``lengths``: a graph output of shape (rows,); the answer then is an array for the first
+    row alone, cut to the number of entries that it gives.
     """
 
     container: Literal["ndarray", "dataframe", "series", "dict", "list"]
@@ -81,7 +85,7 @@ class PredictionSpec(Spec):
 class GraphSpec(Spec):
     """Everything that scoring needs beside the ONNX file.
 
-    ``classes``: of a classifier, as text, in the order of the columns of its "probabilities".
+    ``classes``: a classifier's classes as text, in the order of the columns of its "probabilities".
     """
 
     feeds: tuple[FeedSpec, ...]

@@ -1,13 +1,13 @@
-"""Where the rows that are compared come from."""
+"""Origins of the rows that are compared."""
 
 from __future__ import annotations
 
 EVALUATION_DATA = "evaluation data"
 INPUT_EXAMPLE = "input example"
 PROBES = "probes"
-SEARCHED_PROBES = "probes searched on"  # with the candidate's name
-BATCH_PROBES = "probes within a batch"  # which the source refuses one at a time
-EXTREME_PROBES = "extreme probes"  # such as no service should be asked
+SEARCHED_PROBES = "probes searched on"  # followed by the candidate's name
+BATCH_PROBES = "probes within a batch"  # the source refuses them one at a time
+EXTREME_PROBES = "extreme probes"  # inputs that no service should receive
 
 
 def probes_of_size(size: int) -> str:

@@ -1,4 +1,4 @@
-"""What the steps hand each other, as JSON artifacts of their runs."""
+"""Records that the steps pass on to each other, as JSON artifacts of their runs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from mlflow_onnx_flavor.schemas.evidence import Count, Seconds
 
 SOURCE, CONVERSION, CANDIDATES = "source.json", "conversion.json", "candidates.json"
 PARITY, LATENCY, VERDICT = "evidence/parity.json", "evidence/latency.json", "verdict.json"
-EVIDENCE = "evidence.json"  # both, with the providers that are required: what a verdict reads
+EVIDENCE = "evidence.json"  # both reports and the required providers, the input of a verdict
 REGISTRATION, MANIFEST = "registration.json", "manifest.json"
 
 
 class StepRecord(BaseModel):
+    """Base class of the records: frozen, without unknown keys, with a schema version."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     schema_version: int = 1
 
@@ -22,24 +24,24 @@ class StepRecord(BaseModel):
 class DataRecord(StepRecord):
     """Inputs that a run keeps, as the artifact ``artifact``.
 
-    Of large data that is the first batch, and ``whole`` the file; ``rows`` and ``digest`` are of
-    the file then.
+    If the data is large, the artifact is its first batch, ``whole`` is the complete file, and
+    ``rows`` and ``digest`` are those of the file.
     """
 
     artifact: str
     origin: str
     rows: Count
     digest: str
-    location: str = ""  # where the user's file was
+    location: str = ""  # path of the user's file
     whole: str = ""
 
 
 class SourceRecord(StepRecord):
-    """Written by log_source."""
+    """The source model, written by the step log_source."""
 
     run_id: str
     uri: str
-    model_uri: str  # what later steps load: reachable from any machine that reaches the server
+    model_uri: str  # loaded by later steps: reachable from any machine that reaches the server
     framework: str
     digest: str
     size_bytes: Count
@@ -49,7 +51,7 @@ class SourceRecord(StepRecord):
 
 
 class ConvertedRecord(StepRecord):
-    """Written by convert, beside the conversion's own record."""
+    """The converted model, written by the step convert beside the conversion's own record."""
 
     run_id: str
     source_run_id: str
@@ -59,7 +61,10 @@ class ConvertedRecord(StepRecord):
 
 
 class CandidateRecord(StepRecord):
-    """``details``: what was measured to build it."""
+    """A candidate that was built.
+
+    ``details``: measurements that were made to build it.
+    """
 
     name: str
     model_uri: str
@@ -70,12 +75,14 @@ class CandidateRecord(StepRecord):
 
 
 class SkippedCandidate(StepRecord):
+    """A candidate that was not built, and the cause."""
+
     name: str
     cause: str
 
 
 class CandidatesRecord(StepRecord):
-    """Written by optimize."""
+    """The candidates, written by the step optimize."""
 
     run_id: str
     source_run_id: str
@@ -85,7 +92,7 @@ class CandidatesRecord(StepRecord):
 
 
 class RegistrationRecord(StepRecord):
-    """Written by register."""
+    """The registered version, written by the step register."""
 
     run_id: str
     name: str

@@ -1,8 +1,8 @@
-"""`ReleaseSummary`: all that one release did, in one typed record that every report reads.
+"""`ReleaseSummary`: everything that one release did, in one typed record that every report reads.
 
-summary = ReleaseSummary(source=..., conversion=..., parity=..., latency=..., verdict=...)
-text = summary.to_json()
-summary = ReleaseSummary.from_json(text)
+    summary = ReleaseSummary(source=..., conversion=..., parity=..., latency=..., verdict=...)
+    text = summary.to_json()
+    summary = ReleaseSummary.from_json(text)
 
 Everything but ``source`` may be absent: a release that stopped early has a report too.
 """
@@ -18,11 +18,16 @@ from mlflow_onnx_flavor.schemas.verdict import Verdict
 
 
 class Part(BaseModel):
+    """Base class of the summary's parts: frozen, without unknown fields."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class SourceSummary(Part):
-    """The source model.  ``uri`` as the user wrote it, ``resolved_uri`` with its version fixed."""
+    """The source model.
+
+    ``uri``: as the user wrote it.  ``resolved_uri``: with its version fixed.
+    """
 
     uri: str
     resolved_uri: str = ""
@@ -42,8 +47,9 @@ class DataSummary(Part):
 
 
 class AttemptSummary(Part):
-    """One export strategy.  ``outcome``: "converted", "failed", "crashed", "timed out",
-    "wrong answers" or "not tried".
+    """One export strategy that was tried.
+
+    ``outcome``: "converted", "failed", "crashed", "timed out", "wrong answers" or "not tried".
     """
 
     strategy: str
@@ -57,9 +63,10 @@ class AttemptSummary(Part):
 
 
 class ConversionSummary(Part):
-    """What was tried to make the ONNX model.  ``strategy`` is None when nothing worked.
+    """The attempts to make the ONNX model.
 
-    ``environment_note``: how the source's environment differed from the recorded one.
+    ``strategy`` is None where none worked.  ``environment_note``: how the source's environment
+    differed from the recorded one.
     """
 
     attempts: tuple[AttemptSummary, ...] = ()
@@ -79,8 +86,8 @@ class SkippedCandidate(Part):
 class RegisteredVersion(Part):
     """The version in the registry.
 
-    ``alias_moved_from`` is the version that the alias pointed to before; both are None where the
-    alias stayed where it was.
+    ``alias_moved_from`` is the version that the alias pointed to before; it and ``alias_moved_to``
+    are None where the alias did not move.
     """
 
     name: str
@@ -93,7 +100,10 @@ class RegisteredVersion(Part):
 
 
 class StepSummary(Part):
-    """One step of the release.  ``reused``: an earlier run with the same key did the work."""
+    """One step of the release.
+
+    ``reused``: an earlier run with the same key did the work.
+    """
 
     name: str
     seconds: Seconds
@@ -103,12 +113,12 @@ class StepSummary(Part):
 
 
 class ReleaseSummary(Versioned):
-    """What a release did and found; the only input of the reports."""
+    """Everything that a release did and measured; the only input of the reports."""
 
     package_version: str = ""
     finished_at: str = ""  # ISO 8601, with the offset from UTC
     source: SourceSummary
-    registered_model: str = ""  # as asked for; `registered` says what came of it
+    registered_model: str = ""  # the name that was requested; `registered` holds the result
     configuration: Configuration | None = None
     data: DataSummary | None = None
     conversion: ConversionSummary | None = None
@@ -118,17 +128,21 @@ class ReleaseSummary(Versioned):
     latency: LatencyReport | None = None
     verdict: Verdict | None = None
     registered: RegisteredVersion | None = None
-    promotion: str = ""  # what became of the alias, one sentence
-    error: str = ""  # why the release stopped before its end, one sentence
+    promotion: str = ""  # one sentence on whether and why the alias moved
+    error: str = ""  # one sentence on why the release stopped before its end
     run_id: str = ""
     run_url: str = ""
     steps: tuple[StepSummary, ...] = ()
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> str:
+        """Return the summary as JSON."""
         return self.model_dump_json(indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> ReleaseSummary:
-        """Raises ``pydantic.ValidationError`` on anything that is not such a summary."""
+        """Return the summary that `to_json` wrote.
+
+        Raises ``pydantic.ValidationError`` for any other text.
+        """
         return cls.model_validate_json(text)

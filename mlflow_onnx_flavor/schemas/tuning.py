@@ -1,4 +1,4 @@
-"""What tuning a session found: evidence of the settings that were tried."""
+"""The evidence of tuning: session settings that were tried, and the best of them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from typing import Any
 
 from mlflow_onnx_flavor.schemas.evidence import Count, Evidence, Interval, NonNegative, Seconds
 
-Settings = dict[str, Any]  # as `session_options` of the flavor
+Settings = dict[str, Any]  # in the form of the flavor's `session_options`
 
 
 class TriedSettings(Evidence):
-    """``times_as_fast``: as the default, the middle of its rounds; None where it failed."""
+    """Session settings that were tried.
+
+    ``times_as_fast``: relative to the default settings, the median of its rounds; None where it
+    failed.
+    """
 
     settings: Settings
     rounds: Count
@@ -20,9 +24,10 @@ class TriedSettings(Evidence):
 
 
 class Tuning(Evidence):
-    """What was tried, and the settings that are left; None where none is faster than the default.
+    """The settings that were tried, and the best; None where none is faster than the default.
 
-    ``against_default``: of the best in its duel with the default, by batch size and under "all".
+    ``against_default``: the speed-ups of the best over the default in a direct comparison, by batch
+    size and under "all".
     """
 
     tried: tuple[TriedSettings, ...]
@@ -34,7 +39,7 @@ class Tuning(Evidence):
 
 
 def description(tuning: Tuning) -> str:
-    """What was found, in one line."""
+    """Return the result of tuning in one line."""
     if tuning.best is None:
         return f"none of {len(tuning.tried)} settings could be measured"
     ratio = tuning.against_default.get("all")
@@ -45,7 +50,7 @@ def description(tuning: Tuning) -> str:
 
 
 def in_words(settings: Settings) -> str:
-    """Return "intra_op_num_threads 1, session.intra_op.allow_spinning 0"."""
+    """Return settings as text: "intra_op_num_threads 1, session.intra_op.allow_spinning 0"."""
     nested = ("config_entries", "provider_options")
     plain = {name: value for name, value in settings.items() if name not in nested}
     plain |= settings.get("config_entries", {})

@@ -1,4 +1,4 @@
-"""What a judgement is made of: the evidence, a finding for each gate, the verdict."""
+"""The parts of a judgement: the evidence, a finding for each gate, the verdict."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from mlflow_onnx_flavor.schemas.evidence import (
     ParityRow,
 )
 
-NOT_ENOUGH = "not enough evidence"  # how the reason of such a finding begins
+NOT_ENOUGH = "not enough evidence"  # begins the reason of a finding that more data may change
 
 Row = TypeVar("Row", ParityRow, LatencyRow)
 
 
 class ReleaseEvidence(Evidence):
-    """What a verdict reads.  ``required``: providers on which every gate must hold, in the order
-    of preference for serving.  ``configuration``: of the release, for the record.
+    """The evidence that a verdict is made from.
+
+    ``required``: providers on which every gate must hold, in the order of preference for serving.
+    ``configuration``: that of the release, for the record.
     """
 
     parity: ParityReport
@@ -35,14 +37,17 @@ class ReleaseEvidence(Evidence):
     @field_validator("configuration", mode="before")
     @classmethod
     def _as_it_was(cls, configuration: Any) -> Any:
-        """Evidence that was recorded before there was a choice is judged as it was: the fastest."""
+        """Give older evidence an indifference of 0, as its verdict chose the fastest candidate."""
         if isinstance(configuration, dict) and "choice" not in configuration:
             return {**configuration, "choice": {"indifference": 0.0}}
         return configuration
 
 
 class Finding(Evidence):
-    """One gate on one candidate (and provider, and workload): what was measured against what."""
+    """The result of one gate for one candidate (and provider, and workload).
+
+    It holds the measured figure and the required one.
+    """
 
     gate: str  # "parity", "form", "latency", "regression", "p99", "size", "memory", ...
     candidate: str
@@ -56,11 +61,11 @@ class Finding(Evidence):
 
 
 class Verdict(Evidence):
-    """The judgement.
+    """The judgement of a release.
 
-    ``chosen``: the candidate to register, of those that pass every gate on every required
-    provider, if any does.  ``serve_on``: the provider that it uses when loaded, the first of
-    the required ones.
+    ``chosen``: the candidate to register, one that passes every gate on every required provider;
+    None where there is none.  ``serve_on``: the provider that it uses when loaded, the first of the
+    required ones.
     """
 
     passed: bool
@@ -70,14 +75,16 @@ class Verdict(Evidence):
     gates: Gates
 
     def of(self, candidate: str) -> tuple[Finding, ...]:
+        """Return the findings on one candidate."""
         return tuple(finding for finding in self.findings if finding.candidate == candidate)
 
     def failures(self) -> tuple[Finding, ...]:
+        """Return the findings that did not pass."""
         return tuple(finding for finding in self.findings if not finding.passed)
 
 
 def measured_on(rows: Iterable[Row]) -> list[tuple[str, ExecutionProvider]]:
-    """Candidate and provider of each row, each pair once, in order."""
+    """Return candidate and provider of the rows, each pair once, in order."""
     pairs: list[tuple[str, ExecutionProvider]] = []
     for row in rows:
         if (row.candidate, row.execution_provider) not in pairs:
@@ -86,6 +93,7 @@ def measured_on(rows: Iterable[Row]) -> list[tuple[str, ExecutionProvider]]:
 
 
 def rows_of(rows: Iterable[Row], candidate: str, provider: ExecutionProvider) -> list[Row]:
+    """Return the rows of one candidate on one provider."""
     return [
         row for row in rows if row.candidate == candidate and row.execution_provider == provider
     ]

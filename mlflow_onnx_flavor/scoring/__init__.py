@@ -1,14 +1,15 @@
 """Load and score a logged ONNX model.
 
 This package ships inside every logged model, under a name that carries a digest of its own source,
-so it imports nothing but itself, numpy, pandas, onnxruntime, yaml and what comes with Python.
+so it imports nothing but itself, numpy, pandas, onnxruntime, yaml and the standard library.
 
     session = load_session("path/to/model")          # a folder with an MLmodel file, or .onnx file
     session.run(frame)                               # {"probabilities": array, ...}
-    session.predict(frame)                           # what the source's pyfunc would return
+    session.predict(frame)                           # the answer of the source's pyfunc
 
-What it needs is imported when it is asked for: its digests are of use without onnxruntime.  With
-the first model all of it is: the folder that it comes from may be gone when the next is opened.
+Its modules are imported when they are first used, since the digests are of use without onnxruntime.
+Opening the first model imports all of them, since the folder that holds this package may be gone
+when the next model is opened.
 """
 
 import importlib
@@ -16,8 +17,8 @@ import os
 import sys
 from contextlib import contextmanager, suppress
 
-# From 1.29 onnxruntime on Linux sends usage data from a thread that it starts when it is imported;
-# a process that was forked after that never ends.  Whoever wants it sets the variable to 0.
+# From version 1.29, onnxruntime on Linux sends usage data from a thread that it starts when it is
+# imported; a process that is forked after that never ends.  To send usage data, set it to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOME = {
@@ -35,8 +36,10 @@ __all__ = list(_HOME)
 
 @contextmanager
 def _no_caches():
-    """Import from an artifact without writing Python's caches to it, which would be files that
-    nobody vouches for; a model that lies in a local store is imported from where it lies.
+    """Import from an artifact without writing Python's caches to it.
+
+    A model in a local store is imported in place, and the caches would be files in it that no
+    digest covers.
     """
     before = sys.dont_write_bytecode
     sys.dont_write_bytecode = before or _IN_ARTIFACT
@@ -47,7 +50,7 @@ def _no_caches():
 
 
 def _remove_own_cache():
-    """The cache of this very file, which Python wrote before it ran it."""
+    """Remove the cache of this file, which Python wrote before it ran the file."""
     cache = __spec__.cached if __spec__ else None
     if cache and os.path.basename(os.path.dirname(cache)) == "__pycache__":
         with suppress(OSError):

@@ -1,10 +1,10 @@
-"""Values as the dtype that the graph wants, or an error that names the column: never a silent loss.
+"""Cast values to the dtype that the graph takes, or raise an error that names the column.
 
-Floats are narrowed freely: float64 to float32 was decided when the model was converted, and sources
-that narrow them too take what is too large as infinity as well.  Everything else must keep its
-value: no fraction into an integer, no integer that is too large, no missing value into anything but
-a float (NaN) or a text ("", as ONNX has no other), and nothing into text whose text nobody gave:
-dates, lists, a column of floats.
+No value is lost silently.  Floats are narrowed freely: float64 to float32 was decided when the
+model was converted, and sources that narrow them too turn values that are too large into infinity
+as well.  Everything else must keep its value: no fraction becomes an integer, no integer overflows,
+no missing value becomes anything but NaN in a float or "" in a text (ONNX has no missing text), and
+nothing but text becomes text: no dates, lists or columns of floats.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _NUMBERS = "fiub"
 
 
 def as_dtype(values: Any, dtype: np.dtype, name: str) -> np.ndarray:
-    """``values``, a numpy or pandas array of any shape, as a numpy array of ``dtype``.
+    """Return ``values``, a numpy or pandas array of any shape, as a numpy array of ``dtype``.
 
     ``dtype`` object means text.  ``name`` is that of the column or input, for the message of the
-    ValueError that is raised where a value would not survive.
+    ValueError that is raised where a value would be lost.
     """
     if not isinstance(values, np.ndarray):
         return _of_extension(values, dtype, name)
@@ -43,7 +43,7 @@ def as_dtype(values: Any, dtype: np.dtype, name: str) -> np.ndarray:
 
 
 def _of_extension(values: Any, dtype: np.dtype, name: str) -> np.ndarray:
-    """From pandas' own arrays: masked, Arrow, string, categorical, sparse, dates."""
+    """Cast pandas' own arrays: masked, Arrow, string, categorical, sparse, dates."""
     if isinstance(values, pd.Categorical):
         return _of_categories(values, dtype, name)
     kind = values.dtype.kind
@@ -66,7 +66,7 @@ def _of_extension(values: Any, dtype: np.dtype, name: str) -> np.ndarray:
 
 
 def _of_categories(values: pd.Categorical, dtype: np.dtype, name: str) -> np.ndarray:
-    """Of each row its category, which pandas itself would make a float where a row has none."""
+    """Cast each row's category; pandas itself would make categories floats where one is missing."""
     known, codes = np.asarray(values.categories), values.codes
     missing = codes < 0
     if not missing.any():
@@ -79,9 +79,10 @@ def _of_categories(values: pd.Categorical, dtype: np.dtype, name: str) -> np.nda
 
 
 def _of_masked(values: Any, dtype: np.dtype, name: str) -> np.ndarray | None:
-    """From pandas' nullable numbers where none is missing: ten times as fast as pandas' own way.
+    """Cast pandas' nullable numbers if none is missing: ten times as fast as pandas' own way.
 
-    By what pandas keeps inside; None where that is not so, or not enough.
+    It reads attributes that pandas keeps private; the result is None where they do not exist or a
+    value is missing.
     """
     data, mask = getattr(values, "_data", None), getattr(values, "_mask", None)
     if type(data) is not np.ndarray or type(mask) is not np.ndarray or dtype.kind == "O":
@@ -112,7 +113,7 @@ def _exact(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
 
 def _of_objects(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     if dtype.kind == "f":
-        with suppress(TypeError, ValueError, OverflowError):  # some are missing, or no numbers
+        with suppress(TypeError, ValueError, OverflowError):  # some are missing or not numbers
             return values.astype(dtype)
     missing = pd.isna(values)
     if missing.any():
@@ -124,14 +125,14 @@ def _of_objects(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     # numpy's own cast from objects would cut 1.5 to 1, so it names the common dtype first.
     common = np.array(values.tolist()).reshape(values.shape)
     if common.dtype.kind in "fO" and all(map(_is_number, values.flat)):
-        return _whole(values, dtype, name)  # also what floats cannot hold beside an integer
+        return _whole(values, dtype, name)  # also numbers beyond the precision of float64
     if common.dtype.kind == "O":
         raise ValueError(f"{name!r} holds {common.flat[0]!r}, where the model takes {dtype}")
     return as_dtype(common, dtype, name)
 
 
 def _whole(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
-    """Python's numbers, Decimals among them, as integers or truth values."""
+    """Cast Python's numbers, Decimals among them, to integers or booleans."""
     limits = None if dtype.kind == "b" else np.iinfo(dtype)
     low, high = (0, 1) if limits is None else (int(limits.min), int(limits.max))
     for each in values.flat:
@@ -152,7 +153,7 @@ def _parsed(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
 
 
 def _texts(values: np.ndarray, name: str) -> np.ndarray:
-    """Texts as objects; onnxruntime would read None as "None", and bytes as "b'...'"."""
+    """Return texts as objects; onnxruntime would read None as "None", and bytes as "b'...'"."""
     kind = values.dtype.kind
     if kind in "fMm":
         return _texts_of_nothing(pd.isna(values), values.dtype, name)
@@ -183,13 +184,13 @@ def _text(value: Any, name: str) -> Any:
             return value.decode("utf-8")
         except UnicodeDecodeError as error:
             raise ValueError(_no_text(name, error)) from error
-    if isinstance(value, str) or _is_number(value):  # as categories of numbers and text have it
+    if isinstance(value, str) or _is_number(value):  # categories may mix numbers and text
         return value
     raise ValueError(f"{name!r} holds {value!r}, where the model takes text")
 
 
 def _texts_of_nothing(missing: np.ndarray, held: Any, name: str) -> np.ndarray:
-    """Of a column that holds nothing, which pandas reads as floats, the empty text."""
+    """Return empty texts for a column of missing values, which pandas reads as floats."""
     if not missing.all():
         raise ValueError(f"{name!r} holds {held}, where the model takes text")
     return np.full(np.shape(missing), "", object)

@@ -10,21 +10,21 @@ import pandas as pd
 
 
 def stacked(values: Any, dtype: np.dtype, name: str) -> Any:
-    """One array of shape (rows, ...) where the cells of a column are arrays; else ``values``.
+    """Return one array of shape (rows, ...) if the cells of a column are arrays; else ``values``.
 
-    Bytes are the numbers that they are where ``dtype`` is uint8.  ValueError, naming the column,
-    where one cell is no array or of another shape.
+    Bytes are read as uint8 numbers where that is ``dtype``.  Raises ValueError, naming the column,
+    where one cell is not an array or has another shape.
     """
     if isinstance(values, np.ndarray):
         cells = values
     elif values.dtype.kind == "O" and not isinstance(values, pd.Categorical):
-        cells = values.to_numpy(dtype=object)  # of Arrow
+        cells = values.to_numpy(dtype=object)  # Arrow's arrays
     else:
         return values
     if cells.dtype.kind != "O" or not any(_is_array(each, dtype) for each in cells):
         return values
     if not any(isinstance(each, bytes | bytearray) for each in cells):
-        with suppress(ValueError):  # which the rows one by one tell better
+        with suppress(ValueError):  # converting row by row below gives a better message
             return _of_nested(np.array(cells.tolist()), dtype)
     rows = [_dense(each, dtype, name, at) for at, each in enumerate(cells)]
     shapes = {row.shape for row in rows}
@@ -52,7 +52,7 @@ def _dense(cell: Any, dtype: np.dtype, name: str, row: int) -> np.ndarray:
 
 
 def _of_nested(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Arrays of arrays, as Arrow and Spark give them."""
+    """Return one dense array for arrays of arrays, which Arrow and Spark give."""
     while array.dtype.kind == "O" and array.size and _is_array(array.flat[0], dtype):
         array = np.array(array.tolist())
     return array

@@ -1,10 +1,10 @@
-"""What onnxruntime made of a model when it was opened first, kept for the next start.
+"""Keep onnxruntime's optimized form of a model on disk for the next start.
 
-On the CPU that is the optimized graph, with the weights beside it as its kernels read them, which
-the processes of a machine map into their memory; of a provider that compiles, its context
-(``ep.context_enable``), beside a graph that names it.  Both are for this very machine, runtime and
-configuration, which are part of the name.  The folder must be writable by whoever serves and by
-nobody else: what lies there is run.
+On the CPU that is the optimized graph, with the weights beside it in the layout of its kernels; the
+processes of a machine map them into their memory.  A provider that compiles keeps its context
+(``ep.context_enable``) beside a graph that names it.  Both are valid only for this machine, runtime
+and configuration, which are part of the name.  The folder must be writable by the user that serves
+and by nobody else: its content is executed.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ _WEIGHTS_BESIDE = {
     "session.save_external_prepacked_constant_initializers": "1",
 }
 _GRAPH = "model.onnx"
-_SEAL = "digest"  # of the other files
+_SEAL = "digest"  # the file with the digest of the others
 
-# Of a file under session options; and with what has onnxruntime write what it makes of it.
+# Opens a session: (file, session options), and optionally the settings that make onnxruntime write
+# its form of the model.
 Open = Callable[..., Any]
 
 
@@ -49,10 +50,10 @@ def open_kept(
     session_options: Mapping[str, Any],
     open_session: Open,
 ) -> Any:
-    """``open_session(file, session_options)``, from what ``folder`` keeps of it where it does.
+    """Return ``open_session(file, session_options)``, from what ``folder`` keeps if possible.
 
-    A model that cannot be kept, a folder that cannot be used, and what cannot be read in it, are
-    warnings in the log.
+    A warning is logged for a model that cannot be kept, a folder that cannot be used, and kept
+    files that cannot be read.
     """
     files = files_of(Path(file))
     compiles = bool(providers) and providers[0]["name"] != CPU
@@ -79,20 +80,20 @@ def open_kept(
         Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="new-", dir=folder) as scratch:
             made = Path(scratch) / "made"
-            made.mkdir()  # under the permissions that a new folder has here
+            made.mkdir()  # a temporary folder has stricter permissions
             session = open_session(file, session_options, _writing(made / _GRAPH, compiles))
             if (made / _GRAPH).is_file():
                 _seal(made)
                 with suppress(OSError):  # another process was faster
                     made.rename(kept)
             return session
-    except Exception as error:  # of the folder, or of the model, which then is raised again
+    except Exception as error:  # the folder's error, or the model's, which is raised again
         _logger.warning("nothing is kept in %s: %s", folder, error)
         return open_session(file, session_options)
 
 
 def _seal(made: Path) -> None:
-    """Write down what was made, once it is on the disk."""
+    """Flush the files in ``made`` to the disk and write down their digest."""
     files = sorted(made.iterdir())
     for each in files:
         with each.open("rb") as stream:
@@ -101,8 +102,10 @@ def _seal(made: Path) -> None:
 
 
 def _is_whole(kept: Path, memory: Path) -> bool:
-    """Whether a folder holds what was sealed in it: weights that were lost on the way to the disk
-    are zeros, which onnxruntime would compute with.
+    """Return whether a folder still holds the files whose digest was written.
+
+    Weights that were lost on the way to the disk are zeros, and onnxruntime would compute with
+    them.
     """
     with suppress(OSError):
         sealed = (kept / _SEAL).read_text(encoding="utf-8")
@@ -113,12 +116,12 @@ def _is_whole(kept: Path, memory: Path) -> bool:
 
 def _remove(kept: Path) -> None:
     shutil.rmtree(kept, ignore_errors=True)
-    with suppress(OSError):  # no folder
+    with suppress(OSError):  # a file in the folder's place
         kept.unlink()
 
 
 def _writing(made: Path, compiles: bool) -> dict[str, Any]:
-    """What has onnxruntime write to the file ``made`` what it makes of a model."""
+    """Return the settings that make onnxruntime write its form of a model to the file ``made``."""
     if not compiles:
         return {
             "config_entries": _WEIGHTS_BESIDE,
@@ -127,21 +130,21 @@ def _writing(made: Path, compiles: bool) -> dict[str, Any]:
         }
     context = {
         "ep.context_enable": "1",
-        "ep.context_embed_mode": "0",  # in the graph's file it takes longer to read than to make
+        "ep.context_embed_mode": "0",  # embedded in the graph, it takes longer to read than to make
         "ep.context_file_path": str(made),
     }
     return {"config_entries": context}
 
 
 def _name(digest: str, providers: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> str:
-    """Changes with the model's bytes, the settings, the runtime and the processor."""
+    """Return a name that changes with the model's bytes, settings, runtime and processor."""
     versions = [ort.__version__, *(version_of(each["name"]) for each in providers)]
     parts = [digest, versions, list(providers), dict(options), _processor()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _processor() -> str:
-    """What the optimizer asks the processor for: its model and its instruction sets."""
+    """Return the processor's properties that the optimizer uses: model and instruction sets."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith(("flags", "Features")):

@@ -1,4 +1,4 @@
-"""Which files a model consists of, and what tells that one of them has changed."""
+"""The files that a model consists of, and signs that one of them has changed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from .integrity import files_below
 
 # The key under which a tensor of a graph names another file.
 _ELSEWHERE = b"location"
-# Digests that `remembered_digest` keeps; older ones are forgotten.
+# Number of digests that `remembered_digest` keeps; older ones are forgotten.
 MOST_REMEMBERED = 64
-# A file that was written just now could be written again before its time of change moves.
+# A file may be written twice within the resolution of its time of change, so the digest of a file
+# that is younger than this is not kept.
 SETTLED_SECONDS = 2.0
 
 
 def names_other_files(file: Path) -> bool:
-    """Whether weights of the graph in ``file`` may lie in other files; True where in doubt."""
+    """Return whether weights of the graph in ``file`` may lie in other files; True if in doubt."""
     if file.stat().st_size == 0:
         return False
     with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as all_:
@@ -31,29 +32,33 @@ def names_other_files(file: Path) -> bool:
 
 
 def files_beside(file: Path) -> list[Path] | None:
-    """The files of the folder of ``file``, where that is a model's; else None."""
+    """Return the files in the folder of ``file`` if it is a model's folder, otherwise None."""
     return files_below(file.parent) if (file.parent / "MLmodel").is_file() else None
 
 
 def files_of(file: Path) -> list[Path] | None:
-    """The files of the model whose graph is ``file``: its folder's where that has an MLmodel file.
+    """Return the files of the model whose graph is ``file``; None where they are not known.
 
-    None where it lies elsewhere and its weights beside it: which those are is not looked up.
+    They are all files of its folder where that has an MLmodel file, and ``file`` alone where it
+    holds its own weights.  Elsewhere the weights lie in other files, which are not looked up.
     """
     found = files_beside(file)
     return [file] if found is None and not names_other_files(file) else found
 
 
 def places(files: list[Path]) -> list[tuple[int, int, int, int]]:
-    """What changes when a file is written or replaced, without reading it."""
+    """Return device, inode, time of change in ns and size in bytes of each file.
+
+    Some of these change when a file is written or replaced; nothing is read.
+    """
     found = (each.stat() for each in files)
     return [(each.st_dev, each.st_ino, each.st_mtime_ns, each.st_size) for each in found]
 
 
 def remembered_digest(files: list[Path], memory: Path) -> str:
-    """The digest of the bytes of ``files``, read only where ``memory`` does not know their places.
+    """Return the digest of the bytes of ``files``; read them only if ``memory`` lacks their places.
 
-    ``memory``: a JSON file, made where it is missing; it is of use only, and may be lost.
+    ``memory``: a JSON file, made where it is missing; it only saves time, and may be lost.
     """
     found = places(files)
     place, known = json.dumps(found), _read(memory)
@@ -66,7 +71,10 @@ def remembered_digest(files: list[Path], memory: Path) -> str:
 
 
 def digest_of_files(files: list[Path]) -> str:
-    """BLAKE2: a third of the time of SHA-256 on a processor with no instruction for that."""
+    """Return the BLAKE2 digest (hex) of the files, in their order.
+
+    BLAKE2 takes a third of the time of SHA-256 on a processor without instructions for the latter.
+    """
     whole = hashlib.blake2b(digest_size=32)
     for each in files:
         with each.open("rb") as stream:
@@ -83,7 +91,7 @@ def _read(memory: Path) -> dict[str, Any]:
 
 
 def _write(memory: Path, known: dict[str, Any]) -> None:
-    """Whole or not at all, also where two processes do it at once."""
+    """Write the file as a whole or not at all, also where two processes do so at once."""
     with suppress(OSError):
         memory.parent.mkdir(parents=True, exist_ok=True)
         number, scratch = tempfile.mkstemp(prefix="new-", dir=memory.parent)

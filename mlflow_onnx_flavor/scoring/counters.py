@@ -1,4 +1,4 @@
-"""What a model answered in one process: counted, and timed."""
+"""Counters and times of the answers that a model gave in one process."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections import Counter, deque
 
 import numpy as np
 
-# Of the newest answers between two readings; percentiles need no more.
+# Number of times kept between two readings, the newest; percentiles need no more.
 MOST_TIMES = 4096
 REQUESTS, ROWS, REJECTED, FAILED = "requests", "rows", "rejected", "failed"
 
 
 class Counters:
-    """Totals since the process began, and the times since they were last read.  Thread-safe."""
+    """Totals since the process began, and times since they were last read.  Thread-safe."""
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -21,6 +21,7 @@ class Counters:
         self._times: deque[int] = deque(maxlen=MOST_TIMES)
 
     def answered(self, rows: int, provider: str, nanoseconds: int) -> None:
+        """Count an answer for ``rows`` rows by ``provider``, and record its time."""
         with self._lock:
             self._totals[REQUESTS] += 1
             self._totals[ROWS] += rows
@@ -28,13 +29,16 @@ class Counters:
             self._times.append(nanoseconds)
 
     def unanswered(self, reason: str) -> None:
-        """A request that ended in an error: REJECTED where its input was at fault, or FAILED."""
+        """Count a request that ended in an error.
+
+        ``reason``: REJECTED where its input was at fault, otherwise FAILED.
+        """
         with self._lock:
             self._totals[REQUESTS] += 1
             self._totals[reason] += 1
 
     def read(self) -> dict[str, float]:
-        """Totals by name, and percentiles of the times of the answers since the last reading."""
+        """Return totals by name, and percentiles in ms of the answers since the last reading."""
         with self._lock:
             found = {name: float(total) for name, total in self._totals.items()}
             times = list(self._times)

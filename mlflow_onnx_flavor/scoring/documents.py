@@ -1,8 +1,8 @@
-"""Read YAML and JSON that others wrote, within limits that are checked before anything is built.
+"""Read YAML and JSON of unknown origin, within limits that are checked before parsing.
 
-An alias may stand for a list of aliases, and so on: a few lines of YAML are then 10^9 values, which
-are counted here as what they stand for.  Python's own readers end at deep nesting in an error of
-the interpreter.
+An alias may stand for a list of aliases, and so on, so a few lines of YAML can stand for 10^9
+values; each alias is therefore counted as the values that it stands for.  Python's own readers fail
+on deep nesting with an error of the interpreter.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 MOST_BYTES = 64_000_000
-MOST_VALUES = 300_000  # of YAML; a column of a wide table has about ten in an MLmodel file
+MOST_VALUES = 300_000  # in YAML; an MLmodel file has about ten for each column of a table
 MOST_DEPTH = 100
 MOST_DIGITS = 1000
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -27,12 +27,15 @@ _BRACKETS = re.compile(r"[\[\]{}]")
 
 
 class DocumentError(ValueError):
-    """The document is none, or past a limit."""
+    """The text is not a document of that kind, or exceeds a limit."""
 
 
 def read_text(path: Path, most_bytes: int = MOST_BYTES) -> str:
-    """The text of a file; DocumentError where it is none, too long or not UTF-8, else OSError."""
-    # Without waiting: a pipe that nobody writes to would never open.
+    """Return the text of a file.
+
+    Raises DocumentError where it is not a regular file, too long or not UTF-8, otherwise OSError.
+    """
+    # Open without waiting: a pipe that nobody writes to would never open.
     number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(number, "rb") as file:
         if not stat.S_ISREG(os.fstat(number).st_mode):
@@ -47,9 +50,10 @@ def read_text(path: Path, most_bytes: int = MOST_BYTES) -> str:
 
 
 def parse_yaml(text: str) -> Any:
-    """What the YAML document says, of plain types; DocumentError where it is none or past a limit.
+    """Return the content of the YAML document, in plain types.
 
-    The error of YAML itself is its cause.
+    Raises DocumentError where it is not valid or exceeds a limit; the error of YAML itself is its
+    cause.
     """
     try:
         _check_yaml(text)
@@ -57,12 +61,15 @@ def parse_yaml(text: str) -> Any:
     except DocumentError:
         raise
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        # Python raises the others for a date, a number or a key that cannot be.
+        # Python raises the others for an impossible date, number or key.
         raise DocumentError(f"it is no valid YAML: {' '.join(str(error).split())}") from error
 
 
 def parse_json(text: str) -> Any:
-    """What the JSON document says; DocumentError where it is none or past a limit."""
+    """Return the content of the JSON document.
+
+    Raises DocumentError where it is not valid or exceeds a limit.
+    """
     check_json_depth(text)
     try:
         return json.loads(text)
@@ -71,7 +78,7 @@ def parse_json(text: str) -> Any:
 
 
 def check_json_depth(text: str) -> None:
-    """Raise DocumentError where a JSON text is nested deeper than `MOST_DEPTH`."""
+    """Raise DocumentError if a JSON text is nested deeper than `MOST_DEPTH`."""
     depth = 0
     for bracket in _BRACKETS.finditer(_TEXTS.sub("", text)):
         depth += 1 if bracket.group() in "[{" else -1
@@ -80,8 +87,11 @@ def check_json_depth(text: str) -> None:
 
 
 def _check_yaml(text: str) -> None:
-    """Count values, each alias as those that it stands for; nothing is built for that."""
-    sizes: dict[str, int] = {}  # of what has an anchor
+    """Raise DocumentError if the document exceeds a limit; build no value for that.
+
+    Each alias counts as the values that it stands for.
+    """
+    sizes: dict[str, int] = {}  # number of values under each anchor
     open_: list[tuple[str | None, int]] = []  # anchor, and how many values came before it
     values = 0
     for event in yaml.parse(text, Loader=_LOADER):

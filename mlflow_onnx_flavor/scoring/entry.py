@@ -1,8 +1,8 @@
-"""What the MLmodel file of a folder says of its ONNX model, held against what it may say.
+"""Read the MLmodel entry of a folder's ONNX model, and check it against an allow-list.
 
-Whoever writes an MLmodel file must not thereby write or read other files, or load code, where the
-model is opened: the graph lies in the folder itself, and session options and options of execution
-providers are those of `session_options` and `provider_options`.
+An MLmodel file must not make the opened model write or read other files, or load code, whoever
+wrote it.  So the graph must lie in the folder itself, and session options and options of execution
+providers must be those of `session_options` and `provider_options`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from .session_options import CONFIG_ENTRIES, check_attribute, entry_text
 FLAVOR = "mlflow_onnx_flavor"
 BUILT_IN = "onnx"  # MLflow's own flavor
 _PYFUNC, _PYFUNC_CONFIG = "python_function", "config"
-# As MLflow's own flavor names configuration entries.
+# The name of configuration entries in MLflow's own flavor.
 _EXTRA_CONFIG = "extra_session_config"
 
 
 def entry_of(folder: str) -> dict[str, Any]:
-    """The entry of this flavor, or of MLflow's own with the place of the graph alone.
+    """Return the entry of this flavor; for MLflow's own flavor, only the path of the graph.
 
-    Raises FileNotFoundError where ``folder`` holds no MLmodel file, and ValueError for one that
-    says what it may not.
+    Raises FileNotFoundError where ``folder`` holds no MLmodel file, and ValueError where that file
+    has an entry that is not allowed.
     """
     flavors = _flavors(folder)
     check_flavors(flavors)
@@ -41,7 +41,10 @@ def entry_of(folder: str) -> dict[str, Any]:
 
 
 def graph_path(folder: str, data: Any) -> str:
-    """The file of the graph; ValueError unless it is a file of the folder itself, and no link."""
+    """Return the file of the graph.
+
+    Raises ValueError unless it is a file within the folder and not a link.
+    """
     if not isinstance(data, str) or not data:
         raise ValueError(f"the MLmodel file of {folder!r} does not name the file of its graph")
     path = os.path.join(folder, data)
@@ -59,7 +62,7 @@ def graph_path(folder: str, data: Any) -> str:
 
 
 def check_flavors(flavors: Mapping[str, Any]) -> None:
-    """Raise ValueError where one of the entries names an option that no artifact may carry."""
+    """Raise ValueError if an entry names an option that no artifact may carry."""
     for name, entry in flavors.items():
         if not isinstance(entry, Mapping):
             continue
@@ -91,7 +94,7 @@ def check_session_options(options: Any) -> None:
 
 
 def _check_built_in(entry: Mapping[str, Any]) -> None:
-    """As `mlflow.onnx` applies them, which looks at nothing else."""
+    """Raise ValueError for options that MLflow's own flavor would apply without checking them."""
     options = entry.get("onnx_session_options") or {}
     if not isinstance(options, Mapping):
         raise ValueError(f"onnx_session_options must be a dictionary, not {options!r}")
@@ -111,7 +114,10 @@ def _check_built_in(entry: Mapping[str, Any]) -> None:
 
 
 def _check_config(config: Any, is_ours: bool) -> None:
-    """What `mlflow.pyfunc.load_model` hands on beside what the caller says, and as if he did."""
+    """Raise ValueError if the python_function entry of our flavor has a config of its own.
+
+    `mlflow.pyfunc.load_model` passes it on as if the caller had given it.
+    """
     if not is_ours or not isinstance(config, Mapping):
         return
     said = sorted(str(key) for key, value in config.items() if value is not None)

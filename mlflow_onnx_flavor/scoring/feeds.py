@@ -1,4 +1,4 @@
-"""From what a consumer gives to what the graph takes: frames, arrays, dictionaries -> feeds."""
+"""Turn a consumer's data (frames, arrays, dictionaries) into the feeds of a graph."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ Feeds = dict[str, np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class _Input:
-    """One graph input; ``start``: where its columns begin among those of all inputs; ``shape``: as
-    the graph declares it, () where that is not known; ``is_flat``: that is (rows,).
+    """One graph input.
+
+    ``start``: the position of its first column among those of all inputs.  ``shape``: the one that
+    the graph declares, () where it is not known.  ``is_flat``: the shape is (rows,).
     """
 
     name: str
@@ -52,7 +54,7 @@ class _Input:
     is_flat: bool = False
 
     def shaped(self, array: np.ndarray, is_of_column: bool = False) -> np.ndarray:
-        """One value a row as the input takes it: of shape (rows,) or (rows, 1).
+        """Return an array of one value a row in the input's shape: (rows,) or (rows, 1).
 
         ``is_of_column``: the values are a column's, and the input may be of any width.
         """
@@ -66,13 +68,13 @@ class _Input:
 
 
 class Feeder:
-    """Makes the feeds of one graph.
+    """The maker of one graph's feeds.
 
     ``feeds``: the graph specification's entries, each ``{"name", "layout", "dtype", "columns",
-    "key"}``.  ``tokenizer``: what the file's metadata holds of one.  ``shapes``: of the graph's
-    inputs, as it declares them.  ``optional``: those that may be left out.  ``weights``: entries of
-    what the graph has values for, which a dictionary may give others.  Thread-safe: nothing changes
-    between calls.
+    "key"}``.  ``tokenizer``: the tokenizer in the file's metadata, if it has one.  ``shapes``:
+    those of the graph's inputs, as the graph declares them.  ``optional``: the inputs that may be
+    left out.  ``weights``: entries of the inputs that the graph has default values for; a
+    dictionary may give others.  Thread-safe: nothing changes between calls.
     """
 
     def __init__(
@@ -122,7 +124,10 @@ class Feeder:
             self._of_frame = self._from_frame_that_may_lack
 
     def feeds(self, data: Any) -> Feeds:
-        """The arrays to run on.  Raises ValueError naming the column or input that does not fit."""
+        """Return the arrays to run on, by the name of the graph's input.
+
+        Raises ValueError naming the column or input that does not fit.
+        """
         if isinstance(data, np.ndarray):
             return self._of_array(data if type(data) is np.ndarray else as_plain_array(data))
         if isinstance(data, pd.DataFrame):
@@ -140,7 +145,10 @@ class Feeder:
         return self._of_array(_array(data))
 
     def _from_series(self, series: pd.Series) -> Feeds:
-        """As the column of its name; where it has none, as the one that it can only be."""
+        """Return the feeds of a series, as the column of its name.
+
+        A series without a name is the only column, where the model has only one.
+        """
         if series.name is None and len(self._inputs) == 1 and len(self._columns) < 2:
             name = self._columns[0] if self._columns else self._inputs[0].key
             return self._of_frame(series.to_frame(name))
@@ -155,7 +163,7 @@ class Feeder:
         return {only.name: array}
 
     def _from_split_array(self, array: np.ndarray) -> Feeds:
-        """One array whose columns go to several inputs, in their order."""
+        """Return the feeds of one array whose columns go to several inputs, in their order."""
         width = len(self._columns)
         if array.ndim != 2 or array.shape[1] != width or not all(i.columns for i in self._inputs):
             raise ValueError(
@@ -174,12 +182,15 @@ class Feeder:
         return {key_of[key]: tensor for key, tensor in tensors.items()}
 
     def _from_frame_that_may_lack(self, frame: pd.DataFrame) -> Feeds:
-        """What may be absent and is, is missing values."""
+        """Return the feeds of a frame, with missing values for optional columns that are absent."""
         absent = [name for name in self._may_lack if name not in map(str, frame.columns)]
         return self._of_whole_frame(frame.assign(**dict.fromkeys(absent, np.nan)))
 
     def _from_mapping(self, data: Mapping[str, Any]) -> Feeds:
-        """Arrays by column, by the name that the source gave an input, or by the graph's own."""
+        """Return the feeds of a dictionary.
+
+        Its keys are columns, the source's names of inputs, or the graph's own names.
+        """
         if self._of_frame == self._from_text and not any(i.key in data for i in self._inputs):
             return self._from_text(data)
         feeds, named = {}, []
@@ -201,14 +212,17 @@ class Feeder:
         return feeds | self._from_columns(data, named) if named else feeds
 
     def _given(self, found: Any, each: _Input) -> np.ndarray:
-        """What a dictionary holds for a whole input."""
+        """Return the feed of an input that a dictionary gives as a whole."""
         if isinstance(found, pd.DataFrame) and each.layout == "matrix":
             return _matrix(found, each, ColumnLocator(each.columns).located(found))
         values = stacked(_array(found), each.dtype, each.key)
         return each.shaped(as_dtype(values, each.dtype, each.key))
 
     def _from_columns(self, data: Mapping[str, Any], inputs: Sequence[_Input]) -> Feeds:
-        """Inputs whose columns a dictionary has: a value a row, or one for all."""
+        """Return the feeds of inputs whose columns a dictionary has.
+
+        Each column holds a value a row, or one value for all rows.
+        """
         columns = {
             name: _one_axis(as_dtype(_array(data.get(name, np.nan)), each.dtype, name), name)
             for each in inputs
@@ -256,7 +270,10 @@ class Feeder:
         return feeds
 
     def _tensor(self, frame: pd.DataFrame, each: _Input) -> np.ndarray:
-        """A column of that name, of numbers or of arrays of equal shape; or the whole frame."""
+        """Return the feed from the column of the input's name, or else from the whole frame.
+
+        The column holds numbers, or arrays of equal shape.
+        """
         if each.key in frame.columns:
             position = frame.columns.get_loc(each.key)
             if not isinstance(position, int):
@@ -277,9 +294,9 @@ class Feeder:
 
 
 def inferred_feeds(inputs: list[Any]) -> list[dict[str, Any]]:
-    """Feed entries for a bare ``.onnx`` file, from onnxruntime's description of its inputs.
+    """Return feed entries for a bare ``.onnx`` file, from onnxruntime's description of its inputs.
 
-    Of several, those of shape (rows, 1) are the columns of a frame.
+    If there are several inputs, those of shape (rows, 1) are the columns of a frame.
     """
     entries = []
     for each in inputs:
@@ -294,12 +311,12 @@ def inferred_feeds(inputs: list[Any]) -> list[dict[str, Any]]:
 
 
 def is_optional(graph_input: Any) -> bool:
-    """Whether a run may leave the input out, by onnxruntime's description of it."""
+    """Return whether a run may leave the input out, by onnxruntime's description of it."""
     return graph_input.type.startswith(_OPTIONAL)
 
 
 def _matrix(frame: pd.DataFrame, each: _Input, positions: Any) -> np.ndarray:
-    """The columns at ``positions`` side by side, shape (rows, columns)."""
+    """Return the columns at ``positions`` side by side, shape (rows, columns)."""
     dtype = each.dtype
     matrix = np.empty((len(frame), len(each.columns)), dtype)
     is_float = dtype.kind == "f"
@@ -324,7 +341,7 @@ def _no_rows(shape: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 def _array(values: Any) -> Any:
-    """A numpy or pandas array of what a dictionary holds, or of a list."""
+    """Return a value of a dictionary, or a list, as a numpy or pandas array."""
     if isinstance(values, pd.Series | pd.Index):
         return values.array
     if isinstance(values, np.ndarray):

@@ -1,4 +1,4 @@
-"""The graph's outputs as a DataFrame with named columns: ``params={"as_frame": True}``."""
+"""Return the graph's outputs as a DataFrame with named columns: ``params={"as_frame": True}``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ PROBABILITIES = "probabilities"
 
 
 def frame_of(outputs: Mapping[str, Any], data: Any, classes: Sequence[str] = ()) -> pd.DataFrame:
-    """One row for each row of ``data``, with its index where it is a frame.
+    """Return a frame with one row for each row of ``data``, and with the index of a data frame.
 
-    An output of a value a row is a column of its name; one of k values k columns, "NAME_0" and so
-    on; probabilities are "probability_CLASS" where ``classes`` are known, and so are maps of them.
-    Arrays of more axes stand in their column row by row.  ValueError for an output that has not a
-    row for each row.
+    - An output of one value a row is a column of its name.
+    - An output of k values a row is k columns, "NAME_0" and so on.
+    - Probabilities are "probability_CLASS" where ``classes`` are known, and so are maps of them.
+    - An output with more axes is a column of arrays.
+
+    Raises ValueError for an output that does not have a value for each row.
     """
     columns: dict[str, Any] = {}
     for name, values in outputs.items():
@@ -36,7 +38,7 @@ def frame_of(outputs: Mapping[str, Any], data: Any, classes: Sequence[str] = ())
 
 
 def _columns(name: str, values: Any, classes: Sequence[str]) -> dict[str, Any]:
-    if isinstance(values, list) and values and isinstance(values[0], Mapping):  # of ZipMap
+    if isinstance(values, list) and values and isinstance(values[0], Mapping):  # ZipMap's
         return {f"{_of_one(name)}_{key}": [row[key] for row in values] for key in values[0]}
     if isinstance(values, list) and any(isinstance(each, np.ndarray) for each in values):
         raise ValueError(_no_column(name, "is a sequence of tensors"))
@@ -62,7 +64,7 @@ def _of_one(name: str) -> str:
 
 
 def rows_of(data: Any) -> int | None:
-    """How many rows ``data`` has; None where that depends on which of its values is asked."""
+    """Return the number of rows of ``data``; None where its values do not agree on it."""
     if isinstance(data, str | bytes):
         return 1
     if isinstance(data, Mapping):

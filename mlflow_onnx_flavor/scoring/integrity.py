@@ -1,10 +1,10 @@
-"""Digests: which bytes these are.
+"""Compute the digest of a model's files.
 
-The digest of a folder is the SHA-256 of its manifest, one line ``sha256  size  path`` a file in the
-order of paths; of a single file, that of its one-line manifest.  Every name counts: a folder that
-holds nothing has a line ``folder  0  path/``.  What a manifest cannot vouch for belongs to no model
-and is refused: links, devices, pipes and sockets, and Python's caches, which are run in the place
-of the source beside them.
+The digest of a folder is the SHA-256 of its manifest, one line ``sha256 size path`` a file in the
+order of paths.  The digest of a single file is that of its one-line manifest.  Every name counts:
+an empty folder has a line ``folder 0 path/``.  A model's folder must not hold entries that a
+manifest cannot cover; they are refused: links, devices, pipes and sockets, and Python's caches,
+which Python runs in place of the source beside them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-# MLflow writes this beside a model when it is fetched from a registry; it says nothing of the model
-# itself.
+# MLflow writes this beside a model when it is fetched from a registry; it is not part of the model.
 _NOT_THE_MODEL = "registered_model_meta"
 _CACHE = "__pycache__"
 _FOLDER = "folder"  # in the place of a SHA-256
@@ -26,14 +25,14 @@ Manifest = dict[str, tuple[str, int]]
 
 
 class ForeignEntryError(ValueError):
-    """A model's folder holds what no model may hold; the message names it."""
+    """A model's folder holds an entry that no model may hold; the message names it."""
 
 
 def manifest_of(path: Path) -> Manifest:
-    """``relative path -> (SHA-256 hex, size in bytes)`` for every file below ``path``.
+    """Return ``relative path -> (SHA-256 hex, size in bytes)`` for every file below ``path``.
 
-    ``("folder", 0)`` for a folder that holds nothing, under its path with a slash at the end.
-    Raises ForeignEntryError.
+    An empty folder has the value ``("folder", 0)`` under its path with a slash at the end.  Raises
+    ForeignEntryError.
     """
     if path.is_file():
         return {path.name: _hash(path)}
@@ -43,29 +42,29 @@ def manifest_of(path: Path) -> Manifest:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """The files of the model in ``folder``, sorted.  Raises ForeignEntryError."""
+    """Return the files of the model in ``folder``, sorted.  Raises ForeignEntryError."""
     return sorted(folder / name for name in _names(folder) if not name.endswith("/"))
 
 
 def check_entries(folder: Path) -> None:
-    """Raise ForeignEntryError where the model in ``folder`` holds what no model may hold."""
+    """Raise ForeignEntryError if the model in ``folder`` holds an entry that no model may hold."""
     for _ in _names(folder):
         pass
 
 
 def digest_of(path: Path) -> str:
-    """``sha256:`` and the hex digest of the manifest of ``path``."""
+    """Return ``sha256:`` and the hex digest of the manifest of ``path``."""
     return digest_of_manifest(manifest_of(path))
 
 
 def digest_of_manifest(manifest: Manifest) -> str:
-    """``sha256:`` and the hex digest of the lines of a manifest."""
+    """Return ``sha256:`` and the hex digest of the lines of a manifest."""
     lines = (f"{sha}  {size}  {name}\n" for name, (sha, size) in sorted(manifest.items()))
     return "sha256:" + hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def check_loaded(path: Path, expected: str) -> None:
-    """Raise ValueError unless the model at ``path`` has the digest that was asked for."""
+    """Raise ValueError unless the model at ``path`` has the ``expected`` digest."""
     found = digest_of(path)
     if found != expected:
         raise ValueError(
@@ -75,7 +74,7 @@ def check_loaded(path: Path, expected: str) -> None:
 
 
 def _names(root: Path, within: str = "") -> Iterator[str]:
-    """The path of every file below ``root``, and of every folder that holds nothing."""
+    """Yield the path of every file below ``root``, and of every empty folder."""
     if within.count("/") > _MOST_DEPTH:
         raise ForeignEntryError(
             f"{within[:_SHOWN]!r} in {str(root)!r} is nested deeper than {_MOST_DEPTH} folders,"
@@ -99,7 +98,7 @@ def _names(root: Path, within: str = "") -> Iterator[str]:
 
 
 def _foreign_kind(entry: os.DirEntry[str]) -> str:
-    """What the entry is, in words; "" for a file or a folder that may be there."""
+    """Return in words why the entry may not be there; "" for a file or folder that may."""
     if entry.is_symlink() or (hasattr(entry, "is_junction") and entry.is_junction()):
         return "a link"
     if entry.name == _CACHE:

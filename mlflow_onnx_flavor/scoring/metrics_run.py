@@ -1,4 +1,4 @@
-"""A model's counters as metrics of an MLflow run, written now and then by a thread of its own."""
+"""Write a model's counters as metrics of an MLflow run at intervals, from a thread of its own."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ END_LIMIT_S = 10.0
 
 
 class MetricsRun:
-    """Writes what ``read`` gives every so many ``seconds``, and once more when ``owner`` is gone or
-    the process ends; ``read`` must not hold ``owner``.
+    """A thread that writes the figures of ``read`` to an MLflow run every ``seconds``.
 
-    The run is made at the first writing, in the experiment that MLflow's environment variables
-    name.  A server that cannot be reached is a warning in the log: the next writing tries again,
-    and has the totals of the whole time.
+    It writes once more when ``owner`` is gone or the process ends; ``read`` must therefore hold no
+    reference to ``owner``.
+
+    The run is created at the first writing, in the experiment that MLflow's environment variables
+    name.  If a server cannot be reached, a warning is logged; the next writing tries again, and has
+    the totals of the whole time.
     """
 
     def __init__(
@@ -35,8 +37,8 @@ class MetricsRun:
     ):
         from mlflow import MlflowClient
 
-        # It looks for modules when it is made, and MLflow's import hooks have a lock: two threads
-        # that import at once can wait for each other for ever.
+        # The client is made here since it imports modules, and MLflow's import hooks have a lock:
+        # two threads that import at once can wait for each other for ever.
         self._client = MlflowClient()
         self._read, self._tags, self._seconds = read, tags, seconds
         self._run_id: str | None = None
@@ -49,7 +51,7 @@ class MetricsRun:
         weakref.finalize(owner, self._over.set).atexit = False  # never wait in a finalizer
 
     def end(self) -> None:
-        """Write for the last time, and end the run; returns after END_LIMIT_S at the latest."""
+        """Write for the last time and end the run; return after END_LIMIT_S at the latest."""
         atexit.unregister(self.end)
         self._over.set()
         self._thread.join(END_LIMIT_S)
@@ -61,7 +63,7 @@ class MetricsRun:
             try:
                 self._write(over)
                 self._reached = True
-            except Exception as error:  # whatever a server may answer, predictions go on
+            except Exception as error:  # predictions go on, whatever the server answers
                 if self._reached:
                     _logger.warning("metrics of serving could not be written: %s", str(error))
                 self._reached = False

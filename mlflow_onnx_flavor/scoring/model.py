@@ -1,4 +1,4 @@
-"""A logged model, opened: fed with what consumers give, answering as the source's pyfunc did."""
+"""Open a logged model that takes a consumer's data and answers as the source's pyfunc did."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from .sharing import shared
 from .surroundings import given_by_environment
 from .tokens import TOKENIZER_KEY
 
-# MLflow asks `inspect.signature` on every call (10 of its 14 µs); a signature that is set is found
-# at once.
+# MLflow calls `inspect.signature` for every prediction (10 of its 14 µs); a signature that is set
+# as an attribute is found at once.
 _PREDICT_SIGNATURE = inspect.Signature(
     [
         inspect.Parameter("data", inspect.Parameter.POSITIONAL_OR_KEYWORD),
@@ -41,10 +41,10 @@ _PREDICT_SIGNATURE = inspect.Signature(
 class ScoringSession:
     """An ONNX model that takes a DataFrame, an array, or a dictionary of arrays.
 
-    ``predict(data, params=None)`` answers as the source's pyfunc did; `parameters` says what
-    ``params`` may hold.  Thread-safe, as onnxruntime sessions are, and in a process that was forked
-    from the one that opened it.  ``reopen``: opens the model once more, on another execution
-    provider where one is named.
+    ``predict(data, params=None)`` answers as the source's pyfunc did; `parameters` lists what
+    ``params`` may hold.  Thread-safe, as onnxruntime sessions are; it also works in a process that
+    was forked from the one that opened it.  ``reopen``: opens the model once more, on the execution
+    provider that is named or, for "", on the model's own.
     """
 
     def __init__(
@@ -76,30 +76,31 @@ class ScoringSession:
         return self._opened.session
 
     def run(self, data: Any, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """The graph's outputs by name, as they are; all of them where ``outputs`` is None."""
+        """Return the graph's outputs by name, as they are; all of them if ``outputs`` is None."""
         names = self.output_names if outputs is None else list(outputs)
         _check_outputs(names, self.output_names)
         return dict(zip(names, self._opened.run(names, self.feeds(data), None), strict=True))
 
     def get_raw_model(self) -> Any:
-        """The onnxruntime session, for `PyFuncModel.get_raw_model`."""
+        """Return the onnxruntime session, for `PyFuncModel.get_raw_model`."""
         return self.session
 
     def feeds(self, data: Any) -> dict[str, np.ndarray]:
-        """The graph's inputs by name, as ``data`` gives them."""
+        """Return the graph's inputs by name, made from ``data``."""
         return self._feeder.feeds(data)
 
     def provider_of(self, params: Mapping[str, Any] | None = None) -> str:
-        """The execution provider that answered under ``params``."""
+        """Return the execution provider that answers under ``params``."""
         return self._opened.provider_of(params)
 
     def placement(self) -> dict[str, int]:
-        """Nodes by the provider that runs them; for a session opened with ``record_placement``."""
+        """Return the number of nodes by provider; the session needs ``record_placement``."""
         return placement_of(self.session)
 
     def _make_predict(self, spec: Mapping[str, Any]):
         names, make = prediction_maker(spec)
-        feeds, classes, opened = self._feeder.feeds, self._classes, self._opened  # and not self
+        # The function must not hold self, see `OpenedModel`.
+        feeds, classes, opened = self._feeder.feeds, self._classes, self._opened
         known = self.output_names
         in_frame = [*names, *({PROBABILITIES} & set(known) - set(names))]
 
@@ -121,7 +122,7 @@ class ScoringSession:
             try:
                 try:
                     given = feeds(data)
-                except TypeError as error:  # of what was given; any other is a fault of ours
+                except TypeError as error:  # caused by the data; any other error is a fault of ours
                     raise ValueError(str(error)) from error
                 return answer(data, params, given)
             except REJECTIONS as error:
@@ -133,7 +134,7 @@ class ScoringSession:
         return predict
 
     def observe(self, folder: str, wanted: Sequence[str], seconds: float, tracing: bool) -> None:
-        """Count what is asked from now on, or trace it, or both; see `observing`."""
+        """Count the requests from now on, trace them, or both; see `observing`."""
         observer = Observer(self, folder, wanted, seconds, tracing)
 
         def predict(data, params=None):
@@ -152,12 +153,20 @@ def _check_outputs(names: Sequence[str], known: Sequence[str]) -> None:
 def load_session(path: str, model_config: Mapping[str, Any] | None = None) -> ScoringSession:
     """Open a folder with an MLmodel file, or a bare ``.onnx`` file.
 
-    ``model_config`` overrides what the model says: "execution_providers" (names, or
-    dictionaries with name, options, and session options, those of the first over the model's),
-    "session_options", "fallback" ("strict" or "allow"),
-    "record_placement".  "digest": what the bytes of the model must be.  "cache_folder": where what
-    onnxruntime made of it is kept for the next start (`compiled`).  "metrics_seconds", "tracing":
-    see `observing`.  What stands in the environment (see `surroundings`) is between the two.
+    ``model_config`` overrides the model's own settings:
+
+    - "execution_providers": names, or dictionaries with name, options and session options; the
+      session options of the first provider override the model's
+    - "session_options": those of the model
+    - "fallback": "strict" or "allow"
+    - "record_placement": whether onnxruntime records the provider of each node
+    - "digest": the digest that the files of the model must have
+    - "cache_folder": the folder where onnxruntime's form of the model is kept for the next start
+      (`compiled`)
+    - "metrics_seconds", "tracing": see `observing`
+
+    Settings in environment variables (see `surroundings`) override the model's own, and
+    ``model_config`` overrides them.
     """
     path = os.fspath(path)
     expected = checked(model_config or {}).get("digest")
@@ -171,12 +180,12 @@ def load_session(path: str, model_config: Mapping[str, Any] | None = None) -> Sc
 def open_graph(
     path: str, graph: Mapping[str, Any], model_config: Mapping[str, Any] | None = None
 ) -> ScoringSession:
-    """Open an ``.onnx`` file under a graph specification; on the CPU unless ``model_config``."""
+    """Open an ``.onnx`` file with a graph specification, on the CPU unless configured otherwise."""
     return _open(os.fspath(path), {"graph": graph}, model_config or {})
 
 
 def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> ScoringSession:
-    """What `mlflow.pyfunc.load_model` calls."""
+    """Open the model for `mlflow.pyfunc.load_model`, which calls this function."""
     return load_session(path, model_config)
 
 
@@ -221,13 +230,13 @@ def _opened(
     def opened(path: str, options: Mapping[str, Any], kept: Mapping[str, Any] = NOTHING) -> Any:
         return open_session(path, providers, options, fallback, record_placement, kept)
 
-    if not cache_folder or fallback == ALLOW:  # what is kept must be one thing
+    if not cache_folder or fallback == ALLOW:  # else another provider's might be kept
         return opened(file, options)
     return open_kept(file, cache_folder, providers, options, opened)
 
 
 def _merged(logged: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that the model was logged with, under those that are given now."""
+    """Return the options that the model was logged with, overridden by ``given``."""
     both = {
         name: {**(logged.get(name) or {}), **(given.get(name) or {})}
         for name in ("config_entries", PROVIDER_OPTIONS)

@@ -1,8 +1,9 @@
-"""A model's predictions, counted and traced for whoever runs it; in the way of nobody else.
+"""Count and trace a model's predictions for the administrator of a server.
 
-``metrics_seconds``: counters are written to an MLflow run so often (`metrics_run`).  ``tracing``:
-each prediction is an MLflow trace of one span, "predict", with the shape of what was given and
-answered, never its values.  Without either, a session's ``predict`` is what it was: no cost at all.
+``metrics_seconds``: the interval at which counters are written to an MLflow run (`metrics_run`).
+``tracing``: each prediction is an MLflow trace of one span, "predict", with the shapes of data and
+answer, never their values.  Without either, a session's ``predict`` is not wrapped and costs
+nothing more.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ TAG = "mlflow_onnx_flavor"
 
 
 class Observer:
-    """Counts, and traces where it is asked to, what ``session`` answers.
+    """An observer that counts the answers of ``session``, and traces them if ``tracing`` is set.
 
-    ``folder``: where its MLmodel file is, if it has one.  ``wanted``: the execution providers that
-    it was to run on, in order.
+    ``folder``: that of the MLmodel file, if there is one.  ``wanted``: the execution providers that
+    the session was to run on, in order.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Observer:
     ):
         logged = _logged(folder)
         self._answer = session.predict
-        self._provider_of = session._opened.provider_of  # and not the session, which holds this
+        self._provider_of = session._opened.provider_of  # not the session: it holds this object
         providers = session.session.get_providers()
         self._seconds = metrics_seconds
         self._tracing = tracing
@@ -68,7 +69,7 @@ class Observer:
         _watch_what_mlflow_refuses()
 
     def predict(self, data: Any, params: Mapping[str, Any] | None = None) -> Any:
-        """The session's answer."""
+        """Return the session's answer, counted and traced."""
         with self._span(data) as span, self._rejections():
             begun = time.perf_counter_ns()
             found = self._answer(data, params)
@@ -80,7 +81,10 @@ class Observer:
         return found
 
     def refused(self, data: Any, error: Exception) -> None:
-        """MLflow found that ``data`` is not what the signature says; the model was not asked."""
+        """Count a request that MLflow refused because ``data`` does not match the signature.
+
+        The model was not called.
+        """
         with contextlib.suppress(type(error)), self._span(data), self._rejections():
             raise error
 
@@ -107,7 +111,10 @@ class Observer:
             yield span
 
     def _begin_writing(self) -> None:
-        """By the process that answers, which need not be the one that loaded the model."""
+        """Start writing metrics in the process that answers.
+
+        It need not be the process that loaded the model.
+        """
         if self._seconds and self._run is None:
             with self._starting:
                 if self._run is None:
@@ -135,7 +142,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _watch_what_mlflow_refuses() -> None:
-    """MLflow checks the signature before it asks a model, and tells nobody but the caller."""
+    """Wrap MLflow's check of the signature, since MLflow reports a refusal to the caller alone."""
     try:
         from mlflow import pyfunc
 
@@ -144,7 +151,7 @@ def _watch_what_mlflow_refuses() -> None:
         _logger.warning("inputs that MLflow itself refuses are not counted under this MLflow")
         return
     wrapped = check
-    while wrapped is not None:  # each model brings this module along, and may have wrapped it since
+    while wrapped is not None:  # each model brings a copy of this module, which may have wrapped it
         if getattr(wrapped, "for_module", "") == __name__:
             return
         wrapped = getattr(wrapped, "__wrapped__", None)
@@ -178,7 +185,7 @@ def _input_schema(logged: Mapping[str, Any]) -> Any:
 
 
 def _described(values: Any) -> Any:
-    """Types and shapes in place of values, which may be anybody's."""
+    """Return types and shapes in place of values, which may be private."""
     if isinstance(values, Mapping):
         return {str(name): _described(each) for name, each in values.items()}
     if hasattr(values, "columns"):

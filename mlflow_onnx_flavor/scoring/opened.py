@@ -13,10 +13,12 @@ import onnxruntime as ort
 
 
 class OpenedModel:
-    """``session``, and those that ``reopen`` opens on the provider that is named ("": its own).
+    """A model's session, and its sessions on other execution providers.
 
-    Whatever answers holds this and not the other way round, so that a model which nobody holds is
-    gone at once, with its weights.
+    ``reopen``: opens a session on the provider that is named ("": the model's own).
+
+    A scoring session holds this object and not the other way round, so that a model which nobody
+    holds is freed at once, with its weights.
     """
 
     def __init__(self, session: Any, reopen: Callable[[str], Any] | None = None):
@@ -32,7 +34,7 @@ class OpenedModel:
         self.run = _run_of(session)
 
     def on(self, provider: str) -> Any:
-        """The session on that provider, opened when it is first asked for."""
+        """Return the session on that provider, opened at its first use."""
         with self._opening:
             if provider not in self._elsewhere:
                 if self._reopen is None:
@@ -41,16 +43,17 @@ class OpenedModel:
             return self._elsewhere[provider]
 
     def provider_of(self, params: Mapping[str, Any] | None = None) -> str:
-        """The execution provider that answered under ``params``; after a fallback another one than
-        was asked for.
+        """Return the execution provider that answers under ``params``.
+
+        After a fallback it is another one than was requested.
         """
         asked = (params or {}).get("execution_provider") or ""
         return self._elsewhere.get(asked, self.session).get_providers()[0]
 
     def _after_fork(self) -> None:
-        """The threads of a session stay with the process that opened it: open it again, if used.
+        """Make the next use open the session again: its threads stay in the process that opened it.
 
-        The one that was inherited is kept for good: to end it is to wait for its threads.
+        The inherited session is kept for good: ending it would wait for its threads.
         """
         for session in (self.session, *self._elsewhere.values()):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
@@ -61,7 +64,7 @@ class OpenedModel:
 
 
 class _Reopening:
-    """In place of a session, in a forked process that has not used it yet."""
+    """A stand-in for a session in a forked process, which opens the session at its first use."""
 
     def __init__(self, owner: OpenedModel):
         self._owner = owner
@@ -75,9 +78,10 @@ class _Reopening:
 
 
 def _run_of(session: Any) -> Callable[..., list[Any]]:
-    """`InferenceSession.run` without what it checks of its arguments, which takes as long as a
-    small model: the feeds were made for this graph.  What else it does, to try the CPU after an
-    error, is left to it where it was asked to.
+    """Return `InferenceSession.run` without its checks of the arguments.
+
+    The checks take as long as a small model, and the feeds were made for this graph.  The full
+    method is used where it was asked to try the CPU after an error, since only it does that.
     """
     inner = getattr(session, "_sess", None) if isinstance(session, ort.InferenceSession) else None
     if inner is None or getattr(session, "_enable_fallback", True):

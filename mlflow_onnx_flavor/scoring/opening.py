@@ -23,14 +23,14 @@ _logger = logging.getLogger(__name__)
 STRICT, ALLOW = "strict", "allow"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-# The file is at fault, on any provider.
+# Errors for which the file is at fault, on any provider.
 _BAD_FILE = (
     ort_errors.NoSuchFile,
     ort_errors.NoModel,
     ort_errors.InvalidProtobuf,
     ort_errors.InvalidGraph,
 )
-# As MLflow's built-in flavor lets users name them.
+# Names that MLflow's built-in flavor accepts.
 _EXECUTION_MODES = {"sequential": "ORT_SEQUENTIAL", "parallel": "ORT_PARALLEL"}
 
 
@@ -42,18 +42,25 @@ def open_session(
     record_placement: bool = False,
     kept: Mapping[str, Any] = NOTHING,
 ) -> ort.InferenceSession:
-    """A session on ``path``.
+    """Open a session on the file ``path``.
 
-    ``providers``: ``{"name", "options"}`` in order of preference.  ``session_options``: attributes
-    of `onnxruntime.SessionOptions`; ``config_entries``, a dictionary of strings; both as
-    `session_options` lists them, and ValueError for any other;
-    ``provider_options``, by provider: what it gets where ``providers`` says nothing else; and
-    ``custom_operator_libraries``: "onnxruntime_extensions", or absolute paths of libraries.  None
-    is loaded because a graph has operators of its own.
-    ``fallback`` "strict": a provider that does not start raises ExecutionProviderUnavailable;
-    "allow": it is left out with a warning in the log, and the CPU takes over where none remains.
-    ``kept``: where `compiled` has onnxruntime write what it makes of the model; attributes and
-    ``config_entries``, which nobody else sets.
+    ``providers``: ``{"name", "options"}`` in order of preference.
+
+    ``session_options`` may hold:
+
+    - attributes of `onnxruntime.SessionOptions`, those that `session_options` lists
+    - ``config_entries``: a dictionary of strings, those that `session_options` lists
+    - ``provider_options``: by provider, the options that it gets where ``providers`` does not set
+      them
+    - ``custom_operator_libraries``: "onnxruntime_extensions", or absolute paths of libraries; a
+      library is loaded only if it is named here, even if the graph has operators of its own
+
+    Raises ValueError for any other.
+
+    ``fallback``: with "strict" a provider that does not start raises ExecutionProviderUnavailable;
+    with "allow" it is left out with a warning in the log, and the CPU takes over where none
+    remains.  ``kept``: attributes and ``config_entries`` by which `compiled` has onnxruntime write
+    its form of the model; nobody else sets them.
     """
     if fallback not in (STRICT, ALLOW):
         raise ValueError(f"fallback must be {STRICT!r} or {ALLOW!r}, not {fallback!r}")
@@ -61,7 +68,7 @@ def open_session(
     while True:
         try:
             session = _open(path, wanted, session_options, record_placement, kept)
-            if fallback == STRICT:  # onnxruntime's own: a run that fails is tried on the CPU
+            if fallback == STRICT:  # onnxruntime's own fallback repeats a failed run on the CPU
                 session.disable_fallback()
             return session
         except ExecutionProviderUnavailable as error:
@@ -73,14 +80,14 @@ def open_session(
 
 
 def before_cpu(names: Iterable[str]) -> list[str]:
-    """The providers that must start: none after the CPU gets a node."""
+    """Return the providers before the CPU, which must start; none after it gets a node."""
     return list(takewhile(lambda name: name != CPU, names))
 
 
 def with_defaults(
     providers: Sequence[Mapping[str, Any]], of_providers: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """``providers``, each with the options that ``of_providers`` has for it under its own."""
+    """Return ``providers`` with their options on top of those in ``of_providers``."""
     return [
         {**each, "options": {**of_providers.get(each["name"], {}), **(each.get("options") or {})}}
         for each in providers
@@ -88,7 +95,7 @@ def with_defaults(
 
 
 def placement_of(session: ort.InferenceSession) -> dict[str, int]:
-    """How many nodes each provider runs; needs ``record_placement``."""
+    """Return how many nodes each provider runs; needs ``record_placement``."""
     nodes: Counter[str] = Counter()
     for subgraph in session.get_provider_graph_assignment_info():
         nodes[subgraph.ep_name] += len(subgraph.get_nodes())
@@ -124,7 +131,7 @@ def _open(
             f"execution provider {accelerators[0]!r} did not start: {reason}", accelerators[0]
         ) from error
     for name in accelerators:
-        if name not in session.get_providers():  # said in the log only, and the CPU goes on
+        if name not in session.get_providers():  # onnxruntime only logs it and uses the CPU
             raise ExecutionProviderUnavailable(
                 f"execution provider {name!r} did not start; onnxruntime's log says why", name
             )
@@ -132,7 +139,10 @@ def _open(
 
 
 def options_of(settings: Mapping[str, Any]) -> ort.SessionOptions:
-    """The settings as onnxruntime takes them; ValueError naming the one that it does not."""
+    """Return the settings as onnxruntime's options.
+
+    Raises ValueError naming the setting that it does not take.
+    """
     options = ort.SessionOptions()
     for name, value in settings.items():
         if name == PROVIDER_OPTIONS:
@@ -166,7 +176,7 @@ def _option_value(name: str, value: Any) -> Any:
 
 
 def _member(kind: Any, value: Any) -> Any:
-    """A member of one of onnxruntime's enumerations, by its name or number."""
+    """Return the member of one of onnxruntime's enumerations, by its name or number."""
     for name, member in kind.__members__.items():
         if value in (name, int(member)):
             return member

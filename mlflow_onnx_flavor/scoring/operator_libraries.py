@@ -10,7 +10,10 @@ EXTENSIONS = "onnxruntime_extensions"  # the one library that has a name
 
 
 def library_path(name: str) -> str:
-    """The path of a library of custom operators."""
+    """Return the path of a library of custom operators.
+
+    Raises ValueError where it is not installed, or ``name`` is not the absolute path of a file.
+    """
     if name.replace("-", "_") == EXTENSIONS:
         try:
             return importlib.import_module(EXTENSIONS).get_library_path()

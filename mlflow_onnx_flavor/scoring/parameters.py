@@ -1,9 +1,10 @@
 """Parameters at prediction time: ``model.predict(data, params={...})``.
 
-``outputs``: names of graph outputs, which are given as a dictionary in place of the prediction.
-``batch_size``: rows a run; more are split, and the answers put together (`pieces`).
-``timeout_seconds``: after which a run is stopped.  ``execution_provider``: to run on, in place of
-the model's own.  ``as_frame``: a DataFrame with a named column for each value, see `frames`.
+``outputs``: names of graph outputs; a dictionary of them is returned in place of the prediction.
+``batch_size``: rows a run; more rows are split, and the answers joined (`pieces`).
+``timeout_seconds``: a run is stopped after that time.  ``execution_provider``: the one to run on,
+in place of the model's own.  ``as_frame``: return a DataFrame with a named column for each value,
+see `frames`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import onnxruntime as ort
 
 from .pieces import joined, split
 
-# With the values that stand for nothing: MLflow gives every parameter a default.
+# The parameters with values that mean "not set": MLflow gives every parameter a default.
 DEFAULTS: dict[str, Any] = {
     "outputs": [],
     "batch_size": 0,
@@ -34,6 +35,8 @@ _STOPPED = "terminate flag"  # in onnxruntime's message
 
 @dataclass(frozen=True)
 class Asked:
+    """The parameters of one prediction."""
+
     outputs: tuple[str, ...] = ()
     batch_size: int = 0
     timeout_seconds: float = 0.0
@@ -42,8 +45,9 @@ class Asked:
 
 
 def asked_of(params: Mapping[str, Any]) -> Asked | None:
-    """What ``params`` ask for; None where it is nothing.  Raises ValueError naming the parameter
-    that makes no sense.
+    """Return the parameters that ``params`` set; None where it sets none.
+
+    Raises ValueError naming the parameter that is not valid.
     """
     if not isinstance(params, Mapping):
         raise ValueError(f"params must be a dictionary, not {params!r}")
@@ -74,7 +78,7 @@ def run_asked(
     feeds: Mapping[str, np.ndarray],
     asked: Asked,
 ) -> list[Any]:
-    """The outputs of the session, in pieces and within the time that were asked for."""
+    """Return the outputs of the session, run in the pieces and the time that ``asked`` sets."""
     with _limited(asked.timeout_seconds) as options:
         pieces = split(session, names, feeds, asked.batch_size)
         if len(pieces) == 1:
@@ -88,7 +92,7 @@ def run_asked(
 
 @contextmanager
 def _limited(seconds: float) -> Iterator[ort.RunOptions | None]:
-    """Options of a run that is stopped after so many seconds; none for 0."""
+    """Yield options of a run that is stopped after ``seconds``; None for 0."""
     if not seconds:
         yield None
         return

@@ -1,9 +1,10 @@
-"""Many rows in several runs, and their answers put together: one row out for each row in.
+"""Run many rows in several pieces, and join the answers: one row out for each row in.
 
-What is split are the inputs whose first axis the graph leaves open, and those of a graph made for
-so many rows that were given more.  An answer that is not one of rows cannot be put together and is
-an error; so is one that looks at all rows at once, where the graph says so.  What it does not say
-cannot be told: a mean over the rows, written as if it were rows, is one of each piece.
+Inputs are split if the graph leaves their first axis open, or is made for a number of rows and was
+given more.  An output that does not have a row for each row cannot be joined and is an error; so is
+an output that depends on all rows at once, where the graph declares it.  A graph may not declare
+it: a mean over the rows, declared with an axis of rows, would be one mean for each piece, and
+nothing here can detect that.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Piece:
+    """A part of the rows and the feeds that hold it."""
+
     rows: int
     feeds: Mapping[str, np.ndarray]
 
@@ -24,9 +27,10 @@ class Piece:
 def split(
     session: Any, outputs: Sequence[str], feeds: Mapping[str, np.ndarray], size: int
 ) -> list[Piece]:
-    """``feeds`` in pieces of ``size`` rows; whole where they have no more, or ``size`` is 0.
+    """Return ``feeds`` in pieces of ``size`` rows; whole where they have no more, or ``size`` is 0.
 
-    Raises ValueError where the inputs or the ``outputs`` are not of the same rows.
+    Raises ValueError where the inputs differ in their number of rows, or the ``outputs`` have no
+    row for each row.
     """
     lengths = _rows_of(session, feeds) if size else {}
     rows = max(lengths.values(), default=0)
@@ -53,18 +57,21 @@ def split(
 
 
 def joined(name: str, parts: Sequence[tuple[int, Any]]) -> Any:
-    """The answers of all pieces, each with its number of rows, for the output ``name``."""
+    """Return the joined answers of all pieces for the output ``name``.
+
+    ``parts``: the number of rows and the answer of each piece.
+    """
     for rows, part in parts:
         is_sequence = isinstance(part, list) and any(isinstance(each, np.ndarray) for each in part)
         if is_sequence or np.ndim(part) == 0 or len(part) != rows:
             raise ValueError(_not_rows(name))
     if isinstance(parts[0][1], np.ndarray):
         return np.concatenate([part for _, part in parts])
-    return [row for _, part in parts for row in part]  # maps
+    return [row for _, part in parts for row in part]  # lists of maps
 
 
 def _rows_of(session: Any, feeds: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """How many rows the inputs have that are of rows."""
+    """Return the number of rows of each input that is split by rows."""
     found = {}
     for each in session.get_inputs():
         array = feeds.get(each.name)

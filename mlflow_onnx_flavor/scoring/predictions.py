@@ -1,4 +1,4 @@
-"""From the graph's outputs to the prediction that the source's pyfunc would have returned."""
+"""Turn the graph's outputs into the prediction that the source's pyfunc would have returned."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Outputs = Sequence[np.ndarray]
 
 
 def prediction_maker(spec: Mapping[str, Any]) -> tuple[list[str], Callable[[Outputs, Any], Any]]:
-    """The graph outputs that the prediction needs, and the function that makes it of them.
+    """Return the graph outputs that the prediction needs, and the function that makes it.
 
     ``spec``: the ``prediction`` of the graph specification.  The function takes those outputs, in
-    their order, and the data that was given, whose index a frame may keep.
+    their order, and the input data, whose index a frame may keep.
     """
     parts = [_part_maker(part) for part in spec["parts"]]
     names = [part["output"] for part in spec["parts"]]
@@ -65,7 +65,7 @@ def prediction_maker(spec: Mapping[str, Any]) -> tuple[list[str], Callable[[Outp
 
 
 def every_output(names: list[str]) -> dict[str, Any]:
-    """The specification for a graph that nothing is known of: a dictionary of all outputs."""
+    """Return the specification for a graph of unknown origin: a dictionary of all outputs."""
     parts = [{"output": name, "dtype": "", "shape": None, "key": name} for name in names]
     return {"container": "dict", "parts": parts}
 
@@ -73,7 +73,7 @@ def every_output(names: list[str]) -> dict[str, Any]:
 def _part_maker(part: Mapping[str, Any]) -> Callable[[np.ndarray], Any]:
     dtype = np.dtype(part["dtype"]) if part["dtype"] else None
     shape = part.get("shape")
-    # With one open axis at most numpy can tell the rest; several axes that vary stay as they are.
+    # A shape with -1 has axes that vary beside the rows, which numpy cannot infer: it is kept.
     target = None if shape is None or -1 in shape else (-1, *shape)
     as_list = bool(part.get("as_list"))
 
@@ -88,7 +88,7 @@ def _part_maker(part: Mapping[str, Any]) -> Callable[[np.ndarray], Any]:
 
 
 def _texts(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Texts at the source's width, or wider: a label is never cut off."""
+    """Return texts at the source's width, or wider: a label is never cut off."""
     texts = array.astype(np.str_)
     return texts.astype(dtype) if texts.dtype.itemsize < dtype.itemsize else texts
 

@@ -1,8 +1,8 @@
 """Options of execution providers that an artifact may carry.
 
 Providers have options that write caches and dumps, read files, load libraries, and take addresses
-of memory.  Whoever loads a model may give them; the model itself may not.  So what stands in an
-MLmodel file is held against this list: of a provider that is not on it, an artifact names nothing.
+of memory.  A user who loads a model may set them; the model itself may not.  So the options in an
+MLmodel file are checked against this list; a provider that is not on it may have none there.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _OPTIONS: Mapping[str, frozenset[str]] = {
             npu_mem_limit op_select_impl_mode optypelist_for_implmode precision_mode""",
     }.items()
 }
-# Properties within OpenVINO's `load_config`; others name cache folders, plug-ins and dumps.
+# Allowed properties in OpenVINO's `load_config`; others name cache folders, plug-ins and dumps.
 _OPENVINO_PROPERTIES = frozenset(
     (
         "DYNAMIC_QUANTIZATION_GROUP_SIZE",
@@ -82,7 +82,7 @@ _OPENVINO_PROPERTIES = frozenset(
         "SCHEDULING_CORE_TYPE",
     )
 )
-_MOST = 4096  # characters of `load_config`
+_MOST = 4096  # characters in `load_config`
 
 
 def check_options_of_artifact(provider: str, options: Mapping[str, Any]) -> None:
@@ -104,7 +104,7 @@ def check_options_of_artifact(provider: str, options: Mapping[str, Any]) -> None
 
 
 def _is_harmless_config(text: str) -> bool:
-    """Whether it is the JSON itself, of properties that touch no file, and no path of a file."""
+    """Return whether the text is JSON (not a file's path) of properties that touch no file."""
     if len(text) > _MOST:
         return False
     try:

@@ -15,7 +15,7 @@ import onnxruntime as ort
 
 from .runtimes import BUILDS, CPU, PLUGINS, Plugin
 
-# In every build, but it forwards requests to a service; never a place to run a graph.
+# Every build lists this provider, but it forwards requests to a service and cannot run a graph.
 _NOT_A_PLACE = frozenset({"AzureExecutionProvider"})
 
 
@@ -23,7 +23,7 @@ _registering = threading.Lock()
 
 
 class ExecutionProviderUnavailable(RuntimeError):
-    """A provider that was asked for is not here or did not start; ``provider`` is its name."""
+    """A requested provider is not available or did not start; ``provider`` is its name."""
 
     def __init__(self, message: str, provider: str = ""):
         super().__init__(message)
@@ -31,23 +31,23 @@ class ExecutionProviderUnavailable(RuntimeError):
 
 
 def built_in_providers() -> list[str]:
-    """The providers compiled into this onnxruntime."""
+    """Return the providers compiled into this onnxruntime."""
     return [name for name in ort.get_available_providers() if name not in _NOT_A_PLACE]
 
 
 def installed_plugins() -> list[Plugin]:
-    """The plug-ins whose package is installed; nothing is loaded."""
+    """Return the plug-ins whose package is installed; load nothing."""
     return [each for each in PLUGINS.values() if importlib.util.find_spec(each.module) is not None]
 
 
 def available_providers() -> list[str]:
-    """Every provider that can be asked for here, built in or installed."""
+    """Return every provider that can be requested here, built in or installed."""
     found = built_in_providers()
     return found + [each.name for each in installed_plugins() if each.name not in found]
 
 
 def not_available(name: str) -> str:
-    """The sentence for a provider that is not here: what is, and what installs the one wanted."""
+    """Return the sentence for a missing provider: which are available, and how to install it."""
     sentence = (
         f"execution provider {name!r} is not available here; available:"
         f" {', '.join(available_providers())}"
@@ -57,11 +57,11 @@ def not_available(name: str) -> str:
 
 
 def add_providers(options: ort.SessionOptions, requested: Sequence[Mapping[str, Any]]) -> list:
-    """Put plug-in providers into ``options``; returns what is to be given to `InferenceSession`.
+    """Put plug-in providers into ``options``; return the ``providers`` argument of the session.
 
-    ``requested``: ``{"name", "options"}`` in order of preference.  onnxruntime takes providers
+    ``requested``: ``{"name", "options"}`` in order of preference. onnxruntime takes providers
     either in the options or as an argument, so one plug-in puts all of them into the options.
-    Raises ExecutionProviderUnavailable for one that is not here.
+    Raises ExecutionProviderUnavailable for one that is not available.
     """
     plugins = {each.name for each in installed_plugins()}
     built_in = set(built_in_providers()) - plugins
@@ -74,7 +74,8 @@ def add_providers(options: ort.SessionOptions, requested: Sequence[Mapping[str, 
             raise ExecutionProviderUnavailable(not_available(name), name)
     if all(name in built_in for name, _ in wanted):
         return wanted
-    # The CPU runs what the ones before it leave, without being asked; none after it gets a node.
+    # The CPU runs the nodes that the providers before it leave, without being listed; a provider
+    # after it gets no node.
     for name, settings in takewhile(lambda each: each[0] != CPU, wanted):
         if name in plugins:
             options.add_provider_for_devices(_devices(name), settings)
@@ -84,7 +85,7 @@ def add_providers(options: ort.SessionOptions, requested: Sequence[Mapping[str, 
 
 
 def register(name: str) -> None:
-    """Make the plug-in ``name`` known to onnxruntime, once a process.
+    """Register the plug-in ``name`` with onnxruntime, once a process.
 
     Raises ExecutionProviderUnavailable where its library cannot be loaded.
     """
@@ -95,8 +96,8 @@ def register(name: str) -> None:
             library = importlib.import_module(PLUGINS[name].module).get_library_path()
             ort.register_execution_provider_library(name, library)
         except Exception as error:
-            # It lists no device where it is registered but supports none, and another copy of this
-            # package in the process may have been first.
+            # A registered plug-in that supports no device lists none, so it is registered again; or
+            # another copy of this package in the process was first.
             if "already registered" in str(error):
                 return
             raise ExecutionProviderUnavailable(
@@ -106,14 +107,14 @@ def register(name: str) -> None:
 
 
 def version_of(name: str) -> str:
-    """The version of a plug-in's package; "" for what is built into onnxruntime."""
+    """Return the version of a plug-in's package; "" for a provider built into onnxruntime."""
     with suppress(KeyError, importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version(PLUGINS[name].package)
     return ""
 
 
 def devices_of(name: str) -> list:
-    """The devices of this machine that a registered provider supports, best first."""
+    """Return the devices of this machine that a registered provider supports, best first."""
     return [each for each in ort.get_ep_devices() if each.ep_name == name]
 
 

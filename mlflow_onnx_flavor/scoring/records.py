@@ -1,4 +1,4 @@
-"""What is read as a data frame: rows that know the names of their values, and tables of others."""
+"""Read rows with named values, and tables of other libraries, as data frames and arrays."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ import pandas as pd
 
 
 def is_record(row: Any) -> bool:
-    """Whether its values have names; those of a tuple may (Spark's rows, named tuples)."""
+    """Return whether the row's values have names: dictionary, series, Spark row or named tuple."""
     return isinstance(row, Mapping | pd.Series) or hasattr(row, "asDict") or hasattr(row, "_asdict")
 
 
 def frame_of_records(rows: Sequence[Any]) -> pd.DataFrame:
-    """A column for each name, in any order; ValueError for a row that has no names."""
+    """Return a frame with a column for each name, in any order.
+
+    Raises ValueError for a row that has no names.
+    """
     return pd.DataFrame([_named(row, number) for number, row in enumerate(rows)])
 
 
 def as_plain_array(array: np.ndarray) -> np.ndarray:
-    """Without what a subclass makes of it; what is masked is missing."""
+    """Return the array without its subclass; masked values become missing ones."""
     if isinstance(array, np.ma.MaskedArray) and array.mask.any():
         values = array.data.astype(object)
         values[array.mask] = None

@@ -1,4 +1,4 @@
-"""What was given does not fit: one sentence, in an error that MLflow's server answers with 400."""
+"""Turn errors on unfit input into one sentence that MLflow's server answers with status 400."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, R
 
 from .providers import ExecutionProviderUnavailable
 
-# What input that does not fit ends in, here and in onnxruntime.
+# Errors that unfit input causes, here and in onnxruntime.
 REJECTIONS = (ValueError, InvalidArgument)
-# How a run that began can end, and what was asked for that is not here.
+# Errors that end a run that has begun, and the error for a provider that is not available.
 FAILURES = (Fail, RuntimeException, TimeoutError, ExecutionProviderUnavailable)
 _NO_MEMORY = "llocat"  # "Failed to allocate memory", "bad allocation", "bad_alloc"
 
@@ -21,10 +21,10 @@ _NO_MEMORY = "llocat"  # "Failed to allocate memory", "bad allocation", "bad_all
 def rejected(
     error: Exception, inputs: Sequence[Any], feeds: Mapping[str, Any] | None
 ) -> ValueError:
-    """``error`` as a ValueError, which is an MlflowException too where MLflow is loaded.
+    """Return ``error`` as a ValueError, which is also an MlflowException where MLflow is loaded.
 
-    ``inputs``: the graph's, as onnxruntime describes them.  ``feeds``: what they were given, if it
-    came so far: then the first input whose shape does not fit is named.
+    ``inputs``: the graph's, as onnxruntime describes them.  ``feeds``: their values if they were
+    made; then the message names the first input whose shape does not fit.
     """
     said = str(error)
     if isinstance(error, InvalidArgument):
@@ -38,8 +38,9 @@ def rejected(
 
 
 def failed(error: Exception) -> Exception:
-    """``error`` in one sentence, as an MlflowException with a status of its own where MLflow is
-    loaded: of any other MLflow's server answers with a traceback.
+    """Return ``error`` in one sentence, as an MlflowException where MLflow is loaded.
+
+    It has a status of its own; MLflow's server answers any other error with a traceback.
     """
     if "mlflow.exceptions" not in sys.modules:
         return error

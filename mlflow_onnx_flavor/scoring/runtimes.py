@@ -1,4 +1,7 @@
-"""What can run a graph, by name: builds of onnxruntime and plug-ins.  Nothing is imported here."""
+"""Names of the packages that can run a graph: builds of onnxruntime and plug-ins.
+
+Nothing is imported here.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ PLUGINS = {
     )
 }
 
-# Builds of onnxruntime that have the provider compiled in; each takes the place of the plain one.
+# Builds of onnxruntime with the provider compiled in; each replaces the plain onnxruntime.
 BUILDS = {
     "CUDAExecutionProvider": "onnxruntime-gpu",
     "TensorrtExecutionProvider": "onnxruntime-gpu",

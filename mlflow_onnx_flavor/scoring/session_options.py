@@ -1,9 +1,9 @@
 """Session options that a model may be opened with, and the values that each may have.
 
-An allow-list: MLmodel files, configurations and variables come from many hands, and onnxruntime has
-options that write files (optimized graphs, profiles), read them, or load code.  None of these is on
-the list, whoever names it; what an artifact says of its execution providers has a list of its own
-in `provider_options`.
+This is an allow-list, since MLmodel files, configurations and environment variables have many
+authors, and onnxruntime has options that write files (optimized graphs, profiles), read them, or
+load code.  None of these is on the list, whoever sets it.  Options of execution providers in an
+artifact have a list of their own in `provider_options`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from typing import Any
 
 CONFIG_ENTRIES = "config_entries"
 MOST_THREADS = 4096
-_SHOWN = 200  # characters of a value in a message
+_SHOWN = 200  # characters of a value that a message shows
 
 
 @dataclass(frozen=True)
 class Rule:
-    """``expected``: in words; ``holds``: whether a value is that."""
+    """A rule for the value of an option.
+
+    ``expected``: the rule in words.  ``holds``: returns whether a value meets it.
+    """
 
     expected: str
     holds: Callable[[Any], bool]
@@ -73,7 +76,7 @@ _ATTRIBUTES: Mapping[str, Rule] = {
     "use_per_session_threads": _BOOLEAN,
 }
 
-# `SessionOptions.add_session_config_entry`.
+# Keys of `SessionOptions.add_session_config_entry`.
 _ENTRIES: Mapping[str, Rule] = {
     **dict.fromkeys(
         (
@@ -120,7 +123,7 @@ _ENTRIES: Mapping[str, Rule] = {
 
 
 def check_attribute(name: Any, value: Any) -> None:
-    """Raise ValueError unless that attribute may be set, and to that value."""
+    """Raise ValueError unless the attribute ``name`` may be set to ``value``."""
     if name not in _ATTRIBUTES:
         raise ValueError(
             f"session option {_shown(name)} is refused: onnxruntime.SessionOptions has no"
@@ -131,7 +134,7 @@ def check_attribute(name: Any, value: Any) -> None:
 
 
 def entry_text(key: Any, value: Any) -> str:
-    """The configuration entry as onnxruntime takes it; ValueError unless it may be set."""
+    """Return the configuration entry as text; raise ValueError unless it may be set."""
     if key not in _ENTRIES:
         raise ValueError(
             f"session option {CONFIG_ENTRIES}[{_shown(key)}] is refused: only entries that neither"

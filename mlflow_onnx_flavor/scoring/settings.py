@@ -1,4 +1,4 @@
-"""What a session is opened with, checked: ``model_config``, and the environment's say."""
+"""Check the settings that a session is opened with: ``model_config`` and the environment's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .session_options import CONFIG_ENTRIES, check_attribute, entry_text
 
 PROVIDER_OPTIONS = "provider_options"
 
-# What `load_session` and `mlflow.pyfunc.load_model` take as ``model_config``.
+# Keys of ``model_config`` that `load_session` and `mlflow.pyfunc.load_model` take.
 CONFIG_KEYS = (
     "execution_providers",
     "session_options",
@@ -28,7 +28,10 @@ _PROVIDER_KEYS = ("name", "options", "session_options")
 
 
 def checked(config: Any) -> dict[str, Any]:
-    """``config`` less what is None; ValueError naming the key whose value makes no sense."""
+    """Return ``config`` without keys whose value is None.
+
+    Raises ValueError naming the key whose value is not valid.
+    """
     if not isinstance(config, Mapping):
         raise ValueError(f"model_config must be a dictionary, not {config!r}")
     unknown = [key for key in config if key not in CONFIG_KEYS]
@@ -50,7 +53,7 @@ def checked(config: Any) -> dict[str, Any]:
 
 
 def providers(wanted: Any) -> list[dict[str, Any]]:
-    """Names, or dictionaries with a name, as the latter."""
+    """Return execution providers, given as names or dictionaries with a name, as dictionaries."""
     if isinstance(wanted, str):
         wanted = [wanted]
     if not isinstance(wanted, list | tuple):
@@ -59,16 +62,18 @@ def providers(wanted: Any) -> list[dict[str, Any]]:
 
 
 def as_logged(name: str, logged: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The provider of that name, with the options that it was logged with, if it was.
+    """Return the provider of that name, with the options that it was logged with, if it was.
 
-    For those who can give no options: they mean the provider that was verified.
+    A user who names a provider but cannot set options means the provider that was verified.
     """
     return next((each for each in logged if each["name"] == name), {"name": name})
 
 
 def session_options(options: Any) -> dict[str, Any]:
-    """The options, with one library of operators as a list; ValueError naming one that may not be
-    set, as `session_options` lists them.
+    """Return the options, with a single library of operators as a list.
+
+    Raises ValueError naming an option that may not be set; the module `session_options` lists those
+    that may.
     """
     _check_dictionary("session_options", options)
     for name in (CONFIG_ENTRIES, PROVIDER_OPTIONS):
@@ -92,7 +97,7 @@ def session_options(options: Any) -> dict[str, Any]:
 
 
 def check_seconds(name: str, seconds: Any) -> None:
-    """ValueError for what is no time to wait; 0 is none."""
+    """Raise ValueError unless ``seconds`` is a time that can be waited for; 0 means no waiting."""
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if not is_number or not 0 <= seconds <= threading.TIMEOUT_MAX:
         raise ValueError(f"{name} must be seconds, not {seconds!r}")
@@ -117,7 +122,7 @@ def _provider(entry: Any) -> dict[str, Any]:
 
 
 def check_providers_of_artifact(listed: Any) -> None:
-    """Raise ValueError where an artifact gives a provider what only whoever loads it may."""
+    """Raise ValueError if an artifact sets a provider option that only its user may set."""
     for each in providers(listed):
         check_options_of_artifact(each["name"], each.get("options") or {})
         of_providers = (each.get("session_options") or {}).get(PROVIDER_OPTIONS) or {}

@@ -1,12 +1,14 @@
-"""What whoever runs a server says of every model that it loads, in environment variables.
+"""Environment variables by which the administrator of a server configures every model.
 
-``MLFLOW_ONNX_EXECUTION_PROVIDERS``: names, with commas between, which keep the options that they
-were logged with.  ``MLFLOW_ONNX_SESSION_OPTIONS``: JSON, as the flavor's session options.
-``MLFLOW_ONNX_FALLBACK``: "strict" or "allow".
-``MLFLOW_ONNX_CACHE``: a folder for what onnxruntime made of a model.
-``MLFLOW_ONNX_METRICS_SECONDS``: how often counters are written to MLflow.  ``MLFLOW_ONNX_TRACING``:
-"true" for a trace of each prediction.  They stand over what a model was logged with, and under what
-is given when it is loaded.
+- ``MLFLOW_ONNX_EXECUTION_PROVIDERS``: comma-separated names; the providers keep the options that
+  they were logged with
+- ``MLFLOW_ONNX_SESSION_OPTIONS``: JSON, in the form of the flavor's session options
+- ``MLFLOW_ONNX_FALLBACK``: "strict" or "allow"
+- ``MLFLOW_ONNX_CACHE``: a folder for onnxruntime's form of a model
+- ``MLFLOW_ONNX_METRICS_SECONDS``: the interval at which counters are written to MLflow
+- ``MLFLOW_ONNX_TRACING``: "true" for a trace of each prediction
+
+They override the settings that a model was logged with, and the arguments of loading override them.
 """
 
 from __future__ import annotations
@@ -27,7 +29,10 @@ _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def given_by_environment() -> dict[str, Any]:
-    """As a model configuration; ValueError naming the variable that makes no sense."""
+    """Return the environment's settings as a model configuration.
+
+    Raises ValueError naming the variable that is not valid.
+    """
     found: dict[str, Any] = {}
     names = [each.strip() for each in os.environ.get(PROVIDERS_VARIABLE, "").split(",")]
     if any(names):

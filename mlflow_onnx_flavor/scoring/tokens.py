@@ -1,4 +1,4 @@
-"""Text to token ids, as the source's tokenizer does; the graph carries it in its metadata."""
+"""Turn text into token ids with the source's tokenizer, which the graph's metadata holds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-# The key in the ONNX file's metadata, whose value is what `tokenizers.Tokenizer.to_str` gives.
+# The key in the ONNX file's metadata; its value is the result of `tokenizers.Tokenizer.to_str`.
 TOKENIZER_KEY = "tokenizer.json"
 
 _ATTRIBUTES = {
@@ -37,8 +37,10 @@ class TextTokenizer:
         self._tokenizer = Tokenizer.from_str(serialized)
 
     def tensors(self, data: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """``names``: of "input_ids", "attention_mask", "token_type_ids" and "special_tokens_mask";
-        int64, (rows, tokens).
+        """Return int64 arrays of shape (rows, tokens) by name.
+
+        ``names``: some of "input_ids", "attention_mask", "token_type_ids" and
+        "special_tokens_mask".
         """
         encoded = self._tokenizer.encode_batch(texts_of(data))
         return {
@@ -48,9 +50,9 @@ class TextTokenizer:
 
 
 def texts_of(data: Any) -> list[str]:
-    """The one column of a frame, an array or a dictionary, or a list, as texts.
+    """Return the only column of a frame, an array or a dictionary, or a list, as texts.
 
-    Raises ValueError where there are several columns, or a row is no text.
+    Raises ValueError where there are several columns, or a row is not a text.
     """
     if isinstance(data, str):
         data = [data]

@@ -1,1 +1,1 @@
-"""The MLflow server: reach it, download from it."""
+"""Reach the MLflow server and download from it."""

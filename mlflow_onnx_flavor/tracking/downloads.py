@@ -1,7 +1,7 @@
-"""Download artifacts, and leave nothing behind when the process ends, or the download.
+"""Download artifacts, and remove them when the process ends or the download fails.
 
-A model or a file that lies on this machine's disk is used where it lies; what a run holds is copied
-by MLflow in any case.
+A model or a file that lies on this machine's disk is used in place; MLflow copies a run's artifacts
+in any case.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from mlflow_onnx_flavor.machine.scratch import new_folder
 
 
 def download(artifact_uri: str) -> Path:
-    """The local path of the artifact, good until this process ends; raises what MLflow raises."""
+    """Return the local path of the artifact, valid until this process ends.
+
+    Raises the errors of MLflow.
+    """
     import mlflow
 
     if _is_on_this_machine(artifact_uri):
@@ -43,9 +46,9 @@ def _is_on_this_machine(artifact_uri: str) -> bool:
 
 @contextmanager
 def own_copy(folder: Path) -> Iterator[Path]:
-    """A copy of ``folder`` that only this user can write to, good until this process ends.
+    """Yield a copy of ``folder`` that only this user can write to, valid until this process ends.
 
-    Links are copied as links.  Where the block raises, the copy is removed at once.
+    Links are copied as links.  If the block raises, the copy is removed at once.
     """
     top = new_folder("copy")
     try:

@@ -1,7 +1,7 @@
-"""Try again what a store refuses since another was first, and what a network lost.
+"""Retry requests that failed because of a conflict in the store or a lost connection.
 
-MLflow asks again where no answer comes, and where the server is busy.  It does not where an answer
-breaks off in its middle, nor where two processes insert the same row at once.
+MLflow retries where no answer comes, and where the server is busy.  It does not retry where an
+answer breaks off in the middle, nor where two processes insert the same row at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Value = TypeVar("Value")
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 _LOST = ("IncompleteRead", "ChunkedEncodingError", "Connection aborted", "Connection broken")
-# By SQLite, PostgreSQL, MySQL, and SQLAlchemy before them.
+# Words in the errors of SQLite, PostgreSQL, MySQL, and of SQLAlchemy, which wraps them.
 _CONFLICTS = (
     *("IntegrityError", "UNIQUE constraint", "duplicate key", "Duplicate entry"),
     *("database is locked", "deadlock", "could not serialize"),
@@ -22,7 +22,7 @@ _CONFLICTS = (
 
 
 def retried(work: Callable[[], Value]) -> Value:
-    """Return what ``work`` returns, which must do the same when it is done twice.
+    """Return the result of ``work``, which must be safe to repeat.
 
     It is repeated as often as MLflow repeats a request (MLFLOW_HTTP_REQUEST_MAX_RETRIES), after
     pauses that double; then its error is raised.
@@ -40,12 +40,12 @@ def retried(work: Callable[[], Value]) -> Value:
 
 
 def breaks_off(error: BaseException) -> bool:
-    """Whether the connection ended before the whole answer was there."""
+    """Return whether the connection ended before the whole answer arrived."""
     return _says(error, _LOST)
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Whether the store refused a row that another has just written."""
+    """Return whether the store refused a row because another process has just written it."""
     return _says(error, _CONFLICTS)
 
 

@@ -1,4 +1,4 @@
-"""The MLflow server: whether it answers, and what it refuses, as sentences."""
+"""The MLflow server: check that it answers, and turn its refusals into sentences."""
 
 from __future__ import annotations
 
@@ -19,12 +19,16 @@ from mlflow_onnx_flavor.errors import (
 )
 from mlflow_onnx_flavor.tracking.retrying import FIRST_PAUSE_S, breaks_off
 
-HEALTH_TIMEOUT_S, HEALTH_TRIES = 5.0, 5  # within two seconds where nobody listens
+HEALTH_TIMEOUT_S, HEALTH_TRIES = 5.0, 5  # the tries take two seconds where nobody listens
 _HOW_TO_SIGN_IN = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
 
 
 def check_server() -> None:
-    """Ask the tracking server a few times, since MLflow itself retries a dead one for minutes."""
+    """Raise ServerUnreachableError unless the tracking server answers one of a few requests.
+
+    MLflow itself would retry a dead server for minutes.  Raises ConfigurationError for the URI of a
+    database that cannot be used from here.
+    """
     import mlflow
     import requests
 
@@ -34,7 +38,7 @@ def check_server() -> None:
             continue
         for number in range(HEALTH_TRIES):
             try:
-                # Any answer will do: whether this client may use it is the next call's matter.
+                # Any answer will do: the next call finds out whether this client has the rights.
                 requests.get(f"{uri.rstrip('/')}/health", timeout=HEALTH_TIMEOUT_S)
                 break
             except requests.RequestException as error:
@@ -48,7 +52,7 @@ def check_server() -> None:
 
 
 def _check_driver(uri: str) -> None:
-    """Raise ConfigurationError where ``uri`` names a database that cannot be used from here."""
+    """Raise ConfigurationError if ``uri`` names a database that cannot be used from here."""
     from mlflow.store.db.db_types import DATABASE_ENGINES
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -72,9 +76,7 @@ def _check_driver(uri: str) -> None:
 
 
 def server_error(error: BaseException) -> OnnxFlavorError | None:
-    """The sentence where ``error`` is what MLflow, or the network before it, answered; None for
-    any other.
-    """
+    """Return the error to raise where ``error`` is MLflow's or the network's; otherwise None."""
     import mlflow
     import requests
     from mlflow.exceptions import MlflowException
@@ -98,10 +100,11 @@ def server_error(error: BaseException) -> OnnxFlavorError | None:
 
 
 def server_time() -> float:
-    """Seconds since the epoch, by the clock of the MLflow server that keeps the registry.
+    """Return the seconds since the epoch by the clock of the MLflow server that keeps the registry.
 
-    Whoever compares times that others wrote must not use a clock of their own: machines differ.
-    That of this machine where the registry is a database, or the server does not tell.
+    Times that others wrote must not be compared with this machine's clock, since machines differ.
+    This machine's time is returned where the registry is a database or the server does not send its
+    time.
     """
     import mlflow
     import requests
@@ -116,7 +119,7 @@ def server_time() -> float:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """What a server refuses to this user as AccessDeniedError; every other error as it is."""
+    """Raise AccessDeniedError where the server denies a request; pass on every other error."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -129,9 +132,9 @@ def refusals() -> Iterator[None]:
 
 
 def refusal_of(error: BaseException) -> AccessDeniedError | None:
-    """The sentence where ``error`` says that this user may not; None where it says something else.
+    """Return an AccessDeniedError where ``error`` says that this user lacks the right; else None.
 
-    Not every client of MLflow's keeps the HTTP status, so its words count as well.
+    Some of MLflow's clients drop the HTTP status, so the words of the message count as well.
     """
     import mlflow
 
