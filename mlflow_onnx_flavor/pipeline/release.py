@@ -123,7 +123,7 @@ class _Release:
         self.steps: list[StepSummary] = []
 
     def run(self, prepared: PreparedSource, *, promote_alias: bool, dry_run: bool) -> Release:
-        """Run the steps; publish the report also where one of them raises an error."""
+        """Run the steps and publish the report, also where a step raises an OnnxFlavorError."""
         source = self._step(
             "log_source", "logging the source", lambda: log_source(prepared, self.configuration)
         )
