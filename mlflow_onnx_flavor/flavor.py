@@ -320,9 +320,10 @@ def _signature_of(signature: ModelSignature | None, example: Any) -> ModelSignat
 
 
 def _with_params(signature: ModelSignature) -> ModelSignature:
-    """Return the signature with the parameters of `scoring.parameters`; MLflow drops others.
+    """Return the signature with the parameters of `scoring.parameters` added.
 
-    MLflow requires a default for each parameter: the value that requests nothing.
+    MLflow passes on only the parameters of the signature, and requires a default for each: the
+    value that requests nothing.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import DataType, ParamSchema, ParamSpec
