@@ -21,7 +21,7 @@ from mlflow_onnx_flavor.scoring.documents import (
 )
 
 _MOST_BYTES = 4_000_000
-_MOST_PROBLEMS = 20  # in one message
+_MOST_PROBLEMS = 20  # listed in one message
 _MOST_SHOWN = 200  # characters of a value in a message
 
 

@@ -32,7 +32,7 @@ def build(converted: Path, out: Path, measuring: Measuring | None = None) -> Bui
     options.optimized_model_filepath = str(out)
     options.log_severity_level = 3
     if data_files(converted) or total_bytes(converted) > MAX_INLINE_BYTES:
-        # Otherwise the saved graph points to files beside the one that it was made from.
+        # Otherwise the saved graph refers to weight files in the folder of the converted model.
         options.add_session_config_entry(_SAVED_WEIGHTS, f"{out.name}.data")
         options.add_session_config_entry(_SAVED_WEIGHTS_FROM, "1024")
     ort.InferenceSession(str(converted), options, providers=[CPU])

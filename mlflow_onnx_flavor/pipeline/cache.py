@@ -94,7 +94,7 @@ def finished(
             try:
                 return read(run.info.run_id)
             except CorruptModelError:
-                continue  # its artifacts are gone
+                continue  # its artifacts were deleted
     return None
 
 

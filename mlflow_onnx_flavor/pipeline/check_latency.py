@@ -46,7 +46,7 @@ def check_latency(
     champion = champion_folder(champion_uri, built)
     key = _key(optimize_run_id, record, champion, configuration)
     found = finished("check_latency", key, configuration, _read)
-    # A stricter gate is judged by the same evidence, unless it wants more of it.
+    # The same evidence serves a stricter gate, unless the gate needs more measurements.
     if found and not is_undecided(found[1], configuration.gates.latency):
         return found
     source = context.source(record)

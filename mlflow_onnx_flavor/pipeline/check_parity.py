@@ -23,7 +23,7 @@ from mlflow_onnx_flavor.schemas.records import (
     SourceRecord,
 )
 
-WORST_INPUTS = "worst_inputs"  # the artifact folder of the rows that disagree most
+WORST_INPUTS = "worst_inputs"  # artifact folder of the rows that disagree most
 
 
 def check_parity(

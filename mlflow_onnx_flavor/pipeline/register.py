@@ -151,7 +151,7 @@ def _read(run_id: str) -> RegistrationRecord:
     try:
         registry.get_version(record.name, record.version)
     except ModelNotFoundError as error:
-        raise CorruptModelError(str(error)) from error  # deleted since: registered again
+        raise CorruptModelError(str(error)) from error  # deleted since, so it is registered again
     return record
 
 

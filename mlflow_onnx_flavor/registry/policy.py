@@ -57,7 +57,7 @@ def check_policy(version: ModelVersion, verdict: Verdict, policy: Policy) -> Non
                 " the model again"
             )
     passed_on = {
-        finding.execution_provider.partition(" [")[0]  # without session options
+        finding.execution_provider.partition(" [")[0]  # name without the session options
         for finding in verdict.findings
         if finding.candidate == verdict.chosen
     }

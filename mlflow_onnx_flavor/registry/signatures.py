@@ -20,7 +20,7 @@ from mlflow_onnx_flavor.tracking.server import check_server
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-FOLDER = "signatures"  # in the run with the evidence
+FOLDER = "signatures"  # artifact folder in the run that holds the evidence
 
 
 def sign_version(name: str, version: str, key: SigningKey) -> None:

@@ -27,7 +27,7 @@ from mlflow_onnx_flavor.schemas.registry_tags import (
 from mlflow_onnx_flavor.source.model import fetch
 from mlflow_onnx_flavor.tracking.server import check_server
 
-DEFAULT_EXPERIMENT = "0"  # every server has it
+DEFAULT_EXPERIMENT = "0"  # exists on every server
 REGISTRY_VARIABLE = "MLFLOW_REGISTRY_URI"
 _OWN_TAGS = (DIGEST_TAG, EVIDENCE_DIGEST_TAG, EVIDENCE_TAG, KEY_TAG)
 

@@ -1,8 +1,8 @@
 """Run the source as it would run in service: batch by batch.
 
 A model may branch on the contents of a batch.  Most models do not, and one call for all rows is
-much cheaper than hundreds (a Keras call costs 30 ms for one row or for 500).  Where running every
-batch would take long, a few batches are therefore checked against one call for all rows.
+much cheaper than hundreds (a Keras call costs 30 ms for one row or for 500).  A few batches are
+therefore checked against one call for all rows, if running every batch would take long.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Outputs = dict[str, np.ndarray]
 # Number of batches that are always run, spread over the rows.
 PROBED_BATCHES = 8
 
-# The rest is run too, where the time of those batches predicts no more than this for it.
+# The rest is run too if it is predicted to take no longer than this.
 PATIENCE_S = 1.0
 
 
@@ -72,7 +72,7 @@ def _batch(
         size = batch_size
         outputs = ask(inputs.batch(size, start))
     answered = {name: np.atleast_1d(array) for name, array in outputs.items()}
-    # An output without a row per input row stays as it is.
+    # An output that has not one row for each input row stays unchanged.
     return {
         name: array[:wanted] if len(array) == size else array for name, array in answered.items()
     }
