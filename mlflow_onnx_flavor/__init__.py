@@ -15,7 +15,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from mlflow_onnx_flavor import scoring as scoring  # says that onnxruntime sends nothing home
+from mlflow_onnx_flavor import scoring as scoring  # switches off onnxruntime's telemetry
 from mlflow_onnx_flavor._version import __version__
 
 if TYPE_CHECKING:

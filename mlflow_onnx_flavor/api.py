@@ -1,4 +1,4 @@
-"""The steps as plain functions on model URIs, folders, files or live models; no MLflow run is made.
+"""The steps as plain functions on model URIs, folders, files or live models, without MLflow runs.
 
 conversion = convert("models:/fraud/3")
 report = check_parity("models:/fraud/3", conversion.path, "eval.parquet")
@@ -47,14 +47,15 @@ def convert(
     output_dir: str | Path | None = None,
     configuration: Configuration | None = None,
 ) -> Conversion:
-    """Convert ``source`` to ONNX, trying one export strategy after another until one is right.
+    """Convert ``source`` to ONNX, trying export strategies in order until one is correct.
 
     ``source``: a model URI, a folder with an MLmodel file, or a live model (a scikit-learn
     estimator, torch.nn.Module, Keras model, XGBoost or LightGBM model), which then needs
-    ``inputs``.  ``inputs``: rows, or a file of them; the model's input example where None.
-    ``output_dir``: where ``model.onnx`` goes; a new temporary folder where None, which the caller
-    owns.  ``configuration``: its ``source_env`` and the limits of ``conversion``.  Raises
-    ConversionError with the record of attempts.
+    ``inputs``.  ``inputs``: rows, or a file of rows; the model's input example where None.
+    ``output_dir``: the folder for ``model.onnx``; where None, a new temporary folder, which the
+    caller owns.  ``configuration``: its ``source_env`` and the limits of ``conversion`` apply.
+
+    Raises ConversionError with the record of attempts.
     """
     configuration = configuration or Configuration()
     with (
@@ -76,7 +77,7 @@ def convert(
 
 @contextmanager
 def _destination(output_dir: str | Path | None) -> Iterator[Path]:
-    """The folder, made where it is not there; a temporary one goes where nothing comes of it."""
+    """Yield the output folder, created if needed; a temporary folder is removed after an error."""
     if output_dir is not None:
         folder = Path(output_dir)
         folder.mkdir(parents=True, exist_ok=True)
@@ -103,12 +104,13 @@ def check_parity(
 ) -> ParityReport:
     """Compare the answers of source and candidate, on every provider and at every batch size.
 
-    ``source`` and ``inputs``: as in `convert`.  ``candidate``: a model URI, a folder with an
-    MLmodel file, or an ``.onnx`` file.  ``execution_providers``: names, or dictionaries with name
-    and options; every provider present where None.  ``worst_inputs``: a folder for the rows that
-    disagree most, as a file that can be given as ``inputs``.  A Parquet, Arrow or CSV file of more
-    than 200,000 rows is read and compared in batches; ``resume``: a file that keeps how far that
-    came, so that the same call goes on there after it was stopped.
+    ``source`` and ``inputs``: the same as for `convert`.  ``candidate``: a model URI, a folder with
+    an MLmodel file, or an ``.onnx`` file.  ``execution_providers``: names, or dictionaries with
+    name and options; every provider present where None.  ``worst_inputs``: a folder for the rows
+    that disagree most, written as a file that can be passed as ``inputs``.  ``resume``: a file that
+    keeps the progress on large data, so that the same call continues there after it was stopped.
+
+    A Parquet, Arrow or CSV file of more than 200,000 rows is read and compared in batches.
     """
     from mlflow_onnx_flavor import parity
 
@@ -153,7 +155,7 @@ def check_latency(
 ) -> LatencyReport:
     """Measure source and candidate side by side, on every provider and at every batch size.
 
-    Arguments as in `check_parity`; the CPU provider where none is given.
+    The arguments are those of `check_parity`; without ``execution_providers`` the CPU is used.
     """
     from mlflow_onnx_flavor import latency
     from mlflow_onnx_flavor.latency.statistics import Precision
@@ -196,7 +198,7 @@ def _resolved(source: Any, inputs: Any, configuration: Configuration) -> Iterato
 
 
 def _rows(model: SourceModel, inputs: Any) -> tuple[Inputs | None, Inputs | None]:
-    """Evaluation data and example; at least one of them."""
+    """Return the evaluation data and the input example; at least one of them is not None."""
     evaluation = None
     if isinstance(inputs, str | Path):
         evaluation = read_evaluation_data(str(inputs), model.signature)

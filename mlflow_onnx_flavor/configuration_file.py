@@ -1,4 +1,4 @@
-"""Read the configuration from YAML or JSON, and print the defaults with a comment each."""
+"""Read the configuration from YAML or JSON, and write the defaults with a comment for each."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from mlflow_onnx_flavor.scoring.documents import (
 )
 
 _MOST_BYTES = 4_000_000
-_MOST_PROBLEMS = 20  # in one message
+_MOST_PROBLEMS = 20  # listed in one message
 _MOST_SHOWN = 200  # characters of a value in a message
 
 
 def read_configuration(path: str | Path | None) -> Configuration:
-    """The configuration in the file at ``path``; the defaults for None.
+    """Return the configuration in the file at ``path``; the defaults for None.
 
-    Raises ConfigurationError naming the key, what it takes and what it got; an unknown key is an
-    error that names the nearest known one.
+    Raises ConfigurationError that names the key, the values that it accepts and the value it got;
+    for an unknown key it names the nearest known key.
     """
     if path is None:
         return Configuration()
@@ -38,7 +38,7 @@ def read_configuration(path: str | Path | None) -> Configuration:
 
 
 def parse_configuration(values: Any, what: str = "the configuration") -> Configuration:
-    """Check ``values`` (nested dictionaries) and make a `Configuration` of them."""
+    """Check ``values`` (nested dictionaries) and return them as a `Configuration`."""
     if values is None:
         return Configuration()
     if not isinstance(values, dict):
@@ -54,7 +54,7 @@ def parse_configuration(values: Any, what: str = "the configuration") -> Configu
 
 
 def defaults_as_yaml() -> str:
-    """Every key with its default, as YAML, with a comment that says what it means."""
+    """Return every key with its default, as YAML, with a comment that explains it."""
     header = "# Every key is optional; these are the defaults.\n"
     return header + "\n".join(_yaml_lines(Configuration(), indent=0)) + "\n"
 
@@ -73,7 +73,7 @@ def _load(path: Path) -> Any:
 
 
 def _sentence(error: dict[str, Any]) -> str:
-    # pydantic puts the tag of a union's branch into the location; only keys and positions are ours.
+    # pydantic adds the tag of a union's branch to the location; keep only keys and positions.
     is_unknown = error["type"] == "extra_forbidden"
     *above, last = error["loc"] or ("",)
     location = [part for part in above if isinstance(part, int) or part.isidentifier()]
@@ -98,7 +98,7 @@ def _lower_first(text: str) -> str:
 
 
 def _section(location: list[str | int]) -> list[str]:
-    """The keys that are known at ``location``."""
+    """Return the keys that are known at ``location``."""
     model: type[BaseModel] = Configuration
     for part in location:
         if isinstance(part, str) and part in model.model_fields:
@@ -145,7 +145,7 @@ def overridden(
     fresh: bool = False,
     trust: Mapping[str, Any] | None = None,
 ) -> Configuration:
-    """``configuration`` with what the command line says instead; None and empty leave it.
+    """Return ``configuration`` with the command line's values; None and empty values are ignored.
 
     An execution provider is a name, or JSON such as ``{"name": ..., "options": {...}}``.
     """

@@ -35,17 +35,19 @@ REPORT_FILE = "onnx_parity.json"
 
 
 class ParityEvaluator(ModelEvaluator):
-    """Holds a model against the source that it was converted from, on every provider asked for.
+    """An evaluator that compares a model with its source on every requested provider.
 
     ``evaluator_config``: ``source_model_uri`` (required); ``candidate_model_uri``, where MLflow
     does not know the id of the evaluated model; ``execution_providers``, names or dictionaries with
-    name and options, the CPU where nothing is said; ``configuration``, a dictionary as in
-    release.yaml.
+    name and options, the CPU by default; ``configuration``, a dictionary as in release.yaml.
     """
 
     @classmethod
     def can_evaluate(cls, *, model_type: Any, evaluator_config: dict[str, Any], **_: Any) -> bool:
-        """Whether a source is named: MLflow offers every evaluator each evaluation."""
+        """Return whether the configuration names a source.
+
+        MLflow offers each evaluation to every evaluator.
+        """
         return SOURCE in (evaluator_config or {})
 
     def evaluate(
@@ -58,7 +60,7 @@ class ParityEvaluator(ModelEvaluator):
         model: Any = None,
         **_: Any,
     ) -> EvaluationResult:
-        """Measure, log metrics and the report to run ``run_id``, and return both."""
+        """Measure parity, log metrics and the report to run ``run_id``, and return both."""
         from mlflow_onnx_flavor import api
 
         configuration = Configuration.model_validate(evaluator_config.get(CONFIGURATION) or {})
@@ -84,7 +86,7 @@ class ParityEvaluator(ModelEvaluator):
 
 
 def parity_metrics(report: ParityReport, gate: ParityGate) -> dict[str, float]:
-    """The worst of every row: what an alarm is set on.
+    """Return the worst value over all rows of the report for each metric, suitable for alarms.
 
     ``disagreement_bound`` is the one-sided upper bound on the true rate at the gate's confidence.
     """

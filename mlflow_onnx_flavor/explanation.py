@@ -1,4 +1,4 @@
-"""What a conversion would try, why, and what comes of it: `mlflow-onnx explain MODEL_URI`."""
+"""Explanation of a conversion (`mlflow-onnx explain`): strategies, reasons and outcomes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mlflow_onnx_flavor.source.process import started
 
 
 class Explanation(BaseModel):
-    """What the model is, and the strategies in their order with what came of each.
+    """A description of the model, and its strategies in order with the outcome of each.
 
-    The first that is right ends it; those after it are "not tried".  ``differences``: the model's
-    recorded pins that its process did not keep.
+    The first strategy that is correct ends the trial; those after it are "not tried".
+    ``differences``: the model's recorded pins that its process does not meet.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,13 +34,14 @@ class Explanation(BaseModel):
 
     @property
     def converts(self) -> bool:
+        """True where a strategy gave a correct model."""
         return any(each.outcome == "converted" for each in self.strategies)
 
 
 def explain(
     model_uri: str, data: str | None = None, *, configuration: Configuration | None = None
 ) -> Explanation:
-    """Load the source in its process and try the strategies there; nothing is kept.
+    """Load the source in a child process and try the strategies there; nothing is kept.
 
     Raises what `prepare_source` raises.
     """

@@ -42,7 +42,7 @@ FLAVOR_NAME = writer.FLAVOR_NAME
 
 
 def get_default_pip_requirements(execution_providers: Sequence[Any] | None = None) -> list[str]:
-    """What serving a model of this flavor needs, at the versions installed here.
+    """Return the requirements for serving a model of this flavor, at the versions installed here.
 
     ``execution_providers``: names, or dictionaries with a name; plug-ins add their package.
     """
@@ -54,7 +54,7 @@ def get_default_pip_requirements(execution_providers: Sequence[Any] | None = Non
 
 
 def get_default_conda_env() -> dict[str, Any]:
-    """The conda environment with `get_default_pip_requirements`, as other flavors give it."""
+    """Return the conda environment with `get_default_pip_requirements`, as other flavors do."""
     from mlflow.utils.environment import _mlflow_conda_env
 
     return _mlflow_conda_env(additional_pip_deps=get_default_pip_requirements())
@@ -78,19 +78,20 @@ def save_model(
 ) -> None:
     """Save an ONNX model as an MLflow model in the new or empty folder ``path``.
 
-    ``onnx_model``: a ModelProto, which is left as it is, or the path of an ``.onnx`` file, which is
+    ``onnx_model``: a ModelProto, which stays unchanged, or the path of an ``.onnx`` file, which is
     copied with its external data and never loaded.  ``execution_providers``: names, or dictionaries
     with "name" and "options", in order of preference; the CPU where None.  ``session_options``:
-    attributes of `onnxruntime.SessionOptions`, "config_entries", "provider_options" by provider,
-    under the options that a provider is given itself, and "custom_operator_libraries"
-    (``["onnxruntime_extensions"]``).  ``graph``: how the graph is fed
-    and what its pyfunc answers; where None, inputs are matched with the signature and the answer
-    is a dictionary of all outputs.  ``signature``: where None, the input example gives its
-    inputs, and where it has no outputs, the graph does; without any, MLflow hands no parameters on
-    when it predicts.  The other parameters are those of every MLflow flavor.  Nothing is inferred
-    by a subprocess, and nothing is left behind where saving fails.
+    attributes of `onnxruntime.SessionOptions`, "config_entries", "provider_options" by provider
+    (the options of a provider in ``execution_providers`` take precedence), and
+    "custom_operator_libraries" (``["onnxruntime_extensions"]``).  ``graph``: how the graph is fed
+    and what its pyfunc returns; where None, inputs are matched with the signature and the pyfunc
+    returns a dictionary of all outputs.  ``signature``: where None, its inputs come from the input
+    example; where it has no outputs, they come from the graph.  Without any signature, MLflow
+    passes no parameters to ``predict``.  The other parameters are those of every MLflow flavor.
 
-    Raises CorruptModelError for a file that is no ONNX or lacks its weights, UnsupportedModelError
+    Nothing is inferred in a subprocess, and nothing is left behind where saving fails.
+
+    Raises CorruptModelError for a file that is not ONNX or lacks its weights, UnsupportedModelError
     for inputs that cannot be fed, ConfigurationError for a wrong execution provider or session
     option.
     """
@@ -122,7 +123,7 @@ def save_model(
             mlflow_model.metadata = metadata
         graph = graph or infer_graph(structure, signature)
         if signature is not None:
-            if signature.outputs is None:  # MLServer reads both sides of one
+            if signature.outputs is None:  # MLServer reads both sides of a signature
                 signature.outputs = output_schema(graph.prediction, structure)
             mlflow_model.signature = signature
         writer.add_flavors(
@@ -168,9 +169,9 @@ def log_model(
     step: int = 0,
     model_id: str | None = None,
 ) -> ModelInfo:
-    """Log an ONNX model to the active run, as `save_model` saves it; parameters as everywhere.
+    """Log an ONNX model to the active run, with the parameters of `save_model` and other flavors.
 
-    Returns MLflow's ModelInfo: ``model_uri`` is ``models:/m-...``.
+    Returns MLflow's ModelInfo, whose ``model_uri`` is ``models:/m-...``.
     """
     from mlflow.models import Model
 
@@ -203,7 +204,10 @@ def log_model(
 
 
 def load_model(model_uri: str, dst_path: str | None = None) -> onnx.ModelProto:
-    """The ONNX model itself, with its weights in memory.  Raises CorruptModelError."""
+    """Return the ONNX model itself, with its weights in memory.
+
+    Raises CorruptModelError where the artifact holds no readable model.
+    """
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -223,12 +227,15 @@ def load_session(
     fallback: str | None = None,
     trust: Trust | Mapping[str, Any] | None = None,
 ):
-    """The model opened for scoring: `scoring.ScoringSession`.
+    """Open the model for scoring and return a `scoring.ScoringSession`.
 
-    ``execution_providers``, ``session_options`` and ``fallback`` ("strict" or "allow") override
-    what the model was logged with.  ``trust``: whose signature a registered version must carry to
-    be loaded at all, as `configuration.Trust` or its keys (``{"public_key": FILE}``); its evidence
-    must pass, and its bytes be those that were signed.  Raises what `registry.verify` raises.
+    ``execution_providers``, ``session_options`` and ``fallback`` ("strict" or "allow") override the
+    settings that the model was logged with.  ``trust``: the signers of whom one must have signed
+    the registered version before it is loaded, as `schemas.configuration.Trust` or its keys
+    (``{"public_key": FILE}``); its evidence must pass, and its bytes must be those that were
+    signed.
+
+    Raises what `registry.verify` raises.
     """
     from mlflow_onnx_flavor import scoring
     from mlflow_onnx_flavor.registry.loading import verified_under
@@ -252,7 +259,10 @@ def load_session(
 
 
 def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None):
-    """MLflow's pyfunc hook, for models whose loader module is this package itself."""
+    """Return the pyfunc of the model in ``path``; MLflow calls it.
+
+    It serves models whose loader module is this package itself.
+    """
     from mlflow_onnx_flavor import scoring
 
     return scoring._load_pyfunc(path, model_config)
@@ -261,8 +271,10 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None):
 def _checked(
     session_options: Mapping[str, Any], providers: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """The options, if a session takes them and a model may carry them, and those of the providers;
-    libraries of operators are looked for when it opens.
+    """Return the session options, checked together with those of the providers.
+
+    Raises ConfigurationError where a session does not accept an option or a model may not carry it.
+    Operator libraries are looked up only when the session opens.
     """
     from mlflow_onnx_flavor.scoring import entry, opening, settings
 
@@ -288,11 +300,11 @@ def _nothing_left_on_error(path: str) -> Iterator[None]:
 
 
 def _signature_of(signature: ModelSignature | None, example: Any) -> ModelSignature | None:
-    """The signature to save; from the input example where none is given (False: none at all).
+    """Return the signature to save: ``signature`` (False: none at all), else that of the example.
 
-    The example's answer is not computed, since that would load the weights: see `output_schema`.
-    None where MLflow would refuse the example itself: of a list of lists it expects a column of
-    arrays.
+    The example's outputs are not computed, since that would load the weights: see `output_schema`.
+    Return None where MLflow would refuse the example itself: for a list of lists it expects a
+    column of arrays.
     """
     from mlflow.exceptions import MlflowException
     from mlflow.models import infer_signature
@@ -308,9 +320,10 @@ def _signature_of(signature: ModelSignature | None, example: Any) -> ModelSignat
 
 
 def _with_params(signature: ModelSignature) -> ModelSignature:
-    """The signature with the parameters of `scoring.parameters`, so that MLflow lets them through.
+    """Return the signature with the parameters of `scoring.parameters` added.
 
-    MLflow wants a default for each: the value that asks for nothing.
+    MLflow passes on only the parameters of the signature, and requires a default for each: the
+    value that requests nothing.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import DataType, ParamSchema, ParamSpec

@@ -32,15 +32,16 @@ BUILD_TIMEOUT_S = 300.0
 
 @cache
 def names() -> tuple[str, ...]:
-    """What the configuration's ``candidates`` may name: every module here that is an Optimization,
-    in alphabetical order.
+    """Return the names that the configuration's ``candidates`` may list, in alphabetical order.
+
+    They are the modules of this package that are an Optimization.
     """
     found = (each.name for each in pkgutil.iter_modules(__path__))
     return tuple(sorted(name for name in found if _is_optimization(_module(name))))
 
 
 def check_names(requested: Sequence[str]) -> None:
-    """Raise ConfigurationError for the first name that is unknown, with the nearest known one."""
+    """Raise ConfigurationError for the first unknown name, with the nearest known name."""
     for name in requested:
         if name not in names():
             near = difflib.get_close_matches(name, names(), n=1)
@@ -64,11 +65,12 @@ def build(
 ) -> BuiltCandidate:
     """Build the candidate ``name`` as ``out_dir/model.onnx``, in a child process.
 
-    ``measuring``: for one that is built by measuring (`is_measured`), which may take its time
-    beyond the limit.
+    ``measuring``: what to measure on, for a candidate that is built by measuring (`is_measured`).
+    Its ``seconds`` are added to the time limit.
 
-    Raises CandidateError with one line on why where it cannot be built, also where the child
-    crashes or takes longer than ``timeout_s``; ConfigurationError for a name that is unknown.
+    Raises CandidateError with a one-line reason where the candidate cannot be built, also where the
+    child process crashes or takes longer than ``timeout_s``; ConfigurationError for an unknown
+    name.
     """
     check_names([name])
     if not is_measured(name):
@@ -99,14 +101,17 @@ def build(
 def build_in_child(
     name: str, converted: str, out: str, measuring: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The task: build, and say what was built.  Raises CandidateError where it cannot be."""
+    """Build the candidate as the task of the child process; return the `Built` as a dictionary.
+
+    Raises CandidateError where the candidate cannot be built.
+    """
     optimization: Optimization = _module(name)
     basis = None if measuring is None else _from_arguments(measuring)
     return asdict(optimization.build(Path(converted), Path(out), basis))
 
 
 def _as_arguments(measuring: Measuring) -> dict[str, Any]:
-    """As it crosses the boundary of a process."""
+    """Return ``measuring`` in a form that crosses the boundary of a process."""
     return {
         "inputs": measuring.inputs,
         "graph": measuring.graph.model_dump(mode="json"),
@@ -133,5 +138,8 @@ def _module(name: str) -> Any:
 
 
 def _is_optimization(module: Any) -> bool:
-    """A module that says its name and builds; the others here only support these."""
+    """Return whether the module is a candidate: it has a name and builds.
+
+    The other modules of this package only support these.
+    """
     return hasattr(module, "name") and callable(getattr(module, "build", None))

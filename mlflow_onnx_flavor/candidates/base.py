@@ -1,8 +1,9 @@
-"""What a candidate's file provides: a name, what it does, and how it is built.
+"""The interface of a candidate's module: a name, a description, and how it is built.
 
 Adding a candidate is adding one file to this package: a module with ``name`` and ``build`` is an
-`Optimization`, and is found by its presence.  One that is built by measuring says ``measured =
-True``: only then is it handed what to measure on, and made anew on other hardware.
+`Optimization` and is found without registration.  A candidate that is built by measuring sets
+``measured = True``: only then does it receive the rows and settings to measure with, and is built
+again on other hardware.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ class CandidateError(OnnxFlavorError):
 
 @dataclass(frozen=True)
 class Measuring:
-    """What a candidate is measured on that is built by measuring.
+    """The rows and settings with which a candidate measures while it is built.
 
-    ``inputs``: rows that were saved.  ``provider``: that it will be served on.  ``seconds``: how
-    long to measure, about.
+    ``inputs``: the file of the saved rows.  ``provider``: the execution provider that will serve
+    the candidate.  ``seconds``: roughly how long to measure.
     """
 
     inputs: Path
@@ -38,8 +39,10 @@ class Measuring:
 
 @dataclass(frozen=True)
 class Built:
-    """What an optimization made: options for its session, a line that says what it is, and what
-    it measured for that.
+    """The result of an optimization.
+
+    ``description``: one line that says what the candidate is.  ``session_options``: options for its
+    session.  ``details``: the measurements behind it.
     """
 
     description: str
@@ -60,18 +63,20 @@ class BuiltCandidate:
 
 
 class Optimization(Protocol):
-    """One way to make a variant: a module of this package.  Its ``name`` is its file's.
+    """One way to build a candidate: a module of this package, named like its file.
 
-    ``measured``: what it builds depends on times that it measures; False where it is left out.
+    ``measured``: whether the result depends on latency that it measures; False where a module lacks
+    it.
     """
 
     name: str
     measured: bool
 
     def build(self, converted: Path, out: Path, measuring: Measuring | None = None) -> Built:
-        """Write the variant of ``converted`` to the file ``out``, weights that stay outside it
-        into the same folder.  ``measuring``: None where there are no rows, and for a
-        candidate that is not ``measured``.  Runs in a child process.
+        """Write the candidate made from ``converted`` to ``out``, external weights beside it.
+
+        ``measuring``: None where there are no rows, and for a candidate that is not ``measured``.
+        Runs in a child process.
 
         Raises CandidateError where there is nothing to do.
         """

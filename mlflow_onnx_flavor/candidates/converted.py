@@ -1,4 +1,4 @@
-"""The model as it was converted: what every other candidate is measured beside."""
+"""The converted model itself, beside which every other candidate is measured."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ name = "converted"
 
 
 def build(converted: Path, out: Path, measuring: Measuring | None = None) -> Built:
-    """Copy the file and its external data; CorruptModelError where it is no ONNX."""
+    """Copy the file and its external data; raise CorruptModelError where it is not ONNX."""
     from mlflow_onnx_flavor.onnx_graph.files import copy_model
 
     copy_model(converted, out)

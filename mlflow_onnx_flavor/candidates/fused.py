@@ -1,9 +1,9 @@
 """The graph as ONNX Runtime optimizes it, saved: fused operators, constants folded.
 
-Only what holds on any hardware (the "extended" level) is saved, since the artifact may be served on
-another machine.  What depends on the hardware (blocked layouts for convolutions, say) is still done
-when it is loaded, so its session keeps the default options: with optimization switched off a
-convolutional net takes twice the time.
+Only optimizations that are valid on any hardware (the "extended" level) are saved, since the
+artifact may be served on another machine.  Those that depend on the hardware (blocked layouts for
+convolutions, for example) are still made when it is loaded, so its session keeps the default
+options: with optimization switched off a convolutional network takes twice the time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SAVED_WEIGHTS_FROM = "session.optimized_model_external_initializers_min_size_in
 
 
 def build(converted: Path, out: Path, measuring: Measuring | None = None) -> Built:
-    """Save the optimized graph; CandidateError where it has the operators that it had before."""
+    """Save the optimized graph; raise CandidateError where its operators are unchanged."""
     import onnx
     import onnxruntime as ort
 
@@ -32,7 +32,7 @@ def build(converted: Path, out: Path, measuring: Measuring | None = None) -> Bui
     options.optimized_model_filepath = str(out)
     options.log_severity_level = 3
     if data_files(converted) or total_bytes(converted) > MAX_INLINE_BYTES:
-        # Otherwise the saved graph points to files beside the one that it was made from.
+        # Otherwise the saved graph refers to weight files in the folder of the converted model.
         options.add_session_config_entry(_SAVED_WEIGHTS, f"{out.name}.data")
         options.add_session_config_entry(_SAVED_WEIGHTS_FROM, "1024")
     ort.InferenceSession(str(converted), options, providers=[CPU])

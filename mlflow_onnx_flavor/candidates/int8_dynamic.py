@@ -1,4 +1,4 @@
-"""Dynamic quantization: int8 weights, activations quantized at run time; nothing to calibrate."""
+"""Dynamic quantization: int8 weights, activations quantized at run time, no calibration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlflow_onnx_flavor.onnx_graph.operators import count_operators
 
 name = "int8_dynamic"
 
-# What onnxruntime's dynamic quantization knows; anything else stays as it is.
+# Operators that onnxruntime's dynamic quantization supports; all others stay unchanged.
 _QUANTIZABLE = frozenset(
     {"MatMul", "Gemm", "Conv", "Attention", "LSTM", "Gather", "EmbedLayerNormalization"}
 )
@@ -29,14 +29,14 @@ _QUANTIZED = frozenset(
 
 
 def build(converted: Path, out: Path, measuring: Measuring | None = None) -> Built:
-    """Quantize the weights; CandidateError where no operator has weights to quantize."""
+    """Quantize the weights; raise CandidateError where no operator has weights to quantize."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     before = count_operators(converted)
     if not any(operator in _QUANTIZABLE for _, operator in before):
         most = ", ".join(operator for (_, operator), _ in before.most_common(3))
         raise CandidateError(f"nothing to quantize: the graph is {most}, without matrix products")
-    logging.disable(logging.WARNING)  # it recommends preprocessing, for shapes that we have
+    logging.disable(logging.WARNING)  # it recommends shape inference, already done
     quantize_dynamic(
         str(converted),
         str(out),
@@ -44,7 +44,7 @@ def build(converted: Path, out: Path, measuring: Measuring | None = None) -> Bui
         use_external_data_format=total_bytes(converted) > MAX_INLINE_BYTES,
         extra_options={"EnableSubgraph": True},
     )
-    # A model that came with quantized operators has them still: only new ones count.
+    # A model may have had quantized operators before: only new ones count.
     added = count_operators(out) - before
     quantized = sum(number for (_, operator), number in added.items() if operator in _QUANTIZED)
     if not quantized:

@@ -11,7 +11,7 @@ measured = True
 
 
 def build(converted: Path, out: Path, measuring: Measuring | None = None) -> Built:
-    """Copy the file, and tune its session; CandidateError where the default is as fast."""
+    """Copy the file and tune its session; raise CandidateError where the default is as fast."""
     from mlflow_onnx_flavor.inputs import Inputs
     from mlflow_onnx_flavor.latency.tuning import tune
     from mlflow_onnx_flavor.onnx_graph.files import copy_model

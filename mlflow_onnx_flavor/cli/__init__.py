@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line ``argv`` (that of the process where None); returns the exit status.
+    """Run the command line ``argv`` (the process's own where None); return the exit status.
 
     0 done · 1 an error · 2 wrong usage · 3 a gate failed · 4 the model cannot be converted.
     """

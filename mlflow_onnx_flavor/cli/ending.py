@@ -1,4 +1,4 @@
-"""How a command ends: an exit status, one sentence on standard error, the traceback in the log."""
+"""The end of a command: exit status, one sentence on standard error, traceback in the log."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ INTERRUPTED = 130
 def run_guarded(work: Callable[[], int]) -> int:
     """Run ``work`` and return its exit status; an error becomes one sentence and its own status.
 
-    An error that is not ours is a bug or a broken installation: its traceback goes to a file that
-    the sentence names.  ``MLFLOW_ONNX_TRACEBACK=1`` prints it instead.
+    An error of another type is a bug or a broken installation: its traceback goes to a file that
+    the sentence names.  ``MLFLOW_ONNX_TRACEBACK=1`` prints the traceback.
     """
     _quiet_libraries()
     with redacted_output():
@@ -41,7 +41,7 @@ def _guarded(work: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("mlflow-onnx: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except Exception as error:  # the last line of defence: said plainly, and kept whole in a file
+    except Exception as error:  # last resort: print one sentence, and keep the traceback in a file
         known = _known(error)
         if known:
             said, status = str(known), known.exit_status
@@ -55,7 +55,10 @@ def _guarded(work: Callable[[], int]) -> int:
 
 
 def _known(error: Exception) -> OnnxFlavorError | None:
-    """The sentence for what is no bug of ours: a disk, or MLflow and the network before it."""
+    """Return the error as one of this package's, where its cause is a disk, MLflow or the network.
+
+    Return None for a bug.
+    """
     if isinstance(error, OnnxFlavorError):
         return error
     if (of_disk := storage_error(error)) is not None or "mlflow" not in sys.modules:
@@ -80,8 +83,9 @@ def _write_traceback(error: BaseException) -> Path:
 
 
 def _quiet_libraries() -> None:
-    """MLflow and Alembic report every start; a person wants the answer.  Nor does MLflow report to
-    its makers: a command talks to the user's server and to nobody else.
+    """Silence the start messages of MLflow and Alembic, and switch off MLflow's telemetry.
+
+    A user wants the answer, and a command talks to the user's server and to nobody else.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     for name in ("mlflow", "alembic"):

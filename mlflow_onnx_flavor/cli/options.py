@@ -1,4 +1,4 @@
-"""Options that several verbs share, and the configuration that they make."""
+"""Options that several verbs share, and the configuration that results from them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILE_HELP = (
 
 
 def common() -> argparse.ArgumentParser:
-    """Return the options of every verb."""
+    """Return a parser with the options of every verb."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--json",
@@ -29,7 +29,7 @@ def common() -> argparse.ArgumentParser:
 
 
 def add_model_uri(parser: argparse.ArgumentParser, **settings: Any) -> None:
-    """Add the model that a verb is about."""
+    """Add the argument for the model that a verb works on."""
     parser.add_argument(
         "model_uri",
         metavar="MODEL_URI",
@@ -39,29 +39,29 @@ def add_model_uri(parser: argparse.ArgumentParser, **settings: Any) -> None:
 
 
 def add_compared(parser: argparse.ArgumentParser) -> None:
-    """Add the two models that are compared."""
+    """Add the arguments for the two models that are compared."""
     parser.add_argument("source", metavar="SOURCE", help="model URI, folder or .onnx file")
     parser.add_argument("candidate", metavar="CANDIDATE", help="as SOURCE")
 
 
 def add_registered_model(parser: argparse.ArgumentParser) -> None:
-    """Add the name of a registered model."""
+    """Add the argument for the name of a registered model."""
     parser.add_argument("registered_model", metavar="NAME")
 
 
 def add_version(parser: argparse.ArgumentParser) -> None:
-    """Add a version of a registered model."""
+    """Add the arguments for a version of a registered model."""
     add_registered_model(parser)
     parser.add_argument("version", metavar="VERSION")
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
-    """Add the evaluation data."""
+    """Add the option for the evaluation data."""
     parser.add_argument("--data", metavar="FILE", help=FILE_HELP)
 
 
 def add_measuring(parser: argparse.ArgumentParser) -> None:
-    """Add what a measurement is made on."""
+    """Add the options of a measurement: data, configuration, providers and source."""
     add_data(parser)
     parser.add_argument("--config", metavar="FILE", help="YAML or JSON; every key is optional")
     parser.add_argument(
@@ -74,7 +74,7 @@ def add_measuring(parser: argparse.ArgumentParser) -> None:
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
-    """Add how the source model is run."""
+    """Add the options for running the source model."""
     parser.add_argument(
         "--source-env",
         choices=("current", "recorded"),
@@ -89,7 +89,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
-    """Add whose signature is wanted."""
+    """Add the options that name the trusted signers."""
     parser.add_argument(
         "--public-key", metavar="FILE", help="the key whose signature is wanted (PEM)"
     )
@@ -104,12 +104,12 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
 
 
 def add_alias(parser: argparse.ArgumentParser) -> None:
-    """Add the alias that moves."""
+    """Add the option for the alias that moves."""
     parser.add_argument("--alias", metavar="ALIAS", help="default: champion")
 
 
 def source_configuration(arguments: argparse.Namespace) -> Configuration:
-    """Return the defaults with the options of `add_source`."""
+    """Return the default configuration, overridden by the options of `add_source`."""
     from mlflow_onnx_flavor.configuration_file import overridden
     from mlflow_onnx_flavor.schemas.configuration import Configuration
 
@@ -119,7 +119,7 @@ def source_configuration(arguments: argparse.Namespace) -> Configuration:
 
 
 def measuring_configuration(arguments: argparse.Namespace) -> Configuration:
-    """Return the configuration file with the options of `add_measuring`."""
+    """Return the configuration file's settings, overridden by the options of `add_measuring`."""
     from mlflow_onnx_flavor.configuration_file import overridden, read_configuration
 
     return overridden(
@@ -131,7 +131,7 @@ def measuring_configuration(arguments: argparse.Namespace) -> Configuration:
 
 
 def trust_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return whose signature the command line wants; nothing where it names nobody."""
+    """Return the trusted signers that the command line names; empty where it names none."""
     given = {
         "public_key": arguments.public_key,
         "certificate_chain": arguments.certificate_chain,

@@ -1,4 +1,4 @@
-"""What a command prints: no credentials, and with `--json` one document on standard output."""
+"""Output of a command: without credentials and, with `--json`, one document on standard output."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import TextIO
 
 from mlflow_onnx_flavor.redaction import RedactedStream
 
-_documents: list[TextIO] = []  # where the document goes, while all else goes to standard error
+_documents: list[TextIO] = []  # streams for the document, while all else goes to standard error
 
 
 @contextmanager
 def redacted_output() -> Iterator[None]:
-    """Strip credentials from all that is printed meanwhile, by whatever library."""
+    """Remove credentials from everything that any library prints within the block."""
     with redirect_stdout(RedactedStream(sys.stdout)), redirect_stderr(RedactedStream(sys.stderr)):
         yield
 
 
 @contextmanager
 def one_document() -> Iterator[None]:
-    """Send to standard error what is printed meanwhile, but for `print_document`.
+    """Send everything printed within the block to standard error, except `print_document`'s text.
 
-    MLflow prints where a run can be seen as soon as the run ends.
+    MLflow prints the address of a run as soon as the run ends.
     """
     _documents.append(sys.stdout)
     try:

@@ -18,7 +18,7 @@ EXIT_STATUSES = (
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser; ``verb`` of what it parses runs it: ``arguments.verb(arguments)``."""
+    """Return the parser; run the parsed verb with ``arguments.verb(arguments)``."""
     parser = argparse.ArgumentParser(
         prog="mlflow-onnx",
         description="Release MLflow models as verified ONNX.",
@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _under_tracking_uri(verb: Verb) -> Callable[[argparse.Namespace], int]:
-    """Return what runs the verb on the tracking server that the command line names."""
+    """Return a function that runs the verb on the tracking server that the command line names."""
 
     def run(arguments: argparse.Namespace) -> int:
         if arguments.tracking_uri:

@@ -1,4 +1,4 @@
-"""What verbs print: one JSON document, or lines for a person."""
+"""Output of verbs: one JSON document, or lines for a person."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def print_json(document: object) -> None:
 
 
 def print_environment(outcome: Any) -> None:
-    """Print where the source ran otherwise than it recorded.
+    """Print how the environment that the source ran in differs from its recorded one.
 
     ``outcome``: a conversion or an explanation.
     """
@@ -41,7 +41,7 @@ def print_measured(
     as_json: bool,
     print_report: Callable[..., None],
 ) -> int:
-    """Print a measurement with what the gates make of it; return the exit status."""
+    """Print a measurement with the findings of the gates; return the exit status."""
     passed = all(finding.passed for finding in findings)
     if as_json:
         print_json(
@@ -57,7 +57,7 @@ def print_measured(
 
 
 def print_movement(movement: Movement, as_json: bool, verb: str) -> int:
-    """Print where an alias points; return the exit status."""
+    """Print the version that an alias points to; return the exit status."""
     if as_json:
         print_json(movement.model_dump())
         return DONE

@@ -1,1 +1,1 @@
-"""From a source model to an ONNX model, with a record of every strategy that was tried."""
+"""Conversion of a source model to an ONNX model, with a record of every strategy tried."""

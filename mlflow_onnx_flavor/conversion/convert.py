@@ -1,8 +1,8 @@
-"""Run a framework's export strategies in order, check each result, keep the record.
+"""Run a framework's export strategies in order, check each result and record every attempt.
 
-A strategy counts only when its model loads in ONNX Runtime and agrees with the source; the first
-that does is the conversion.  Each runs in the source worker, so an exporter that crashes or hangs
-is a line of the record.
+A strategy succeeds only when its model loads in ONNX Runtime and agrees with the source; the first
+that succeeds is the conversion.  Each strategy runs in the source worker, so an exporter that
+crashes or hangs only adds an entry to the record.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Outcome = Literal["converted", "failed", "crashed", "timed out", "wrong answers"
 
 
 class Attempt(BaseModel):
-    """One strategy: what came of it, why, and what could help."""
+    """One strategy: its outcome, the cause of a failure, and what could help."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,10 +60,10 @@ class Attempt(BaseModel):
 
 
 class Conversion(BaseModel):
-    """An ONNX model that agrees with its source, and how it came to be.
+    """An ONNX model that agrees with its source, and how it was made.
 
-    ``versions``: of the framework and its exporter, where the source ran.  ``differences``: the
-    model's recorded pins that this environment did not keep.
+    ``versions``: versions of the framework and its exporter, where the source ran.
+    ``differences``: the model's recorded pins that this environment does not meet.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,6 +80,7 @@ class Conversion(BaseModel):
 
     @property
     def output_names(self) -> tuple[str, ...]:
+        """The names of the graph's outputs."""
         return self.graph.outputs
 
 
@@ -99,10 +100,11 @@ def convert_model(
     """Convert the model in ``model_path`` to ``out_dir/model.onnx``.
 
     ``example``: rows that show the exporter shapes and dtypes.  ``evaluation``: rows on which the
-    result must agree as well, and which show an exporter the categories that a model does not keep.
-    ``opset``, ``ir_version``: versions to write; the exporter's where None.  ``metadata``: what the
-    file says about itself, besides strategy and versions; a source that is ONNX already is not
-    written to for that.  Raises ConversionError with every attempt where none is right.
+    result must agree as well; they also show an exporter the categories that a model does not keep.
+    ``opset``, ``ir_version``: versions to write; the exporter's where None.  ``metadata``: metadata
+    to write to the file besides strategy and versions; a source that is ONNX already gets none.
+
+    Raises ConversionError with every attempt where no strategy succeeds.
     """
     source = worker or SourceModelWorker(model_path, framework)
     try:
@@ -206,8 +208,8 @@ def _attempt(
 def _told(
     finishing: dict[str, Any], source: SourceModelWorker, strategy: dict[str, str]
 ) -> dict[str, Any]:
-    """``finishing`` with strategy and versions among the metadata."""
-    if source.framework == "onnx":  # it stays byte for byte what it was, unless a version is asked
+    """Return ``finishing`` with strategy and versions among the metadata."""
+    if source.framework == "onnx":  # the file keeps its bytes, unless a version is requested
         return finishing | {"metadata": {}}
     versions = ", ".join(f"{name} {version}" for name, version in source.versions.items())
     own = {"framework": source.framework, "strategy": strategy["name"], "versions": versions}
@@ -222,7 +224,7 @@ def _disagreement(
     roundings: dict[str, dict[str, Any]],
     timeout_s: float,
 ) -> str:
-    """What differs from the source, in one clause; "" where nothing does."""
+    """Return one clause on how the answers differ from the source's; "" where they agree."""
     for rows in inputs:
         for record in source.call(
             "check",
@@ -251,6 +253,7 @@ def _not_tried(strategy: dict[str, str]) -> Attempt:
 
 
 def strategy_fields(strategy: dict[str, str]) -> dict[str, str]:
+    """Return the fields of an `Attempt` that describe its strategy."""
     return {
         "strategy": strategy["name"],
         "why": strategy["why"],
@@ -260,7 +263,7 @@ def strategy_fields(strategy: dict[str, str]) -> dict[str, str]:
 
 
 def _moved(path: Path, out_dir: Path) -> Path:
-    """``model.onnx`` and its external data directly below ``out_dir``."""
+    """Move ``model.onnx`` and its external data directly below ``out_dir``; return its path."""
     for file in path.parent.iterdir():
         file.replace(out_dir / file.name)
     path.parent.rmdir()

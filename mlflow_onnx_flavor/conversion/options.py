@@ -1,4 +1,4 @@
-"""What a configuration says of a conversion."""
+"""The settings of a conversion that come from a configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlflow_onnx_flavor.source.model import SourceModel
 
 
 def conversion_options(configuration: Configuration, source: SourceModel) -> dict[str, Any]:
-    """What `convert_model` is told by the configuration and about the source."""
+    """Return the arguments of `convert_model` that the configuration and the source decide."""
     options = configuration.conversion
     return {
         "strategy_timeout_s": options.timeout_seconds,
@@ -22,5 +22,5 @@ def conversion_options(configuration: Configuration, source: SourceModel) -> dic
 
 
 def required_providers(configuration: Configuration) -> tuple[ExecutionProvider, ...]:
-    """The providers on which every gate must hold: those asked for, else the CPU."""
+    """Return the providers on which every gate must pass: the configured ones, else the CPU."""
     return configuration.execution_providers or (ExecutionProvider(name=CPU),)

@@ -1,5 +1,7 @@
-"""Keys of steps: the same inputs, parameters, code and versions give the same key, so that a step
-that finished is not done again, by a second release or by one that goes on after it was killed.
+"""Keys of steps, under which the result of a finished step is found again.
+
+The same inputs, parameters, code and versions give the same key. A second release, or one that is
+resumed after it was killed, therefore does not repeat a step that finished.
 """
 
 from __future__ import annotations
@@ -27,8 +29,10 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def step_key(step: str, **parts: Any) -> str:
-    """Return the SHA-256 (hex) of ``parts``, which are JSON, with this package's code and the
-    versions of whatever runs a graph.
+    """Return the key of a step: a SHA-256 digest in hexadecimal.
+
+    It covers ``parts``, which must be JSON, this package's code, and the versions of the libraries
+    that run a graph.
     """
     installed = versions(("mlflow", "onnx")) | runtime_versions()
     whole = {"step": step, "code": code_digest(), "versions": installed, **parts}
@@ -37,18 +41,21 @@ def step_key(step: str, **parts: Any) -> str:
 
 
 def versions_of(framework: str) -> dict[str, str]:
-    """Of what a source of that framework is loaded and exported with."""
+    """Return the versions of the distributions that load and export a source of ``framework``."""
     return versions(frameworks.get(framework).distributions)
 
 
 def hardware() -> dict[str, Any]:
-    """What answers and times depend on, of this machine."""
+    """Return the properties of this machine that predictions and latency depend on."""
     return {"cpu": cpu_model(), "cores": cores_allowed(), "memory": memory_bytes()}
 
 
 @functools.cache
 def code_digest() -> str:
-    """Of every source file of this package: other code may answer otherwise."""
+    """Return the SHA-256 digest of this package's source files.
+
+    Other code may predict otherwise.
+    """
     sha = hashlib.sha256()
     for file in sorted(_PACKAGE.rglob("*.py")):
         sha.update(str(file.relative_to(_PACKAGE)).encode() + b"\0" + file.read_bytes())
@@ -58,10 +65,11 @@ def code_digest() -> str:
 def finished(
     step: str, key: str, configuration: Configuration, read: Callable[[str], Record]
 ) -> Record | None:
-    """What ``read`` makes of the latest finished run of that step and key, wherever in the store.
+    """Return the result of the latest finished run of ``step`` with ``key``, as ``read`` reads it.
 
-    None where there is none, where it is older than the configuration takes, or where its records
-    cannot be read any more; the step is then done.
+    Every experiment in the store that this user may read is searched. Return None, and the step is
+    done, where there is no such run, where it is older than the configuration accepts, or where its
+    records cannot be read any more.
     """
     from mlflow import MlflowClient
 
@@ -73,7 +81,7 @@ def finished(
         for ids in _experiments(client)
         for run in retried(
             lambda: client.search_runs(
-                ids,  # noqa: B023, called before the next ones
+                ids,  # noqa: B023, called before the loop goes on
                 f"tags.`{KEY_TAG}` = '{key}' and tags.`{STEP_TAG}` = '{step}'",
                 order_by=["attributes.start_time DESC"],
                 max_results=20,
@@ -86,12 +94,12 @@ def finished(
             try:
                 return read(run.info.run_id)
             except CorruptModelError:
-                continue  # its artifacts are gone
+                continue  # its artifacts were deleted
     return None
 
 
 def _experiments(client) -> Iterator[list[str]]:
-    """The experiment that this step's run goes to, then the others that this user may read."""
+    """Yield the ids of this step's own experiment, then of the others that this user may read."""
     own, token = step_experiment_id(), None
     yield [own]
     while True:

@@ -33,10 +33,10 @@ def check_latency(
     parent_run_id: str | None = None,
     context: ReleaseContext | None = None,
 ) -> tuple[str, LatencyReport]:
-    """Measure all candidates of run ``optimize_run_id``; returns (run id, report).
+    """Measure the latency of all candidates of run ``optimize_run_id``; return (run id, report).
 
-    ``champion_uri``: the model that serves now, measured side by side where it is given.
-    ``context``: of the steps before, where they ran in this process.
+    ``champion_uri``: the model that serves now; it is measured side by side where it is given.
+    ``context``: the context of the earlier steps, where they ran in this process.
     """
     import mlflow
 
@@ -46,7 +46,7 @@ def check_latency(
     champion = champion_folder(champion_uri, built)
     key = _key(optimize_run_id, record, champion, configuration)
     found = finished("check_latency", key, configuration, _read)
-    # A stricter gate is judged by the same evidence, unless it wants more of it.
+    # The same evidence serves a stricter gate, unless the gate needs more measurements.
     if found and not is_undecided(found[1], configuration.gates.latency):
         return found
     source = context.source(record)
@@ -104,8 +104,10 @@ def _read(run_id: str) -> tuple[str, LatencyReport]:
 
 
 def champion_folder(uri: str | None, built: CandidatesRecord) -> CandidateFolder | None:
-    """What serves now; None where there is nothing, or where it is one of the candidates, by its
-    graph and its configuration: it would be timed against itself.
+    """Return the folder of the model at ``uri``, which serves now, or None.
+
+    Return None where ``uri`` is empty, and where a candidate has the same graph and configuration,
+    since the model would be timed against itself.
     """
     if not uri:
         return None

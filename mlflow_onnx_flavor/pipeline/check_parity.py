@@ -23,7 +23,7 @@ from mlflow_onnx_flavor.schemas.records import (
     SourceRecord,
 )
 
-WORST_INPUTS = "worst_inputs"  # the artifact folder of the rows that disagree most
+WORST_INPUTS = "worst_inputs"  # artifact folder of the rows that disagree most
 
 
 def check_parity(
@@ -33,9 +33,9 @@ def check_parity(
     parent_run_id: str | None = None,
     context: ReleaseContext | None = None,
 ) -> tuple[str, ParityReport]:
-    """Measure parity of all candidates of run ``optimize_run_id``; returns (run id, report).
+    """Measure the parity of all candidates of run ``optimize_run_id``; return (run id, report).
 
-    ``context``: of the steps before, where they ran in this process.
+    ``context``: the context of the earlier steps, where they ran in this process.
     """
     import mlflow
 
@@ -95,7 +95,7 @@ def _read(run_id: str) -> tuple[str, ParityReport]:
 
 
 def candidate_folders(records: tuple[CandidateRecord, ...]) -> list[CandidateFolder]:
-    """The logged candidates on this machine's disk, under the identity that was recorded."""
+    """Return the logged candidates as folders on this machine, with their recorded identities."""
     return [
         CandidateFolder(
             ModelIdentity(
@@ -111,7 +111,7 @@ def candidate_folders(records: tuple[CandidateRecord, ...]) -> list[CandidateFol
 
 
 def shown_providers(configuration: Configuration) -> tuple[ExecutionProvider, ...]:
-    """The required providers; where none is asked for, also every other that is present."""
+    """Return the required providers and, where the configuration names none, all others present."""
     required = required_providers(configuration)
     if configuration.execution_providers is not None:
         return required

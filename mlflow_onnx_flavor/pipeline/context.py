@@ -1,8 +1,8 @@
-"""`ReleaseContext`: what the steps of one process found, for the steps after them.
+"""`ReleaseContext`: the state that the steps of a release share within one process.
 
-Each step of a release can run alone, on any machine, from the id of the run before it; then it
-makes a context of its own.  Steps that run one after another in one process share one, so that the
-source is fetched, hashed and loaded once, and records and rows are read once.
+Each step of a release can run alone, on any machine, from the id of the run before it; it then
+makes a context of its own.  Steps that run one after another in one process share a context, so
+that the source is fetched, hashed and loaded once, and records and rows are read once.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ Rows = tuple[Inputs | None, Inputs | None]
 class ReleaseContext:
     """The state of a release within one process.
 
-    ``spares``: processes for candidates, ready or about to be.  ``on_progress``: is called with a
-    sentence on what is done.
+    ``spares``: processes for candidates that are started ahead of use.  ``on_progress``: called
+    with a sentence about the progress of the step.
     """
 
     def __init__(
@@ -46,19 +46,19 @@ class ReleaseContext:
         self._rows: dict[str, Rows] = {}
 
     def record(self, run_id: str, name: str, kind: type[Record]) -> Record:
-        """Return what `read_record` reads, once: the records of a step do not change."""
+        """Return what `read_record` reads, read once: the records of a step do not change."""
         if (run_id, name) not in self._records:
             self._records[run_id, name] = read_record(run_id, name, kind)
         return cast(Record, self._records[run_id, name])
 
     def source_record(self, run_id: str) -> SourceRecord:
-        """Return what log_source wrote to that run."""
+        """Return the record that log_source wrote to run ``run_id``."""
         return self.record(run_id, SOURCE, SourceRecord)
 
     def keep_source(self, record: SourceRecord, source: SourceModel) -> None:
-        """Remember the model that ``record`` is about, where its URI leads to that very model.
+        """Keep ``source`` for later steps, if the URI in ``record`` leads to exactly that model.
 
-        A local folder is logged, and what was logged is what later steps read.
+        A source in a local folder is logged, and later steps read the logged copy; it is not kept.
         """
         self._records[record.run_id, SOURCE] = record
         if (record.model_uri, record.digest) == (source.resolved_uri, source.digest):
@@ -72,7 +72,7 @@ class ReleaseContext:
         return self._sources[record.model_uri]
 
     def rows(self, record: SourceRecord) -> Rows:
-        """Return the evaluation data and the input example, as log_source kept them."""
+        """Return the evaluation data and the input example, as log_source stored them."""
         if record.run_id not in self._rows:
             self._rows[record.run_id] = (
                 _load(record, record.evaluation),
@@ -81,7 +81,10 @@ class ReleaseContext:
         return self._rows[record.run_id]
 
     def more_rows(self, record: SourceRecord) -> RowStream | None:
-        """Return the whole of large evaluation data, as log_source kept it."""
+        """Return the whole of large evaluation data, as log_source stored it.
+
+        Return None where the evaluation data is not large, or there is none.
+        """
         if record.evaluation is None or not record.evaluation.whole:
             return None
         file = download(f"runs:/{record.run_id}/{record.evaluation.whole}")
@@ -89,9 +92,9 @@ class ReleaseContext:
 
     @contextmanager
     def source_process(self, record: SourceRecord) -> Iterator[SourceModelWorker]:
-        """Yield the source in a process of its own, which steps within the block share.
+        """Yield the source model in a child process, which steps within the block share.
 
-        It loads the model when it is first asked, and ends with the outermost block.
+        The process loads the model at the first call, and ends with the outermost block.
         """
         if self._worker is not None:
             yield self._worker

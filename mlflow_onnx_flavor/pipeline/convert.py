@@ -1,4 +1,4 @@
-"""Step 2: convert the source model to ONNX and log the result with the record of what was tried."""
+"""Step 2: convert the source model to ONNX and log the result with the record of all attempts."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ def convert(
 ) -> ConvertedRecord:
     """Convert the source that run ``source_run_id`` recorded.
 
-    ``context``: of the steps before, where they ran in this process.
-    Raises ConversionError where no strategy gives a right model; the attempts are in the run.
+    ``context``: the context of the earlier steps, where they ran in this process.
+
+    Raises ConversionError where no strategy gives a correct model; the attempts are in the run.
     """
     context = context or ReleaseContext(configuration)
     record = context.source_record(source_run_id)
@@ -81,7 +82,7 @@ def _read(run_id: str) -> ConvertedRecord:
 def log_candidate(
     path, name: str, graph, session_options, source: SourceModel, example: Inputs, configuration
 ) -> str:
-    """Log one ONNX variant as an MLflow model under the active run; returns its model URI."""
+    """Log one ONNX variant as an MLflow model under the active run; return its model URI."""
     logged = flavor.log_model(
         path,
         name=name,

@@ -1,4 +1,4 @@
-"""The logged models that steps read."""
+"""Local folders of the logged models that steps read."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _LOGGED_MODEL = re.compile(r"models:/m-[^/@]+")
 
 
 def model_folder(model_uri: str) -> Path:
-    """Return the local folder of a logged ONNX model, checked.
+    """Return the local folder of a logged ONNX model, after checking the artifact.
 
-    One that this process fetched before is used again where the URI cannot come to mean another
-    model: ``models:/m-...``.  An alias, a stage and "latest" move, and a name may be registered
-    anew, so those are fetched each time.
+    A folder that this process fetched before is reused only for URIs that always name the same
+    model: ``models:/m-...``.  An alias, a stage and "latest" move, and a name can be registered
+    anew, so models under such URIs are fetched each time.
     """
     import mlflow
 

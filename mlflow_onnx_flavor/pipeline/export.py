@@ -1,4 +1,4 @@
-"""Export a model to another framework, or as text: the public calls, and the step of its run.
+"""Export a model to another framework, or as text: the public functions and their MLflow run.
 
 exported = export("models:/fraud/3", to="pytorch", output="fraud-torch", data="eval.parquet")
 exported.report.outcome, exported.report.speed
@@ -28,8 +28,11 @@ from mlflow_onnx_flavor.targets.serialized import SerializedTarget, import_model
 
 @dataclass(frozen=True)
 class Exported:
-    """``path``: the folder.  ``report``: what it was held against.  ``model_uri``: where it was
-    logged, with the ``version`` that was registered; empty and None where it was not.
+    """The result of `export`.
+
+    ``path``: the folder.  ``report``: the comparison with ONNX Runtime.  ``model_uri``: the URI
+    under which the folder was logged, empty where it was not logged.  ``version``: the version that
+    was registered, None where none was.
     """
 
     path: Path
@@ -50,17 +53,19 @@ def export(
     log: bool = False,
     configuration: Configuration | None = None,
 ) -> Exported:
-    """Write ``model`` for the target ``to`` into the new folder ``output``, and prove it.
+    """Write ``model`` for the target ``to`` into the new folder ``output``, and verify it.
 
-    ``model``: a model URI, a folder with an MLmodel file or an ``.onnx`` file; what is no ONNX yet
-    is converted first.  ``data``: rows, or a file of them, to compare on; the model's input example
-    where None.  ``fix``: sizes of open axes by their name.  ``precision``: "float16" stores weights
-    in half precision where the target can.  ``registered_model``: logs the folder to a run and
-    registers it; ``log`` logs it alone.
+    ``model``: a model URI, a folder with an MLmodel file or an ``.onnx`` file; a model that is not
+    ONNX yet is converted first.  ``data``: rows, or a file of rows, to compare on; the model's
+    input example where None.  ``fix``: sizes of open axes by their name.  ``precision``: "float16"
+    stores weights in half precision where the target can.  ``registered_model``: the name under
+    which the folder is logged to a run and registered.  ``log``: log the folder without registering
+    it.
 
-    Raises ConfigurationError for a target that does not exist, MissingFrameworkError for one that
-    is not installed, UnsupportedModelError for an operator, an axis or text that it cannot have,
-    and GateFailedError where it answers otherwise than ONNX Runtime: nothing is left behind then.
+    Raises ConfigurationError for an unknown target, MissingFrameworkError for a target that is not
+    installed, UnsupportedModelError for an operator, an axis or text that the target does not
+    support, and GateFailedError where the exported model disagrees with ONNX Runtime. Nothing is
+    left behind after an error.
     """
     targets.get(to)
     output, settings = Path(output), _settings(fix, precision, configuration)
@@ -82,7 +87,7 @@ def export(
 def where_it_runs(
     model: str | Path, *, data: Any = None, configuration: Configuration | None = None
 ) -> tuple[ExportReport, ...]:
-    """Try every target with ``model``, as `export` does, and keep nothing but the reports."""
+    """Try every target with ``model``, as `export` does; return the reports and keep no folder."""
     settings = _settings(None, "float32", configuration)
     with _onnx_model(model, data, configuration) as onnx_model:
         return try_all(onnx_model, targets.names(), settings)
@@ -91,7 +96,7 @@ def where_it_runs(
 def import_graph(file: str | Path, output: str | Path) -> Path:
     """Write the graph in ``file`` (JSON, textproto or ONNX text) as the ONNX file ``output``.
 
-    Raises ModelNotFoundError, ConfigurationError and UnsupportedModelError as `import_model`.
+    Raises ModelNotFoundError, ConfigurationError and UnsupportedModelError, as `import_model` does.
     """
     forms = [
         each for each in map(targets.get, targets.names()) if isinstance(each, SerializedTarget)
@@ -116,7 +121,7 @@ def _settings(
 def _onnx_model(
     model: str | Path, data: Any, configuration: Configuration | None
 ) -> Iterator[ModelToExport]:
-    """``model`` as ONNX, with the rows that it is compared on."""
+    """Yield ``model`` as ONNX, with the rows that it is compared on."""
     source = resolve_source(str(model), rows_are_given=True)
     rows = _rows(source, data)
     if source.framework == "onnx":

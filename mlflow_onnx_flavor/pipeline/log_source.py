@@ -1,4 +1,4 @@
-"""Step 1: say which model is released and on which rows; keep both where later steps reach them."""
+"""Step 1: record the model to release and its rows, and store both where later steps reach them."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PreparedSource:
-    """A source model with the rows to release it on, checked against each other."""
+    """A source model and the rows to release it on, which were checked against its signature."""
 
     source: SourceModel
     evaluation: Inputs | None
-    location: str  # where the evaluation data was read from, "" for rows from memory
+    location: str  # path or URI of the evaluation data; "" for rows from memory
     example: Inputs | None
-    more: RowStream | None = None  # large data, whose first rows ``evaluation`` holds
+    more: RowStream | None = None  # the whole of large data; ``evaluation`` holds its first rows
 
 
 def prepare_source(
     model_uri: str, data: object = None, configuration: Configuration | None = None
 ) -> PreparedSource:
-    """Resolve ``model_uri`` and check ``data`` against its signature; touches no run.
+    """Resolve ``model_uri`` and check ``data`` against its signature; no run is created or changed.
 
     ``data``: a path or artifact URI of evaluation data, or the rows themselves (DataFrame, array,
-    dictionary of arrays); None to use the model's input example alone.
-    ``configuration``: says in which environment the source runs, and whether its pickles are
-    scanned first.
+    dictionary of arrays); None to use the model's input example alone.  ``configuration``: decides
+    in which environment the source runs, and whether its pickles are scanned first.
+
     Raises what `resolve_source`, `check_pickles` and `read_evaluation_data` raise, and
     MissingSignatureError for a bare ``.onnx`` file and where there is neither data nor an example.
     """
@@ -74,7 +74,7 @@ def log_source(
 ) -> SourceRecord:
     """Record the source model and its rows in a run.
 
-    A model that is a local folder, or behind credentials in its URI, is uploaded, since later steps
+    A model that is a local folder, or whose URI holds credentials, is uploaded, since later steps
     may run elsewhere.
     """
     import mlflow
@@ -128,7 +128,10 @@ def _read(run_id: str) -> SourceRecord:
 
 
 def _evaluation(data: object, source: SourceModel) -> tuple[Inputs | None, str, RowStream | None]:
-    """The rows, where they were read from, and the whole of what is large, which they begin."""
+    """Return the evaluation rows, their location, and the stream of the whole of large data.
+
+    The rows are the first of that stream.
+    """
     if data is None or (isinstance(data, str) and not data):
         return None, "", None
     if isinstance(data, str | Path):
@@ -145,7 +148,7 @@ def _example(source: SourceModel) -> Inputs | None:
 
 def _reachable_uri(source: SourceModel, run) -> str:
     uri = source.resolved_uri
-    # A URI with credentials is for this user alone, and is written nowhere.
+    # Only this user may use a URI with credentials, so it is never stored.
     if ":/" in uri and not uri.startswith("file:") and uri == redact(uri):
         return uri
     from mlflow import MlflowClient
@@ -185,12 +188,12 @@ def _keep(
 
 
 def link_inputs(record: SourceRecord, inputs: Inputs, run_id: str) -> None:
-    """MLflow's own links from the active run ``run_id`` to the source model and the data set."""
+    """Link the active run ``run_id`` to the source model and the data set, as MLflow's inputs."""
     import mlflow
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModelInput
 
-    # Two releases at once make the same data set, and the store refuses the second.
+    # Two concurrent releases create the same data set, and the store refuses the second.
     dataset = _mlflow_dataset(record, inputs)
     retried(lambda: mlflow.log_input(dataset, context="evaluation"))
     if model_id := _logged_model_id(record.model_uri):
@@ -198,7 +201,7 @@ def link_inputs(record: SourceRecord, inputs: Inputs, run_id: str) -> None:
 
 
 def _logged_model_id(model_uri: str) -> str | None:
-    """MLflow's id of the model that ``models:/m-...`` or ``models:/NAME/VERSION`` names."""
+    """Return MLflow's id of the model that ``models:/m-...`` or ``models:/NAME/VERSION`` names."""
     from mlflow import MlflowClient
 
     if not model_uri.startswith("models:/"):
@@ -212,7 +215,7 @@ def _logged_model_id(model_uri: str) -> str | None:
 
 
 def _mlflow_dataset(record: SourceRecord, inputs: Inputs):
-    """The rows as an MLflow data set, so that the UI links runs, models and data."""
+    """Return the rows as an MLflow data set, so that the UI links runs, models and data."""
     import mlflow.data
     import pandas as pd
     from mlflow import MlflowClient
@@ -220,7 +223,7 @@ def _mlflow_dataset(record: SourceRecord, inputs: Inputs):
 
     kept = record.evaluation or record.example
     source = MlflowClient().get_run(record.run_id).info.artifact_uri + f"/{kept.artifact}"
-    # MLflow has no source of data sets for its own proxy, and credentials are stored nowhere.
+    # MLflow has no data set source for its own proxy, and credentials are never stored.
     if source.startswith("mlflow-artifacts:") or source != redact(source):
         source = CodeDatasetSource({"artifact": f"runs:/{record.run_id}/{kept.artifact}"})
     # MLflow warns that several of its own readers fit an artifact; each of them does.

@@ -1,4 +1,4 @@
-"""Step 3: build the other candidates from the converted model; what cannot be built is recorded."""
+"""Step 3: build the other candidates from the converted model, and record those that fail."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mlflow_onnx_flavor.schemas.records import (
     SkippedCandidate,
 )
 
-MEASURED_ROWS = 4096  # of the rows there are, for a candidate that is built by measuring
+MEASURED_ROWS = 4096  # at most, for a candidate that is built by measuring
 
 
 def optimize(
@@ -37,7 +37,7 @@ def optimize(
 ) -> CandidatesRecord:
     """Build and log every candidate that the configuration names.
 
-    ``context``: of the steps before, where they ran in this process.
+    ``context``: the context of the earlier steps, where they ran in this process.
     """
     key = _key(convert_run_id, configuration)
     if found := finished("optimize", key, configuration, _read):

@@ -1,4 +1,4 @@
-"""Step 7 and its reverse: move the alias to a version whose evidence passes, or back."""
+"""Step 7 and its reverse: move the alias to a version with passing evidence, or move it back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def promote(
     after_rollback: bool = True,
     parent_run_id: str | None = None,
 ) -> Movement:
-    """`registry.promote`, recorded as a run."""
+    """Move the alias to ``version``, as `registry.promote` does, and record the move as a run."""
     return _recorded(
         "promote",
         parent_run_id,
@@ -40,7 +40,7 @@ def promote(
 
 
 def policy_of(configuration: Configuration) -> Policy:
-    """What the configuration asks of a version beyond its gates."""
+    """Return the demands that the configuration makes on a version beyond its gates."""
     promotion, trust = configuration.promotion, configuration.trust
     return Policy(
         trust=trust if trust.require_signature else None,
@@ -57,7 +57,7 @@ def rollback(
     why: str = "",
     parent_run_id: str | None = None,
 ) -> Movement:
-    """`registry.rollback`, recorded as a run."""
+    """Move the alias back, as `registry.rollback` does, and record the move as a run."""
     return _recorded(
         "rollback",
         parent_run_id,

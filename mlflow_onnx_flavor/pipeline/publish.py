@@ -1,4 +1,4 @@
-"""Put a release where people see it: metrics, parameters, plots and reports in the MLflow run."""
+"""Publish a release in its MLflow run: metrics, parameters, plots and reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REPORT, JUNIT, SUMMARY = "report.html", "junit.xml", "summary.json"
 
 
 def publish(summary: ReleaseSummary) -> str:
-    """Log everything about the release to the active run; returns the URI of the HTML report."""
+    """Log everything about the release to the active run; return the URI of the HTML report."""
     import mlflow
 
     mlflow.log_params(_parameters(summary))
@@ -34,7 +34,7 @@ def publish(summary: ReleaseSummary) -> str:
 
 
 def run_url(experiment_id: str, run_id: str) -> str:
-    """Where the MLflow UI of a server shows the run; "" for a store without a server."""
+    """Return the address of the run in the MLflow UI; "" for a store without a server."""
     import mlflow
 
     server = mlflow.get_tracking_uri()
@@ -44,7 +44,10 @@ def run_url(experiment_id: str, run_id: str) -> str:
 
 
 def _parameters(summary: ReleaseSummary) -> dict[str, object]:
-    """Under names of their own: `mlflow run` logs the entry point's parameters, quoted, as well."""
+    """Return the parameters to log, under names that no entry point of MLproject uses.
+
+    `mlflow run` logs the parameters of the entry point as well, with quotes around the values.
+    """
     parameters = {
         "source_uri": summary.source.resolved_uri,
         "framework": summary.source.framework,
@@ -71,7 +74,7 @@ def _tags(summary: ReleaseSummary) -> dict[str, str]:
 
 
 def _log_metrics_of_candidates(summary: ReleaseSummary) -> None:
-    """The same figures on each candidate's own page, where MLflow compares models."""
+    """Log each candidate's metrics on its own page too, where MLflow compares models."""
     import mlflow
 
     if summary.parity is None:
@@ -88,7 +91,7 @@ def _log_metrics_of_candidates(summary: ReleaseSummary) -> None:
 
 
 def _link_chosen(summary: ReleaseSummary) -> None:
-    """MLflow's own link from the release to the model that came of it."""
+    """Link the release's run to the chosen candidate, as MLflow's output."""
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModelOutput
 

@@ -1,4 +1,4 @@
-"""Step 6: judge the evidence; where every gate holds, register exactly the artifact it is about."""
+"""Step 6: judge the evidence and, where every gate passes, register the artifact it is about."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from mlflow_onnx_flavor.schemas.verdict import ReleaseEvidence, Verdict
 def judge_runs(
     parity_run_id: str, latency_run_id: str, configuration: Configuration
 ) -> tuple[ReleaseEvidence, Verdict]:
-    """The verdict on what two runs measured.
+    """Return the evidence of a parity run and a latency run, and the verdict on it.
 
-    Raises DigestMismatchError where they did not measure the same artifacts.
+    Raises DigestMismatchError where the runs did not measure the same artifacts.
     """
     evidence = ReleaseEvidence(
         parity=read_record(parity_run_id, PARITY, ParityReport),
@@ -68,7 +68,7 @@ def register(
 ) -> RegistrationRecord:
     """Create a version of ``registered_model`` from the chosen candidate.
 
-    Raises GateFailedError where no candidate passes, and then registers nothing.
+    Raises GateFailedError where no candidate passes; nothing is registered then.
     """
     import mlflow
 
@@ -117,20 +117,22 @@ def register(
 
 
 def _digest(name: str, version: str) -> str:
-    """Of the version, which another release of the same model may have made first."""
+    """Return the digest of the version, which may have been created by another release."""
     return registry.get_version(name, version).tags[DIGEST_TAG]
 
 
 def _sign(record: RegistrationRecord, configuration: Configuration) -> None:
-    """Before any alias moves, and by the key of this release."""
+    """Sign the version with the key of this release, before any alias moves."""
     if configuration.signing.private_key is not None:
         registry.sign_version(record.name, record.version, configuration.signing)
 
 
 def _key(registered_model: str, evidence: ReleaseEvidence, verdict: Verdict) -> str:
-    """The same graph and configuration, judged by the same gates on the same rows, is one version.
+    """Return the key of a registration.
 
-    What it was timed against is no part: after it is promoted, that is itself.
+    The same graph and configuration, judged by the same gates on the same rows, give one version.
+    The model that it was timed against is no part of the key: after a promotion that is the version
+    itself.
     """
     chosen = _identity(evidence, verdict.chosen) if verdict.chosen else None
     return step_key(
@@ -149,12 +151,12 @@ def _read(run_id: str) -> RegistrationRecord:
     try:
         registry.get_version(record.name, record.version)
     except ModelNotFoundError as error:
-        raise CorruptModelError(str(error)) from error  # deleted since: registered again
+        raise CorruptModelError(str(error)) from error  # deleted since, so it is registered again
     return record
 
 
 def why_not(verdict: Verdict) -> str:
-    """One sentence: the first failed gate of each candidate."""
+    """Return one sentence that names the first failed gate of each candidate."""
     firsts = {finding.candidate: finding for finding in reversed(verdict.failures())}
     reasons = "; ".join(
         f"{name}: {finding.gate} {finding.measured}, required {finding.required}"

@@ -49,10 +49,11 @@ from mlflow_onnx_flavor.schemas.verdict import Verdict
 
 @dataclass(frozen=True)
 class Release:
-    """What came of a release.
+    """The result of a release.
 
-    ``passed``: every gate held.  ``version``: the registered one, None where none was made.
-    ``promoted``: the alias points to it now.  ``report_uri``: the HTML report.
+    ``passed``: every gate passed.  ``version``: the registered version, None where none was
+    created. ``promoted``: whether the alias now points to it.  ``report_uri``: the URI of the HTML
+    report.
     """
 
     passed: bool
@@ -73,13 +74,15 @@ def release(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Release:
-    """Convert, prove, register and promote the model that ``model_uri`` names.
+    """Convert, verify, register and promote the model that ``model_uri`` names.
 
-    ``data``: evaluation data, a file or the rows; the model's input example where None.
-    ``promote_alias``: move the alias of the configuration when every gate holds.  ``dry_run``:
-    measure and judge, but leave the registry as it is.  A failed gate is no exception: see
-    ``Release.passed``.  Raises the errors of `mlflow_onnx_flavor.errors`; what was measured until
-    then, and the report, are in the release's run.
+    ``data``: evaluation data, as a file or as rows; the model's input example where None.
+    ``promote_alias``: move the alias of the configuration when every gate passes.  ``dry_run``:
+    measure and judge, but leave the registry unchanged.
+
+    A failed gate raises no exception: see ``Release.passed``.  Raises the errors of
+    `mlflow_onnx_flavor.errors`; the release's run then holds what was measured so far, and the
+    report.
     """
     configuration = configuration or Configuration()
     progress = progress or Progress(quiet=True)
@@ -94,7 +97,7 @@ def release(
 
 
 def _check_request(registered_model: str, configuration: Configuration) -> None:
-    """Refuse what cannot end well before anything is loaded or logged."""
+    """Raise ConfigurationError for a request that must fail, before a model is loaded."""
     if not registered_model.strip() or set(registered_model) & set("/:"):
         raise ConfigurationError(
             f"the registered model needs a name without '/' and ':', not {registered_model!r}"
@@ -104,7 +107,7 @@ def _check_request(registered_model: str, configuration: Configuration) -> None:
 
 
 class _Release:
-    """One release under way: runs the steps and gathers the summary, whatever happens."""
+    """One release in progress: runs the steps and collects the summary, also after an error."""
 
     def __init__(
         self, run, registered_model: str, configuration: Configuration, progress: Progress
@@ -120,6 +123,7 @@ class _Release:
         self.steps: list[StepSummary] = []
 
     def run(self, prepared: PreparedSource, *, promote_alias: bool, dry_run: bool) -> Release:
+        """Run the steps and publish the report, also where a step raises an OnnxFlavorError."""
         source = self._step(
             "log_source", "logging the source", lambda: log_source(prepared, self.configuration)
         )
@@ -146,7 +150,7 @@ class _Release:
             raise
 
     def _measure(self, source: SourceRecord) -> tuple[str, str]:
-        """Convert, optimize and measure; returns the runs with the evidence."""
+        """Convert, optimize and measure; return the ids of the parity run and the latency run."""
         with SpareWorkers(self._processes()) as self.context.spares:
             with self.context.source_process(source):
                 built, parity_run_id = self._make_candidates(source)
@@ -163,14 +167,16 @@ class _Release:
         return parity_run_id, latency_run_id
 
     def _processes(self) -> int:
-        """How many processes will hold candidates: for parity one a provider, for latency one each
-        on each.
+        """Return how many processes will hold candidates.
+
+        The parity check needs one for each provider, the latency check one for each candidate on
+        each provider.
         """
         providers = len(required_providers(self.configuration))
         return providers + providers * len(self.configuration.candidates)
 
     def _make_candidates(self, source: SourceRecord) -> tuple[CandidatesRecord, str]:
-        """The steps that ask the source, which is loaded once for all of them."""
+        """Run the steps that call the source, which is loaded once for all of them."""
         configuration, context = self.configuration, self.context
         converted = self._step(
             "convert",
@@ -250,7 +256,10 @@ class _Release:
         return result
 
     def _champion(self) -> str | None:
-        """The URI of the version that serves now, which `promote` will want to find still."""
+        """Return the URI of the version that serves now; None where there is none.
+
+        `promote` expects the alias to point to that version still.
+        """
         alias = self.configuration.promotion.alias
         self.champion = registry.aliased_version(self.registered_model, alias)
         return f"models:/{self.registered_model}/{self.champion}" if self.champion else None

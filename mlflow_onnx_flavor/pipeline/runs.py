@@ -1,4 +1,4 @@
-"""A step is an MLflow run: start it, write its records, read those of earlier steps."""
+"""MLflow runs of steps: start one, write its records, read the records of earlier steps."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ Record = TypeVar("Record", bound=BaseModel)
 def step_run(
     step: str, parent_run_id: str | None = None, key: str = ""
 ) -> Iterator[mlflow.ActiveRun]:
-    """The run of ``step``: a child of the active run or of ``parent_run_id``, else a run alone.
+    """Start the run of ``step`` and yield it.
 
-    Under ``mlflow run`` it is the run that MLflow made for the entry point.  An error marks the run
-    as failed and leaves its sentence in the tag ``onnx.error``.  ``key``: under which what it did
-    is found again (see `keys`), once all of it is written.
+    It is a child of the active run or of ``parent_run_id``; without either it stands alone. Under
+    ``mlflow run`` it is the run that MLflow created for the entry point.  An error marks the run as
+    failed and is kept as one sentence in the tag ``onnx.error``.  ``key``: the key under which
+    `pipeline.cache` finds the result again, set once everything is written.
     """
     import mlflow
 
@@ -59,12 +60,12 @@ def step_run(
 
 
 def is_finished_with(run: Run, key: str) -> bool:
-    """Whether all that the step of that key does is in the run."""
+    """Return whether the run finished and holds everything that the step with ``key`` writes."""
     return run.info.status == "FINISHED" and run.data.tags.get(DONE_TAG) == key
 
 
 def step_experiment_id() -> str:
-    """The experiment that a step's run goes to."""
+    """Return the id of the experiment that a step's run goes to."""
     import mlflow
     from mlflow.tracking.fluent import _get_experiment_id
 
@@ -73,9 +74,9 @@ def step_experiment_id() -> str:
 
 
 def end_abandoned_runs() -> None:
-    """Mark as killed the steps of this experiment that a process of this machine left unfinished.
+    """Mark the steps of this experiment as killed whose process on this machine ended early.
 
-    A process that is killed cannot say so, and its runs would be under way for ever.
+    A killed process cannot end its runs, which would otherwise stay in progress for ever.
     """
     from mlflow import MlflowClient
 
@@ -95,7 +96,7 @@ def end_abandoned_runs() -> None:
 
 
 def parent_of(run_id: str) -> str:
-    """The release that the run of a step was made for; "" where it was made alone."""
+    """Return the id of the release's run that a step's run belongs to; "" where it ran alone."""
     import mlflow
 
     return mlflow.get_run(run_id).data.tags.get("mlflow.parentRunId", "")
@@ -110,9 +111,9 @@ def log_record(record: BaseModel, name: str) -> None:
 
 
 def read_record(run_id: str, name: str, kind: type[Record]) -> Record:
-    """The JSON artifact ``name`` of a run.
+    """Return the JSON artifact ``name`` of a run.
 
-    Raises CorruptModelError where the run lacks it or it is of another schema.
+    Raises CorruptModelError where the run lacks the artifact or it has another schema.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -129,7 +130,7 @@ def read_record(run_id: str, name: str, kind: type[Record]) -> Record:
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A folder for this step alone, removed at its end."""
+    """Yield a folder for this step alone, and remove it at the end."""
     folder = new_folder("step")
     try:
         yield folder

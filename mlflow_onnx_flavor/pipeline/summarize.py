@@ -1,4 +1,4 @@
-"""Gather what the steps recorded into the one summary that every report reads."""
+"""The summary that every report reads, collected from the records of the steps."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def summarize(
     configuration: Configuration,
     registered_model: str,
 ) -> ReleaseSummary:
-    """The summary of a release whose steps ran one by one, from their records."""
+    """Return the summary of a release whose steps ran one by one, from their records."""
     import mlflow
 
     optimize_run_id = mlflow.get_run(parity_run_id).data.params["optimize_run_id"]
@@ -66,11 +66,12 @@ def summarize(
 
 
 def now() -> str:
-    """The time, ISO 8601 with its offset from UTC."""
+    """Return the current time in ISO 8601 format, with its offset from UTC."""
     return datetime.now(UTC).astimezone().isoformat(timespec="seconds")
 
 
 def summarize_source(source: SourceRecord) -> SourceSummary:
+    """Return the source's part of the summary."""
     return SourceSummary(
         uri=source.uri,
         resolved_uri=source.model_uri,
@@ -82,6 +83,7 @@ def summarize_source(source: SourceRecord) -> SourceSummary:
 
 
 def summarize_data(source: SourceRecord) -> DataSummary | None:
+    """Return the summary of the evaluation data, or of the input example where there is none."""
     kept: DataRecord | None = source.evaluation or source.example
     if kept is None:
         return None
@@ -89,7 +91,7 @@ def summarize_data(source: SourceRecord) -> DataSummary | None:
 
 
 def summarize_conversion(attempts, conversion: Conversion | None) -> ConversionSummary:
-    """``attempts`` alone where every one of them failed."""
+    """Return the summary of a conversion; ``conversion`` is None where every attempt failed."""
     return ConversionSummary(
         attempts=tuple(
             AttemptSummary(
@@ -119,10 +121,11 @@ def _environment_note(conversion: Conversion) -> str:
 
 
 def summarize_skipped(built: CandidatesRecord) -> tuple[SkippedCandidate, ...]:
+    """Return the candidates that could not be built, with the reasons."""
     return tuple(SkippedCandidate(name=each.name, reason=each.cause) for each in built.skipped)
 
 
 def summarize_tuning(built: CandidatesRecord) -> Tuning | None:
-    """The settings that were tried for a candidate that was built by measuring them."""
+    """Return the settings tried for the candidate that was built by measuring; None without one."""
     details = next((each.details for each in built.candidates if each.details), None)
     return None if details is None else Tuning.model_validate(details)

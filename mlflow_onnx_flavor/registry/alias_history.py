@@ -1,4 +1,4 @@
-"""Who moved which alias when: kept in tags of the registered model."""
+"""The history of aliases (who moved which alias when), kept in tags of the registered model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Movement(BaseModel):
 
 
 def history(name: str) -> list[Movement]:
-    """Every recorded move of an alias of ``name``, the oldest first."""
+    """Return every recorded move of an alias of ``name``, the oldest first."""
     from mlflow import MlflowClient
 
     check_server()
@@ -47,6 +47,7 @@ def history(name: str) -> list[Movement]:
 def movement(
     action: str, name: str, alias: str, moved_from: str | None, moved_to: str, why: str
 ) -> Movement:
+    """Return a `Movement` of now, made by the user of this process; nothing is recorded yet."""
     return Movement(
         action=action,
         name=name,
@@ -60,8 +61,9 @@ def movement(
 
 
 def record(moved: Movement) -> None:
-    """Add it to the history, after all that is there: whoever moved the alias before may have had
-    a clock that was ahead.
+    """Add ``moved`` to the history, with a time later than that of every recorded move.
+
+    The clock of the machine that moved the alias before may have been ahead.
     """
     from mlflow import MlflowClient
 
@@ -69,7 +71,7 @@ def record(moved: Movement) -> None:
     if moved.when <= last:
         later = datetime.fromisoformat(last) + timedelta(microseconds=1)
         moved = moved.model_copy(update={"when": later.isoformat(timespec="microseconds")})
-    # MLflow takes letters, digits and _ - . : / and blanks in the key of a tag.
+    # MLflow accepts letters, digits and _ - . : / and blanks in the key of a tag.
     key = HISTORY_TAG + re.sub(r"[^\w.:-]", "_", moved.when)
     MlflowClient().set_registered_model_tag(
         moved.name, key, json.dumps(moved.model_dump(), ensure_ascii=False)
@@ -77,8 +79,9 @@ def record(moved: Movement) -> None:
 
 
 def complete(name: str, alias: str, current: str) -> None:
-    """Record the move that left ``alias`` on ``current`` where that was not done: whoever moved it
-    was ended before it could.
+    """Record the move that left ``alias`` on ``current``, unless the history has it.
+
+    The process that moved the alias may have ended before it recorded the move.
     """
     moves = [each for each in history(name) if each.alias == alias]
     last = moves[-1].moved_to if moves else None

@@ -1,4 +1,4 @@
-"""Move an alias: forward to a version whose evidence passes, or back to the one before.
+"""Move an alias: forward to a version with passing evidence, or back to the version before.
 
 ``previous`` is set before the alias itself, so that a process that dies between the two leaves the
 alias where it was.
@@ -20,7 +20,7 @@ from mlflow_onnx_flavor.tracking.server import check_server
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-ANY = object()  # whatever the alias points to
+ANY = object()  # accepts whatever version the alias points to
 
 
 def promote(
@@ -37,11 +37,13 @@ def promote(
 ) -> Movement:
     """Move ``alias`` to ``version`` if its evidence passes and its bytes are the verified ones.
 
-    The version that the alias leaves keeps ``previous_alias``.  ``policy``: what is asked beyond
-    the gates.  ``expected``: the version (None: none) that the alias must point to still, since the
-    evidence compares with it.  ``after_rollback``: also where the last move of the alias was a
-    rollback from this version.  Raises ModelNotFoundError, PromotionRefusedError or
-    DigestMismatchError; the registry is then as it was.
+    The version that the alias leaves is kept under ``previous_alias``.  ``policy``: demands beyond
+    the gates.  ``expected``: the version (None: no version) that the alias must still point to,
+    since the evidence compares with it.  ``after_rollback``: False refuses the move where the last
+    move of the alias was a rollback from this version.
+
+    Raises ModelNotFoundError, PromotionRefusedError or DigestMismatchError; the registry is then as
+    it was.
     """
     from mlflow import MlflowClient
 
@@ -74,15 +76,15 @@ def promote(
 def rollback(
     name: str, alias: str = "champion", *, previous_alias: str = "previous", why: str = ""
 ) -> Movement:
-    """Put ``alias`` back on the version under ``previous_alias``, which takes the other's place.
+    """Move ``alias`` back to the version under ``previous_alias``, and swap the two aliases.
 
-    Raises NothingToRollBackError where there is none.
+    Raises NothingToRollBackError where no version is under ``previous_alias``.
     """
     from mlflow import MlflowClient
 
     check_server()
     client = MlflowClient()
-    _before(name, alias, previous_alias)  # without waiting for a lock on what is not there
+    _before(name, alias, previous_alias)  # fail before waiting for the lock
     with registry_errors(f"rolling back {name!r}"), lock(name, alias):
         current, previous = _before(name, alias, previous_alias)
         moved = movement("rollback", name, alias, current, previous, why)
@@ -99,7 +101,10 @@ def _point(client: MlflowClient, name: str, alias: str, version: str) -> None:
 
 
 def _before(name: str, alias: str, previous_alias: str) -> tuple[str | None, str]:
-    """The versions under both aliases."""
+    """Return the versions under both aliases.
+
+    Raises NothingToRollBackError where ``previous_alias`` has no other version.
+    """
     current, previous = aliased_version(name, alias), aliased_version(name, previous_alias)
     if previous is None or previous == current:
         raise NothingToRollBackError(
@@ -133,7 +138,10 @@ def _check_expected(
 
 
 def _check_still_there(name: str, alias: str, version: str) -> None:
-    """Another that did not wait for the lock may have moved the alias at the same time."""
+    """Raise PromotionRefusedError unless ``alias`` points to ``version``.
+
+    A process that did not wait for the lock may have moved the alias at the same time.
+    """
     current = aliased_version(name, alias)
     if current != version:
         raise PromotionRefusedError(

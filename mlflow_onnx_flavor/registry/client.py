@@ -1,4 +1,4 @@
-"""Calls of MLflow's registry: its errors as sentences, what is there, what is not."""
+"""Calls of MLflow's registry, with its errors as sentences."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 PAGE = 200
-# MLflow answers an alias that is not there, and a version that is no number, by the second.
+# MLflow raises the second for a missing alias and for a version that is not a number.
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 def get_version(name: str, version: str) -> ModelVersion:
-    """The version; ModelNotFoundError where there is none."""
+    """Return the version; raise ModelNotFoundError where there is none."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
@@ -38,7 +38,7 @@ def get_version(name: str, version: str) -> ModelVersion:
 
 
 def aliased_version(name: str, alias: str) -> str | None:
-    """The version under ``alias``, None where the model or the alias does not exist."""
+    """Return the version under ``alias``, None where the model or the alias does not exist."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
@@ -54,7 +54,7 @@ def aliased_version(name: str, alias: str) -> str | None:
 
 
 def versions_of(name: str) -> Iterator[ModelVersion]:
-    """Every version of the registered model, however many there are; the newest first."""
+    """Yield every version of the registered model, page by page, the newest first."""
     from mlflow import MlflowClient
 
     quoted = name.replace("'", "\\'")
@@ -64,7 +64,7 @@ def versions_of(name: str) -> Iterator[ModelVersion]:
             lambda: MlflowClient().search_model_versions(
                 f"name='{quoted}'",
                 max_results=PAGE,
-                page_token=token,  # noqa: B023, called before the next
+                page_token=token,  # noqa: B023, called before the loop goes on
             )
         )
         yield from page
@@ -75,7 +75,7 @@ def versions_of(name: str) -> Iterator[ModelVersion]:
 
 @contextmanager
 def registry_errors(doing: str) -> Iterator[None]:
-    """MLflow's errors as one sentence of ours."""
+    """Raise MLflow's errors within the block as a RegistryError of one sentence."""
     from mlflow.exceptions import MlflowException
 
     try:

@@ -1,4 +1,4 @@
-"""Whether a version holds what was verified, and whether its evidence passes."""
+"""Checks that a version holds the verified bytes, and that its evidence passes."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ _DOCUMENTS = (EVIDENCE, VERDICT, MANIFEST)
 
 
 def check_evidence(version: ModelVersion) -> Verdict:
-    """The verdict on ``version``, judged again from its evidence, for the bytes that it holds.
+    """Return the verdict on ``version``, judged again from its evidence, and check its bytes.
 
-    Raises PromotionRefusedError without passing evidence, DigestMismatchError for other bytes, and
-    for evidence that is not what was registered.  Of a version that was registered before evidence
-    had a digest, nothing says whether it still is: `Verification.evidence_known`.
+    Raises PromotionRefusedError without passing evidence, and DigestMismatchError for other bytes
+    or for evidence that differs from what was registered.  A version that was registered before
+    evidence had a digest cannot show that its evidence is unchanged: see
+    `Verification.evidence_known`.
     """
     what = f"{version.name!r} version {version.version}"
     digest, run_id = version.tags.get(DIGEST_TAG), version.tags.get(EVIDENCE_TAG)
@@ -69,7 +70,10 @@ def check_evidence(version: ModelVersion) -> Verdict:
 
 
 def evidence_digest_of(run_id: str) -> str:
-    """The digest of what `check_evidence` reads of a run; "" where the run has no evidence."""
+    """Return the digest of the evidence that `check_evidence` reads of a run.
+
+    Return "" where the run has no evidence.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
@@ -81,7 +85,7 @@ def evidence_digest_of(run_id: str) -> str:
 
 
 def manifest_of_version(name: str, version: str, digest: str) -> Mapping[str, Any] | None:
-    """The manifest that has this digest, where the evidence of the version holds it."""
+    """Return the manifest with this digest from the evidence of the version; None without one."""
     from mlflow.exceptions import MlflowException
 
     run_id = get_version(name, version).tags.get(EVIDENCE_TAG)
@@ -96,7 +100,7 @@ def manifest_of_version(name: str, version: str, digest: str) -> Mapping[str, An
 
 
 def _documents(run_id: str, what: str) -> dict[str, str]:
-    """The texts that a verdict is made of, by name."""
+    """Return the texts that a verdict is made from, by name."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -106,7 +110,7 @@ def _documents(run_id: str, what: str) -> dict[str, str]:
 
 
 def _loaded(run_id: str) -> dict[str, str]:
-    """Without the manifest where evidence is older than manifests."""
+    """Return the texts of the evidence by name; evidence that predates manifests has none."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -160,7 +164,7 @@ def _unreadable(what: str, run_id: str, reason: str) -> PromotionRefusedError:
 
 
 def _manifest(documents: Mapping[str, str], digest: str) -> Mapping[str, Any] | None:
-    """Of the verified artifact; None where there is none that has this digest."""
+    """Return the manifest of the verified artifact; None where none has this digest."""
     try:
         manifest = parse_json(documents.get(MANIFEST, "{}"))
         entries = {str(name): (str(sha), int(size)) for name, (sha, size) in manifest.items()}
@@ -170,7 +174,10 @@ def _manifest(documents: Mapping[str, str], digest: str) -> Mapping[str, Any] | 
 
 
 def fetch_evidence(run_id: str, folder: Path, *more: str) -> Path:
-    """What `check_evidence` reads of a run, in the new ``folder``; and ``more``, what there is."""
+    """Download the evidence of a run to the new ``folder``, with the artifacts ``more`` if present.
+
+    The evidence is what `check_evidence` reads.
+    """
     from mlflow import MlflowClient
 
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""Load a model as MLflow does, but only bytes that are known."""
+"""Load a model as MLflow does, but only if its bytes are the expected ones."""
 
 from __future__ import annotations
 
@@ -27,17 +27,20 @@ def load_pyfunc(
     digest: str | None = None,
     model_config: Mapping[str, Any] | None = None,
 ) -> PyFuncModel:
-    """Return MLflow's PyFuncModel, of bytes that were checked before any code among them is run.
+    """Return MLflow's PyFuncModel, after checking its bytes before any code among them runs.
 
-    `mlflow.pyfunc.load_model` imports the artifact's code first, and so trusts whoever can write
-    to the artifact store.  Here a copy that nobody else writes to is checked and then loaded.
+    `mlflow.pyfunc.load_model` imports the artifact's code first, and so trusts whoever can write to
+    the artifact store.  This function checks a copy that nobody else writes to, and loads that
+    copy.
 
-    ``trust``: as of `load_session`.  ``digest``: what the artifact must have ("sha256:...").
-    Without both, ``model_uri`` must name a registered version, which is held against the digest
-    that it was registered with.  ``model_config``: as of `mlflow.pyfunc.load_model`.
-    Raises what `registry.verify` raises, DigestMismatchError naming the file that was changed where
+    ``trust``: the same as for `load_session`.  ``digest``: the digest that the artifact must have
+    ("sha256:...").  Without both, ``model_uri`` must name a registered version, which is checked
+    against the digest that it was registered with.  ``model_config``: the same as for
+    `mlflow.pyfunc.load_model`.
+
+    Raises what `registry.verify` raises, DigestMismatchError, which names the changed file where
     the manifest of the artifact is known, CorruptModelError, and ConfigurationError where nothing
-    says which bytes are meant.
+    says which bytes are expected.
     """
     import mlflow.pyfunc
 
@@ -45,7 +48,7 @@ def load_pyfunc(
     if _is_version(uri):
         uri, digest, manifest = _expected_of_version(uri, trust, digest)
     elif trust:
-        digest = verified_under(uri, trust).digest  # which says that it is no registered version
+        digest = verified_under(uri, trust).digest  # raises: no registered version
     if not digest:
         raise ConfigurationError(
             f"nothing says which bytes {uri!r} must have; give its digest, or the URI of a"
@@ -58,7 +61,7 @@ def load_pyfunc(
 
 
 def _is_version(uri: str) -> bool:
-    """Whether the URI names a version of a registered model, and no logged model."""
+    """Return whether the URI names a version of a registered model, and not a logged model."""
     name, slash, version = uri.removeprefix("models:/").rpartition("/")
     named = bool(name and slash and version) or "@" in version
     return uri.startswith("models:/") and named
@@ -67,7 +70,7 @@ def _is_version(uri: str) -> bool:
 def _expected_of_version(
     uri: str, trust: Trust | Mapping[str, Any] | None, digest: str | None
 ) -> tuple[str, str | None, Mapping[str, Any] | None]:
-    """The version's own URI, the digest that it must have, and the manifest to that digest."""
+    """Return the version's own URI, its expected digest, and the manifest with that digest."""
     uri = resolve_alias(uri)
     if trust or not digest:
         verified = verified_under(uri, trust)
@@ -94,7 +97,7 @@ def _fetched(uri: str) -> Path:
 
 
 def verified_under(model_uri: str, trust: Trust | Mapping[str, Any] | None) -> Verification:
-    """`verify`, with ``trust`` as whoever loads a model writes it."""
+    """Return what `verify` returns, with ``trust`` in any form that `load_session` accepts."""
     if isinstance(trust, Mapping):
         trust = parse_configuration({"trust": dict(trust)}).trust
     return verify(model_uri, trust)

@@ -1,9 +1,10 @@
-"""One mover of an alias at a time: a lock in a tag of the registered model.
+"""A lock in a tag of the registered model: one process at a time moves an alias.
 
-MLflow has no transactions, and a tag is written without looking at what it held.  So whoever wants
-the lock writes its name, waits for others that were about to, and has it where its name still
-stands.  That keeps two promotions apart unless a write takes longer than the wait to arrive; what
-moved the alias is therefore read again afterwards, and the loser is told.
+MLflow has no transactions, and a tag is written without comparing it with its old value.  A process
+that wants the lock therefore writes its name, waits for concurrent writes to arrive, and holds the
+lock if its name is still there.  This keeps two promotions apart unless a write takes longer than
+the wait to arrive.  The alias is therefore read again after the move, and the process that lost
+raises an error.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from mlflow_onnx_flavor.machine.process_id import is_gone, this_process
 from mlflow_onnx_flavor.tracking.server import server_time
 
 LOCK_TAG = "onnx.lock."
-SETTLE_S = 0.3  # for a write that was on its way
+SETTLE_S = 0.3  # time for a concurrent write to arrive
 PATIENCE_S = 30.0
-# A mover needs a few seconds: whoever holds the lock for longer was ended, or has lost the server.
+# A move takes seconds: a process that holds the lock longer has ended or lost the server.
 LEASE_S = 120.0
 
 
@@ -29,7 +30,7 @@ LEASE_S = 120.0
 def lock(name: str, alias: str) -> Iterator[None]:
     """Hold the lock on ``alias`` of the registered model ``name``.
 
-    Raises PromotionRefusedError where somebody else keeps it for longer than `PATIENCE_S`.
+    Raises PromotionRefusedError where another process keeps it for longer than `PATIENCE_S`.
     """
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -40,7 +41,7 @@ def lock(name: str, alias: str) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(MlflowException):  # it ends with its lease
+        with suppress(MlflowException):  # the lock ends with its lease
             if _held(client, name, key) == mine:
                 client.delete_registered_model_tag(name, key)
 
@@ -63,8 +64,10 @@ def _acquire(client, name: str, key: str, mine: str, alias: str) -> None:
 
 
 def _write(client, name: str, key: str, mine: str) -> None:
-    """Also where another writes the tag for the first time at the same moment, which the database
-    refuses to one of the two: that one waits.
+    """Write the tag of the lock; a concurrent first write of the same tag is no error.
+
+    The database refuses one of two processes that create the tag at the same moment: that process
+    waits.
     """
     from mlflow.exceptions import MlflowException
 
@@ -80,9 +83,9 @@ def _held(client, name: str, key: str) -> str | None:
 
 
 def _is_over(held: str) -> bool:
-    """Whether whoever holds the lock was ended, as far as can be told from here."""
+    """Return whether the holder of the lock has ended, as far as this machine can see."""
     try:
         holder = json.loads(held)
         return is_gone(holder["by"]) or server_time() - holder["since"] > LEASE_S
     except (ValueError, KeyError, TypeError, RecursionError):
-        return True  # nothing that this code wrote
+        return True  # not written by this module

@@ -1,4 +1,4 @@
-"""What a promotion asks beyond the gates: how fresh, on which providers, approved by whom."""
+"""Demands of a promotion beyond the gates: age of the evidence, providers, approval, signature."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ CLOCKS_DIFFER_HOURS = 0.1
 
 @dataclass(frozen=True)
 class Policy:
-    """``max_evidence_age_hours``: since the version was registered.  ``required_providers``: names
-    of execution providers on which it must have passed.  ``approver_tag``: a tag of the version
-    that must hold something, such as who approved it.  ``trust``: whose signature it must carry.
-    None and empty ask for nothing.
+    """Demands on a version beyond its gates; None and empty values demand nothing.
+
+    ``max_evidence_age_hours``: the age of the evidence, since the version was registered.
+    ``required_providers``: names of execution providers on which the version must have passed.
+    ``approver_tag``: a tag of the version that must not be empty, such as the approver's name.
+    ``trust``: the signers of whom one must have signed the version.
     """
 
     max_evidence_age_hours: float | None = None
@@ -33,7 +35,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         hours = self.max_evidence_age_hours
-        if hours is not None and not 0 < hours < math.inf:  # nor NaN, which no age is above
+        if hours is not None and not 0 < hours < math.inf:  # rejects NaN too, which no age exceeds
             raise ConfigurationError(f"max_evidence_age_hours must be hours above 0, not {hours!r}")
 
 
@@ -55,7 +57,7 @@ def check_policy(version: ModelVersion, verdict: Verdict, policy: Policy) -> Non
                 " the model again"
             )
     passed_on = {
-        finding.execution_provider.partition(" [")[0]  # without session options
+        finding.execution_provider.partition(" [")[0]  # name without the session options
         for finding in verdict.findings
         if finding.candidate == verdict.chosen
     }

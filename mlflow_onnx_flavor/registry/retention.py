@@ -1,8 +1,8 @@
-"""What releases leave behind and nobody refers to: found, and removed when it is asked.
+"""Find versions and candidates that nothing refers to any more, and remove them on request.
 
-A version stays that has an alias, a signature, or is among the newest; and so does whatever this
-package did not make.  A candidate's logged model stays while any version is made from it, its step
-is under way, or another release may still take it (`Reuse`).
+A version stays if it has an alias or a signature, is among the newest, or was not made by this
+package.  A candidate's logged model stays while any version is made from it, while its step is in
+progress, or while another release may still reuse it (`Reuse`).
 """
 
 from __future__ import annotations
@@ -26,21 +26,24 @@ _STEPS_WITH_MODELS = ("convert", "optimize")
 
 
 class Superseded(BaseModel):
-    """One thing that may go.  ``evidence_run_id``: of a version, the run that goes with it."""
+    """A version or a candidate that may be removed.
+
+    ``evidence_run_id``: the run that is removed with a version; empty for a candidate.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["version", "candidate"]
-    name: str  # of the registered model, or of the candidate
+    name: str  # name of the registered model, or of the candidate
     id: str  # version, or id of the logged model
     age_days: float
     evidence_run_id: str = ""
 
 
 def superseded(name: str, *, keep: int = 3, older_than_days: float = 30) -> list[Superseded]:
-    """Versions of ``name`` and candidates that may go, the oldest first.
+    """Return the versions of ``name`` and the candidates that may be removed, the oldest first.
 
-    ``keep``: so many of the newest versions stay.  Raises RegistryError.
+    ``keep``: the number of newest versions that stay.  Raises RegistryError.
     """
     check_server()
     with registry_errors(f"looking through {name!r}"):
@@ -53,7 +56,7 @@ def superseded(name: str, *, keep: int = 3, older_than_days: float = 30) -> list
 
 
 def remove(items: Iterable[Superseded]) -> None:
-    """Delete them; runs go to MLflow's bin, where `mlflow gc` finds them."""
+    """Delete ``items``; runs go to MLflow's bin, where `mlflow gc` finds them."""
     from mlflow import MlflowClient
 
     client = MlflowClient()
@@ -98,7 +101,7 @@ def _evidence(version: ModelVersion) -> str:
 
 
 def _candidates(name: str, before_ms: float) -> Iterator[Superseded]:
-    """Of the experiments in which ``name`` was released."""
+    """Yield the removable candidates in the experiments in which ``name`` was released."""
     from mlflow import MlflowClient
 
     client = MlflowClient()
@@ -124,7 +127,7 @@ def _candidates(name: str, before_ms: float) -> Iterator[Superseded]:
 
 
 def _is_over(run: Run) -> bool:
-    """Whether the run is a step of ours that makes candidates, and has ended."""
+    """Return whether the run is a step of ours that makes candidates, and has ended."""
     return run.data.tags.get(STEP_TAG) in _STEPS_WITH_MODELS and run.info.status != "RUNNING"
 
 

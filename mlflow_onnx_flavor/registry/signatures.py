@@ -1,4 +1,4 @@
-"""Signatures of registered versions: made from the artifact and its evidence, kept beside it."""
+"""Signatures of registered versions and their evidence, stored beside the evidence."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from mlflow_onnx_flavor.tracking.server import check_server
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-FOLDER = "signatures"  # in the run with the evidence
+FOLDER = "signatures"  # artifact folder in the run that holds the evidence
 
 
 def sign_version(name: str, version: str, key: SigningKey) -> None:
-    """Sign a version whose evidence passes, and its evidence; a signature before is replaced.
+    """Sign a version with passing evidence, and the evidence; replace an earlier signature.
 
     Raises what `check_evidence` and `signing.sign` raise.
     """
@@ -43,7 +43,7 @@ def sign_version(name: str, version: str, key: SigningKey) -> None:
 
 
 def check_signature(version: ModelVersion, trust: Trust) -> None:
-    """Raise SignatureError unless somebody trusted signed the version and its evidence."""
+    """Raise SignatureError unless a trusted signer signed the version and its evidence."""
     what = f"{version.name!r} version {version.version}"
     with _folders(version) as (artifact, evidence, scratch):
         signatures = _signatures(version.tags[EVIDENCE_TAG], scratch)
@@ -51,7 +51,7 @@ def check_signature(version: ModelVersion, trust: Trust) -> None:
 
 
 def _signatures(run_id: str, scratch: Path) -> Path:
-    """The folder of the signatures; empty where there are none."""
+    """Return the folder of the signatures, or a path that does not exist where there are none."""
     from mlflow import MlflowClient
 
     if any(each.path == FOLDER for each in MlflowClient().list_artifacts(run_id)):
@@ -61,7 +61,7 @@ def _signatures(run_id: str, scratch: Path) -> Path:
 
 @contextmanager
 def _folders(version: ModelVersion) -> Iterator[tuple[Path, Path, Path]]:
-    """The artifact, its evidence, and a folder to write to."""
+    """Yield the artifact, its evidence, and a folder to write to."""
     run_id = version.tags[EVIDENCE_TAG]
     artifact = fetch(f"models:/{version.name}/{version.version}")
     with temporary_folder("signing") as scratch:

@@ -1,6 +1,7 @@
 """Copy a version to another registered model or another server, with its evidence.
 
-It is checked where it leaves and where it arrives: the same bytes, under evidence that passes.
+The version is checked before it is copied and after it arrived: the same bytes, with evidence that
+passes.
 """
 
 from __future__ import annotations
@@ -26,17 +27,19 @@ from mlflow_onnx_flavor.schemas.registry_tags import (
 from mlflow_onnx_flavor.source.model import fetch
 from mlflow_onnx_flavor.tracking.server import check_server
 
-DEFAULT_EXPERIMENT = "0"  # every server has it
+DEFAULT_EXPERIMENT = "0"  # exists on every server
 REGISTRY_VARIABLE = "MLFLOW_REGISTRY_URI"
 _OWN_TAGS = (DIGEST_TAG, EVIDENCE_DIGEST_TAG, EVIDENCE_TAG, KEY_TAG)
 
 
 def copy(name: str, version: str, *, to_name: str = "", to_uri: str = "") -> str:
-    """Copy version ``version`` of ``name``; returns the version that it is there.
+    """Copy version ``version`` of ``name``; return the version that the copy has there.
 
-    ``to_name``: the same name where empty.  ``to_uri``: the tracking URI of the other server, this
-    one where empty.  Copied twice, it is the same version.  No alias moves.  Raises what
-    `check_evidence` and `register` raise; what was begun there is then taken back.
+    ``to_name``: the name there, the same where empty.  ``to_uri``: the tracking URI of the other
+    server, this server where empty.  A second copy returns the version of the first.  No alias
+    moves.
+
+    Raises what `check_evidence` and `register` raise; a copy that was begun is then removed.
     """
     import mlflow
 
@@ -76,7 +79,7 @@ def _tags(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def _upload(artifact: Path, evidence: Path, came_from: str) -> tuple[str, str]:
-    """Log both at the server that is spoken to; returns the run and the URI of the model."""
+    """Log artifact and evidence at the current server; return the run and the URI of the model."""
     from mlflow import MlflowClient
 
     client = MlflowClient()
@@ -92,7 +95,7 @@ def _upload(artifact: Path, evidence: Path, came_from: str) -> tuple[str, str]:
 
 @contextmanager
 def _at(uri: str) -> Iterator[None]:
-    """Let MLflow speak to the tracking server and registry at ``uri`` for a while."""
+    """Let MLflow use the tracking server and registry at ``uri`` within the block."""
     import mlflow
 
     tracking, registry = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
@@ -104,7 +107,7 @@ def _at(uri: str) -> Iterator[None]:
     finally:
         mlflow.set_tracking_uri(tracking)
         mlflow.set_registry_uri("" if registry == tracking else registry)
-        # MLflow sets it for child processes, and leaves it there.
+        # MLflow sets the variable for child processes and does not remove it.
         os.environ.pop(REGISTRY_VARIABLE, None)
         if for_children is not None:
             os.environ[REGISTRY_VARIABLE] = for_children

@@ -1,4 +1,4 @@
-"""Whether a URI names the artifact that was verified, and who signed it."""
+"""Verify that a URI names the verified artifact, and that a trusted signer signed it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ class Verification(BaseModel):
     version: str
     digest: str
     chosen: str
-    evidence_known: bool = False  # its evidence is that of its registration, which had its digest
-    signed: bool = False  # by somebody who is trusted, where that was asked
+    evidence_known: bool = False  # a digest from registration proves the evidence unchanged
+    signed: bool = False  # by a trusted signer; False where no signature was demanded
 
 
 def verify(model_uri: str, trust: Trust | None = None) -> Verification:
     """Check that ``model_uri`` (``models:/NAME/VERSION`` or ``@ALIAS``) is what was verified.
 
-    ``trust``: whose signature it must carry, too.  Raises PromotionRefusedError,
-    DigestMismatchError or SignatureError where it is not so.
+    ``trust``: the signers of whom one must have signed it, too.
+
+    Raises PromotionRefusedError, DigestMismatchError or SignatureError where a check fails.
     """
     check_server()
     name, _, version = resolve_alias(model_uri).removeprefix("models:/").rpartition("/")

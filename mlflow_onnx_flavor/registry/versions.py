@@ -1,4 +1,4 @@
-"""Create a version of a registered model: once for a release, and never of other bytes."""
+"""Create versions of a registered model: one for each release, and only with the verified bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlflow_onnx_flavor.schemas.registry_tags import (
 from mlflow_onnx_flavor.source.model import check_artifact, fetch
 from mlflow_onnx_flavor.tracking.retrying import breaks_off, is_conflict, retried
 
-CREATE_TRIES = 4  # where others register versions of the same model at the same moment
+CREATE_TRIES = 4  # other releases may register versions of the same model at the same moment
 
 
 def register(
@@ -31,15 +31,16 @@ def register(
     manifest: Mapping[str, Any] | None = None,
     evidence_digest: str | None = None,
 ) -> str:
-    """Create a version of ``name`` from the logged model; returns the version.
+    """Create a version of ``name`` from the logged model; return the version.
 
-    ``key``: that of the release.  A version that carries it already, since this release was ended
-    after it was created, or another did the same meanwhile, is the one that is returned.
-    ``digest`` and ``manifest``: of the verified artifact, checked again on what the registry hands
-    out.  ``evidence_digest``: of the evidence, kept with the version and checked wherever the
-    verdict counts; None: of what the run holds now; "": not known, as of a copy of a version that
-    is older than such digests.
-    Raises DigestMismatchError or RegistryError; what was begun is then taken back.
+    ``key``: the key of the release.  A version that carries it already is returned instead of a new
+    one: this release may have ended after creating it, or a concurrent release did the same.
+    ``digest`` and ``manifest``: those of the verified artifact, checked again on the bytes that the
+    registry returns.  ``evidence_digest``: the digest of the evidence, kept with the version and
+    checked wherever the verdict counts; None computes it from what the run holds now, and "" means
+    that it is unknown, for a copy of a version that predates such digests.
+
+    Raises DigestMismatchError or RegistryError; a version that was begun is then removed.
     """
     if evidence_digest is None:
         evidence_digest = evidence_digest_of(evidence_run_id)
@@ -69,7 +70,7 @@ def register(
                 _delete_if_empty(name)
             raise
         first = with_key(name, key) or version
-        if first != version:  # two releases at once: the one that came first stays
+        if first != version:  # of two concurrent releases, the first version stays
             _delete(name, version)
         return first
 
@@ -77,7 +78,7 @@ def register(
 def _create(
     name: str, model_uri: str, tags: Mapping[str, str], description: str, tries: int = CREATE_TRIES
 ) -> str:
-    """The version; also where the registry made it and its answer was lost."""
+    """Create the version; return it also where the registry made it and its response was lost."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
@@ -100,7 +101,7 @@ def _create(
 
 
 def with_key(name: str, key: str) -> str | None:
-    """The first version of the model that a release of this key made."""
+    """Return the first version of the model that a release with this key made; None without one."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -120,8 +121,9 @@ def _check(name: str, version: str, digest: str, manifest: Mapping[str, Any] | N
 
 
 def _check_there(name: str, version: str, digest: str, manifest: Mapping[str, Any] | None) -> None:
-    """Check the version that was there: the same model may have been logged twice, and the bytes
-    of the version are then those that *its* release verified.
+    """Check a version that existed before, against the digest that its own release recorded.
+
+    The same model may have been logged twice, so its bytes may differ from those of this release.
     """
     recorded = get_version(name, version).tags[DIGEST_TAG]
     _check(name, version, recorded, manifest if recorded == digest else None)
@@ -134,7 +136,7 @@ def _delete(name: str, version: str) -> None:
 
 
 def _delete_if_empty(name: str) -> None:
-    """Take back a registered model that was made for a version that is none."""
+    """Delete a registered model that has no version, since creating its first version failed."""
     from mlflow import MlflowClient
 
     if next(versions_of(name), None) is None:
@@ -142,7 +144,7 @@ def _delete_if_empty(name: str) -> None:
 
 
 def _ensure_registered_model(name: str) -> bool:
-    """Create the registered model unless it exists; says whether it was created."""
+    """Create the registered model unless it exists; return whether it was created."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 

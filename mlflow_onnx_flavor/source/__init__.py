@@ -1,1 +1,1 @@
-"""The logged model, loaded and called in a process of its own."""
+"""The source model, loaded and called in a process of its own."""

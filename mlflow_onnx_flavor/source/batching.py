@@ -1,8 +1,8 @@
-"""Ask the source for its answers as it would be asked in service: batch by batch.
+"""Run the source as it would run in service: batch by batch.
 
-A model may branch on what is in a batch.  Most do not, and one call for all rows is much cheaper
-than hundreds (a Keras call costs 30 ms for one row or for 500), so where asking for every batch
-would take long, a few decide.
+A model may branch on the contents of a batch.  Most models do not, and one call for all rows is
+much cheaper than hundreds (a Keras call costs 30 ms for one row or for 500).  A few batches are
+therefore checked against one call for all rows, if running every batch would take long.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from mlflow_onnx_flavor.inputs import Inputs
 
 Outputs = dict[str, np.ndarray]
 
-# So many batches are asked in any case, spread over the rows.
+# Number of batches that are always run, spread over the rows.
 PROBED_BATCHES = 8
 
-# All are asked where that takes no longer, judged by those.
+# The rest is run too if it is predicted to take no longer than this.
 PATIENCE_S = 1.0
 
 
 def answers_in_batches(
     ask: Callable[[Inputs], Outputs], inputs: Inputs, batch_size: int, rows: int, whole: Outputs
 ) -> Outputs:
-    """The outputs on the first ``rows`` rows, each of shape (rows, ...), asked ``batch_size`` at a
-    time; the last batch is as short as what is left.  A first one that is not full is filled up
-    with rows from the start, so that the size is met, and so is the last of a source that takes no
-    other size.
+    """Return the outputs on the first ``rows`` rows, each of shape (rows, ...), batch by batch.
 
-    ``whole``: the outputs on all rows at once.  It stands for the batches that are not asked since
-    that would take too long, where those that are asked agree with it within the rounding of the
+    Each batch has ``batch_size`` rows; the last has the rows that are left.  A first batch that is
+    not full is filled up with rows from the start, so that it has that size; so is the last batch
+    of a source that accepts no other size.
+
+    ``whole``: the outputs on all rows at once.  They stand for the batches that would take too long
+    to run, where the batches that were run agree with them within the rounding error of the
     source's own dtypes.
     """
     starts = range(0, rows, batch_size)
@@ -71,7 +72,7 @@ def _batch(
         size = batch_size
         outputs = ask(inputs.batch(size, start))
     answered = {name: np.atleast_1d(array) for name, array in outputs.items()}
-    # An output without a row per input row stays as it is.
+    # An output that has not one row for each input row stays unchanged.
     return {
         name: array[:wanted] if len(array) == size else array for name, array in answered.items()
     }

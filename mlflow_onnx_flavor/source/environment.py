@@ -1,8 +1,8 @@
-"""The environment of a source model: what was recorded, what is installed, and how to get it back.
+"""The environment of a source model: its record, its differences from this one, and its rebuild.
 
-A model that was trained under another scikit-learn may not load, or answer differently.  The
-recorded environment is built with uv, as MLflow's uv environment manager does, with what conversion
-needs besides, and kept for the next time.
+A model that was trained with another version of scikit-learn may not load, or may predict
+differently.  The recorded environment is built with uv, as MLflow's uv environment manager does,
+with the additional packages that conversion needs, and is kept for later runs.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ _SHOWN = 4
 
 
 class VersionDifference(BaseModel):
-    """A distribution that the model's requirements pin; ``installed``: None where it is absent."""
+    """A pinned distribution of the model's requirements that this environment does not meet.
+
+    ``installed`` is None where the distribution is not installed.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,7 +53,7 @@ class VersionDifference(BaseModel):
 
 
 def differences(model_folder: Path) -> tuple[VersionDifference, ...]:
-    """The recorded pins that this environment does not keep, in the order of the file."""
+    """Return the recorded pins that this environment does not meet, in the order of the file."""
     found = []
     for requirement in recorded_requirements(model_folder):
         pin = _pin(requirement)
@@ -68,7 +71,10 @@ def differences(model_folder: Path) -> tuple[VersionDifference, ...]:
 
 
 def recorded_requirements(model_folder: Path) -> list[Requirement]:
-    """The model's requirements.txt, without lines that name no distribution (options, files)."""
+    """Return the model's requirements.txt, without lines that name no distribution.
+
+    Such lines are options and files.
+    """
     file = Path(model_folder) / "requirements.txt"
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     found = []
@@ -81,8 +87,9 @@ def recorded_requirements(model_folder: Path) -> list[Requirement]:
 
 
 def in_words(found: Sequence[VersionDifference], first: Sequence[str] = ()) -> str:
-    """The differences in one clause, those of the distributions ``first`` before others; "" where
-    there is none.
+    """Return the differences in one clause; "" where there is none.
+
+    Those of the distributions ``first`` come before others.
     """
     leading = {canonicalize_name(each) for each in first}
     ordered = sorted(found, key=lambda each: canonicalize_name(each.distribution) not in leading)
@@ -91,7 +98,7 @@ def in_words(found: Sequence[VersionDifference], first: Sequence[str] = ()) -> s
 
 
 def environment_note(found: Sequence[VersionDifference], first: Sequence[str] = ()) -> str:
-    """What a person is told of the differences; "" where there is none."""
+    """Return a sentence for users about the differences; "" where there is none."""
     clause = in_words(found, first)
     if not clause:
         return ""
@@ -99,16 +106,18 @@ def environment_note(found: Sequence[VersionDifference], first: Sequence[str] = 
 
 
 def interpreter(model_folder: Path, extra: str, source_env: SourceEnv) -> str:
-    """The interpreter for a source model: this one, or that of `python_of`."""
+    """Return the path of the interpreter for a source model: this one, or that of `python_of`."""
     return sys.executable if source_env == "current" else str(python_of(model_folder, extra))
 
 
 def python_of(model_folder: Path, extra: str) -> Path:
-    """The interpreter of the model's recorded environment, which is built where it is not there.
+    """Return the interpreter of the model's recorded environment, which is built unless it exists.
 
-    ``extra``: of this distribution, what conversion needs for the model's framework.  Takes from
-    seconds to minutes the first time, and reads the package index.  Raises SourceEnvironmentError
-    where the model records no requirements, or they cannot be installed.
+    ``extra``: the extra of this distribution that conversion needs for the model's framework.  The
+    first build takes from seconds to minutes, and reads the package index.
+
+    Raises SourceEnvironmentError where the model records no requirements, or they cannot be
+    installed.
     """
     requirements = Path(model_folder) / "requirements.txt"
     if not requirements.is_file():
@@ -132,7 +141,10 @@ def python_of(model_folder: Path, extra: str) -> Path:
 
 
 def _needed(recorded: Sequence[Requirement], extra: str) -> list[str]:
-    """What the worker's side of this package needs; for a recorded distribution its pin counts."""
+    """Return the requirements of this package's worker that the model does not record itself.
+
+    The model's own pin counts for a distribution that it records.
+    """
     kept = {canonicalize_name(each.name) for each in recorded}
     needed = []
     for line in importlib.metadata.requires(DISTRIBUTION) or ():
@@ -145,7 +157,10 @@ def _needed(recorded: Sequence[Requirement], extra: str) -> list[str]:
 
 
 def _as_here(requirement: Requirement) -> str:
-    """Mlflow at the version that is here, since artifacts are written with it; others by range."""
+    """Return the requirement: mlflow at the version installed here, any other as its range.
+
+    Artifacts are written with the mlflow of this environment.
+    """
     if canonicalize_name(requirement.name) == "mlflow":
         return f"mlflow=={importlib.metadata.version('mlflow')}"
     return str(requirement)
@@ -157,9 +172,10 @@ def _pin(requirement: Requirement) -> str | None:
 
 
 def _python_version(model_folder: Path) -> str:
-    """The recorded version, major and minor; this interpreter's where it is too old for us.
+    """Return the recorded Python version (major and minor), or the path of this interpreter.
 
-    A path to this interpreter where it is of that version: nothing is downloaded then.
+    The path is returned where this interpreter is of that version, so that nothing is downloaded,
+    and where the recorded version is older than this package supports.
     """
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     file = model_folder / "python_env.yaml"
@@ -184,7 +200,7 @@ def _build(uv: str, folder: Path, version: str, lines: Sequence[str], model_fold
         merged = folder / "requirements.txt"
         merged.write_text("\n".join(lines) + "\n", encoding="utf-8")
         python = str(folder / "bin" / "python")
-        # In the model's folder: its requirements may name files there.
+        # Run in the model's folder, since its requirements may name files there.
         _run([uv, "pip", "install", "--quiet", "--python", python, "-r", str(merged)], model_folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -193,7 +209,10 @@ def _build(uv: str, folder: Path, version: str, lines: Sequence[str], model_fold
 
 
 def _variables() -> dict[str, str]:
-    """Installing may run code of the requirements: it gets what the index needs, and no more."""
+    """Return the environment variables of the build: only those that the package index needs.
+
+    Installing may run code of the requirements.
+    """
     index = {
         name: value
         for name, value in os.environ.items()
@@ -250,7 +269,7 @@ def _root() -> Path:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One build at a time: the next one finds it ready."""
+    """Hold the lock of ``folder``: one process builds, and the next finds the result."""
     with open(folder.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:

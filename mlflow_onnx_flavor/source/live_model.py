@@ -1,6 +1,6 @@
-"""A model object in the caller's process, saved as MLflow would store it, so that it has a folder.
+"""Save a model object of the caller's process as MLflow would store it, to get a folder.
 
-The caller has imported the framework already, so it is imported here too, inside functions.
+The caller has already imported the framework, so functions of this module import it too.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _OPTIONS = {
 
 
 def save_live_model(model: Any, inputs: Any, folder: Path) -> Path:
-    """Save ``model`` to ``folder`` with a signature inferred from ``inputs``; returns ``folder``.
+    """Save ``model`` to ``folder`` with a signature inferred from ``inputs``; return ``folder``.
 
-    It has no signature where MLflow would refuse these very inputs under it: categories, and
-    integers or booleans with missing values.
+    The saved model has no signature where MLflow would refuse these very inputs under it:
+    categories, and integers or booleans with missing values.
 
-    Raises UnsupportedModelError for an object of no known framework, InvalidDataError without
+    Raises UnsupportedModelError for an object of an unknown framework, InvalidDataError without
     ``inputs`` (a DataFrame, array or dictionary of arrays).
     """
     import importlib
@@ -56,9 +56,9 @@ def save_live_model(model: Any, inputs: Any, folder: Path) -> Path:
         model,
         str(folder),
         signature=signature,
-        # An example would bring a signature along.
+        # MLflow would infer a signature from an example.
         input_example=None if signature is None else _first_rows(inputs),
-        pip_requirements=[],  # it is loaded in this environment only
+        pip_requirements=[],  # the model is loaded in this environment only
         **_OPTIONS.get(flavor, {}),
     )
     return folder
@@ -67,10 +67,10 @@ def save_live_model(model: Any, inputs: Any, folder: Path) -> Path:
 def _signature_of(inputs: Any) -> ModelSignature | None:
     from mlflow.exceptions import MlflowException
     from mlflow.models import infer_signature
-    from mlflow.models.utils import _enforce_schema  # what serving does to every request
+    from mlflow.models.utils import _enforce_schema  # serving checks every request with it
 
     if isinstance(inputs, pd.Series):
-        return None  # MLflow would hand on a frame, whose column names scikit-learn reads as texts
+        return None  # MLflow would pass a frame, whose column names scikit-learn reads as texts
     signature = infer_signature(inputs)
     try:
         _enforce_schema(inputs, signature.inputs)

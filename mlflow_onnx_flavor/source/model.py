@@ -1,4 +1,4 @@
-"""The source model: what a model URI leads to.  Only the MLmodel file is read, never a model."""
+"""Resolve a model URI to a source model.  Only the MLmodel file is read, never a model."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SourceModel:
-    """A model on this machine's disk, with what its MLmodel file says.
+    """A model on this machine's disk, with the contents of its MLmodel file.
 
-    ``uri``: as it was given.  ``resolved_uri``: what it names at this moment, a version instead of
-    an alias.  ``folder``: the local folder with the MLmodel file, or a bare ``.onnx`` file.
-    ``signature``: None for a bare file, and for a model without one that rows were given for.
+    ``uri``: the URI as the caller wrote it.  ``resolved_uri``: the URI with an alias replaced by
+    the version that it pointed to.  ``folder``: the local folder with the MLmodel file, or a bare
+    ``.onnx`` file.  ``signature``: None for a bare file, and for a model without a signature for
+    which rows were given.
     """
 
     uri: str
@@ -47,6 +48,7 @@ class SourceModel:
 
     @property
     def identity(self) -> ModelIdentity:
+        """The model's identity for evidence, with credentials removed from its URI."""
         return ModelIdentity(
             name="source",
             uri=redact(self.resolved_uri),
@@ -58,15 +60,18 @@ class SourceModel:
 def resolve_source(
     model_uri: str, source_env: SourceEnv = "current", rows_are_given: bool = False
 ) -> SourceModel:
-    """Fetch what ``model_uri`` names: ``models:/``, ``runs:/``, a folder, or an ``.onnx`` file.
+    """Fetch the model that ``model_uri`` names and return it with its metadata.
 
-    With ``source_env`` "recorded" the framework need not be installed here.  With
-    ``rows_are_given`` a model without signature and example is taken: the rows say what it takes.
+    ``model_uri``: ``models:/``, ``runs:/``, a folder, or an ``.onnx`` file.  With ``source_env``
+    "recorded" the framework need not be installed here.  With ``rows_are_given`` a model without
+    signature and example is accepted: the rows define its inputs.
+
     Raises ModelNotFoundError, ServerUnreachableError, CorruptModelError, UnsupportedModelError,
     MissingFrameworkError and MissingSignatureError, each with a sentence on what to do.
     """
     resolved_uri = resolve_alias(model_uri)
-    folder = fetch(resolved_uri)  # what an alias pointed to then, also where it has moved since
+    # Fetch the version that the alias pointed to, even if it has moved since.
+    folder = fetch(resolved_uri)
     if folder.suffix == ".onnx" and folder.is_file():
         return SourceModel(
             uri=model_uri,
@@ -93,7 +98,7 @@ def resolve_source(
 
 
 def fetch(model_uri: str) -> Path:
-    """The local folder (or ``.onnx`` file) that ``model_uri`` names, downloaded where needed."""
+    """Return the local folder (or ``.onnx`` file) of ``model_uri``, downloaded where needed."""
     local = Path(model_uri.removeprefix("file://"))
     if local.exists():
         return local.resolve()
@@ -108,14 +113,14 @@ def fetch(model_uri: str) -> Path:
 
 @contextmanager
 def _reaching(model_uri: str) -> Iterator[None]:
-    """Raise ModelNotFoundError or what the server refuses for MLflow's errors on ``model_uri``."""
+    """Raise ModelNotFoundError or the server's refusal in place of MLflow's errors."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
     check_server()
     try:
         yield
-    except (MlflowException, OSError, ValueError) as error:  # the last by MLflow, on odd URIs
+    except (MlflowException, OSError, ValueError) as error:  # ValueError: a malformed URI
         raise refusal_of(error) or errors.ModelNotFoundError(
             f"{model_uri!r} cannot be fetched from {mlflow.get_tracking_uri()}:"
             f" {one_line(error)}; check the URI and the tracking URI"
@@ -123,16 +128,18 @@ def _reaching(model_uri: str) -> Iterator[None]:
 
 
 def fetch_artifact(model_uri: str) -> Path:
-    """`fetch`, of an ONNX artifact that is about to be opened, checked by `check_artifact`."""
+    """Return the local folder or file of an ONNX artifact, checked by `check_artifact`."""
     folder = fetch(model_uri)
     check_artifact(folder, model_uri)
     return folder
 
 
 def check_artifact(folder: Path, model_uri: str) -> None:
-    """The one check before an ONNX artifact is opened: it may run and touch nothing foreign.
+    """Raise CorruptModelError unless an ONNX artifact is safe to open.
 
-    ``folder``: with an MLmodel file; a bare file has nothing to check.  Raises CorruptModelError.
+    It is safe if opening it runs and touches nothing foreign.  This is the only check before an
+    ONNX artifact is opened.  ``folder``: the folder with the MLmodel file; a bare file needs no
+    check.
     """
     if not folder.is_dir():
         return
@@ -146,10 +153,10 @@ def check_artifact(folder: Path, model_uri: str) -> None:
 
 
 def read_metadata(folder: Path, model_uri: str) -> Model:
-    """The MLmodel file of ``folder``.
+    """Return the MLmodel file of ``folder``.
 
     Raises CorruptModelError where it is missing or cannot be read, and where that of an ONNX model
-    asks for foreign code (`artifact_code`).
+    requests foreign code (`artifact.trusted_code`).
     """
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
@@ -159,7 +166,7 @@ def read_metadata(folder: Path, model_uri: str) -> Model:
         metadata = Model.from_dict(parse_yaml(read_text(folder / MLMODEL_FILE_NAME)))
     except (
         *(MlflowException, OSError, ValueError, RecursionError),
-        *(AttributeError, KeyError, TypeError),  # what MLflow raises on YAML of another shape
+        *(AttributeError, KeyError, TypeError),  # MLflow raises these on YAML of another shape
     ) as error:
         raise errors.CorruptModelError(
             f"{model_uri!r} has no readable MLmodel file ({one_line(error)}); log the model again"
@@ -192,8 +199,9 @@ def _check_example(metadata: Model, model_uri: str) -> None:
 
 
 def resolve_alias(model_uri: str) -> str:
-    """Return ``models:/NAME/VERSION`` for what names a version that may change: ``NAME@ALIAS``,
-    ``NAME/latest`` and ``NAME/STAGE``; every other URI as it is.
+    """Return ``models:/NAME/VERSION`` for a URI whose version may change, any other URI unchanged.
+
+    Such URIs are ``NAME@ALIAS``, ``NAME/latest`` and ``NAME/STAGE``.
     """
     from mlflow import MlflowClient
 
@@ -211,7 +219,7 @@ def resolve_alias(model_uri: str) -> str:
             return f"models:/{name_of_alias}/{version}"
         stages = None if suffix.lower() == "latest" else [suffix]
         newest = client.get_latest_versions(name, stages)
-    # Where there is none, MLflow says so when it is fetched.
+    # Without any version, MLflow raises an error when the model is fetched.
     return f"models:/{name}/{max((int(each.version) for each in newest), default=suffix)}"
 
 

@@ -1,7 +1,7 @@
-"""What a source model's pickles would import when they are loaded, told without loading them.
+"""Scan a source model's pickles for dangerous imports without loading them.
 
-By picklescan (extra ``scan``), which reads the opcodes of a pickle; in a child process, since what
-it reads may be made to harm.
+The scan is done by picklescan (extra ``scan``), which reads the opcodes of a pickle, in a child
+process, since the pickles may be malicious.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from mlflow_onnx_flavor.processes.worker import Worker
 
 TIMEOUT_S = 300.0
 MEMORY_BYTES = 4 * 2**30
-_PICKLE, _ZIP = b"\x80", b"PK\x03\x04"  # how protocols 2 and later begin; what PyTorch writes
-# Of earlier protocols, which begin like text.
+# First bytes of pickle protocols 2 and later, and of PyTorch's zip files.
+_PICKLE, _ZIP = b"\x80", b"PK\x03\x04"
+# Extensions of files with earlier protocols, which begin like text.
 _EXTENSIONS = {
     *(".pkl", ".pickle", ".joblib", ".pth", ".pt"),
     *(".bin", ".ckpt", ".dat", ".data", ".npy"),
@@ -25,8 +26,8 @@ _EXTENSIONS = {
 def check_pickles(model: Path, model_uri: str) -> None:
     """Raise UnsafeModelError where a pickle in the folder ``model`` would run dangerous code.
 
-    That is what picklescan lists as dangerous (shells, files, sockets, evaluation), and functions
-    that a pickle brings along instead of importing them.  MissingFrameworkError without the extra.
+    Dangerous is what picklescan lists (shells, files, sockets, evaluation), and a function that a
+    pickle brings along instead of importing it.  Raises MissingFrameworkError without the extra.
     """
     with Worker(name="the scanner", memory_limit_bytes=MEMORY_BYTES) as worker:
         found = worker.call(f"{__name__}:scan", {"model": model}, timeout_s=TIMEOUT_S)
@@ -39,7 +40,10 @@ def check_pickles(model: Path, model_uri: str) -> None:
 
 
 def scan(model: str) -> list[str]:
-    """What is dangerous, a clause for each file of the folder ``model``; the scanner's task."""
+    """Return one clause for each dangerous file of the folder ``model``, as the scanner's task.
+
+    Raises MissingFrameworkError where picklescan is not installed.
+    """
     try:
         from picklescan.scanner import SafetyLevel, scan_bytes
     except ImportError as error:

@@ -1,7 +1,8 @@
-"""Probes that the source takes.
+"""Probes that the source accepts.
 
-What it refuses is no probe.  What it gives no number for, or another answer when the inputs are
-moved by one rounding, is an extreme one: no candidate can be held to that.
+A row that the source refuses is no probe.  A row is an extreme probe where the source gives a
+number that is not finite, or another answer when the inputs move by one rounding error: no
+candidate can be required to match that.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from mlflow_onnx_flavor.schemas.origins import BATCH_PROBES, EXTREME_PROBES, PRO
 
 log = logging.getLogger(__name__)
 
-# Rows of these kinds may be refused alone by a source that takes them within a batch.
+# A source may refuse rows of these kinds alone and accept them within a batch.
 _MAY_NEED_OTHERS = frozenset({PADDING_ALONE})
 
 Ask = Callable[[Inputs], Mapping[str, np.ndarray]]
@@ -38,14 +39,14 @@ Ask = Callable[[Inputs], Mapping[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Taken:
-    """Probes of one origin, and the kind of each row."""
+    """Probes of one origin that the source accepts, and the kind of each row."""
 
     inputs: Inputs
     kinds: tuple[str, ...]
 
 
 def probes_of(inputs: Inputs, candidate: Path, ask: Ask, seed: int) -> list[Taken]:
-    """Probes for ``inputs`` and the graph of ``candidate``, of those that ``ask`` answers.
+    """Return probes for ``inputs`` and the graph of ``candidate``, those that ``ask`` accepts.
 
     ``candidate``: a model folder or an ``.onnx`` file.
     """
@@ -77,7 +78,10 @@ def probes_of(inputs: Inputs, candidate: Path, ask: Ask, seed: int) -> list[Take
 
 
 def _beside_jumps(inputs: Inputs, ask: Ask, seed: int) -> list[Probe]:
-    """Found on the source alone: by its outputs of floats, by its labels where it has no other."""
+    """Return probes beside jumps of the source's outputs, found on the source alone.
+
+    The search uses the outputs of floats, or the labels where there are no others.
+    """
 
     def scores(some: Inputs) -> np.ndarray:
         outputs = [np.asarray(each).reshape(some.rows, -1) for each in ask(some).values()]
@@ -87,18 +91,21 @@ def _beside_jumps(inputs: Inputs, ask: Ask, seed: int) -> list[Probe]:
 
     try:
         return jump_probes(inputs, scores, seed)
-    except Exception:  # a source that does not take a value between those that were given
+    except Exception:  # a source that refuses values between those of the inputs
         log.info("no search for jumps", exc_info=True)
         return []
 
 
 def _numbered(labels: np.ndarray) -> np.ndarray:
-    """Labels as numbers that tell equal from unequal, the same ones in every call."""
+    """Return labels as numbers: equal for equal labels, and the same in every call."""
     return np.vectorize(lambda label: zlib.crc32(str(label).encode()) % 1_000_003)(labels)
 
 
 def _taken(probe: Probe, ask: Ask) -> list[tuple[str, Inputs]]:
-    """The rows of ``probe`` that the source answers, by the origin that its answers give them."""
+    """Return the rows of ``probe`` that the source accepts, each with the origin that it gets.
+
+    The origin depends on the source's answers.
+    """
     answered = _answered(probe.inputs, ask)
     if not answered:
         return []
@@ -111,17 +118,17 @@ def _taken(probe: Probe, ask: Ask) -> list[tuple[str, Inputs]]:
     alone = np.ones(rows.rows, bool)
     if probe.kind in _MAY_NEED_OTHERS:
         alone = np.array([bool(_answered(row, ask)) for row in rows.batches(1)])
-    if not (alone | ~sure).all():  # those beside it make the batch in which it is taken
+    if not (alone | ~sure).all():  # the other rows make the batch in which the row is accepted
         return [(BATCH_PROBES if sure.all() else EXTREME_PROBES, rows)]
     split = [(PROBES, rows.take(sure & alone)), (EXTREME_PROBES, rows.take(~sure & alone))]
     return [(origin, some) for origin, some in split if some.rows]
 
 
 def _answered(inputs: Inputs, ask: Ask) -> list[tuple[Inputs, Mapping[str, np.ndarray]]]:
-    """All rows at once where the source takes them all, else those that it takes one at a time."""
+    """Return all rows with their answers, or those that the source accepts one at a time."""
     try:
         return [(inputs, ask(inputs))]
-    except Exception:  # whatever a source raises on what it does not take
+    except Exception:  # whatever a source raises on rows that it refuses
         if inputs.rows == 1:
             log.info("a probe is refused", exc_info=True)
             return []
@@ -133,7 +140,7 @@ def _all_answered(inputs: Inputs, ask: Ask) -> bool:
 
 
 def _finite(outputs: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
-    """Which rows have no NaN and no infinity among the scores."""
+    """Return which rows have no NaN and no infinity among the scores, as booleans (rows,)."""
     found = np.ones(rows, bool)
     for array in map(np.asarray, outputs.values()):
         if array.dtype.kind == "f" and array.ndim and len(array) == rows:
@@ -142,10 +149,10 @@ def _finite(outputs: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
 
 
 def _steady(outputs: Mapping[str, np.ndarray], inputs: Inputs, ask: Ask) -> np.ndarray:
-    """Which rows are answered the same when their floats are moved by one rounding of float32."""
+    """Return which rows keep their answer when their floats move by one rounding of float32."""
     try:
         again = ask(moved(inputs, "f", seed=0))
-    except Exception:  # a value that is none once it is moved: as it stands, it is taken
+    except Exception:  # the moved value is invalid, the value itself is accepted
         log.info("a probe is refused when it is moved", exc_info=True)
         return np.ones(inputs.rows, bool)
     found = np.ones(inputs.rows, bool)
@@ -158,7 +165,7 @@ def _steady(outputs: Mapping[str, np.ndarray], inputs: Inputs, ask: Ask) -> np.n
 def _splits(
     facts: GraphFacts, feeds: Sequence[Mapping[str, Any]], inputs: Inputs
 ) -> list[ColumnSplit]:
-    """The splits of trees by column of the inputs, in the precision of the graph's input."""
+    """Return the splits of trees by column of the inputs, in the precision of the graph's input."""
     by_name = {feed["name"]: feed for feed in feeds}
     singles = [feed["name"] for feed in feeds if feed["layout"] == "column"]
 
@@ -189,7 +196,7 @@ def _splits(
 
 
 def _column(frame: pd.DataFrame, columns: Sequence[str], position: int, at: int) -> Hashable | None:
-    """The frame's own name of a column, which may be a number."""
+    """Return the frame's own name of a column, which may be a number; None where there is none."""
     by_text = {str(name): name for name in frame.columns}
     if position < len(columns):
         return by_text.get(columns[position])

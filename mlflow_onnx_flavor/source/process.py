@@ -1,4 +1,4 @@
-"""The parent's side of a source worker: a source model that answers, in a process of its own."""
+"""The parent's side of a source worker: a source model in a child process."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class SourceModelWorker:
         with SourceModelWorker(folder, "sklearn") as source:
             (outputs,) = source.reference(inputs, [(32, inputs.rows)])
 
-    After a crash or a time-out it starts again on the next call; `versions` are those of the
-    framework's distributions.  ``source_env``: the environment that it runs in, this one or the one
-    that the model recorded.  ``memory_limit_bytes``: resident memory past which the process is
-    stopped; most of what this machine allows by default, so that it and not the release is ended.
+    After a crash or a time-out it starts again on the next call.  `versions` are those of the
+    framework's distributions.  ``source_env``: the environment of the process, this one or the one
+    that the model recorded.  ``memory_limit_bytes``: the resident memory beyond which the process
+    is stopped; by default most of this machine's, so that the process is ended and not the release.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class SourceModelWorker:
         self._saved: dict[str, Path] = {}
 
     def call(self, task: str, timeout_s: float = ANSWER_TIMEOUT_S, **arguments: Any) -> Any:
-        """Run a task of `source_worker`, with the model loaded."""
+        """Run a task of `source.tasks`, with the model loaded, and return its result."""
         if self._worker is None or not self._worker.alive:
             self._start()
         return self._worker.call(f"{TASKS}:{task}", arguments, timeout_s=timeout_s)
@@ -73,19 +73,19 @@ class SourceModelWorker:
     def reference(
         self, inputs: Inputs, batches: Sequence[tuple[int, int]]
     ) -> list[dict[str, np.ndarray]]:
-        """Every output of the source by name, each of shape (rows, ...), for each of ``batches``.
+        """Return every output of the source by name, of shape (rows, ...), for each of ``batches``.
 
-        ``batches``: pairs of a batch size and the number of rows, from the first, to answer.
+        ``batches``: pairs of a batch size and the number of rows, from the first, to run.
         """
         pairs = [list(pair) for pair in batches]
         return self.call("reference", inputs_path=self.path_of(inputs), batches=pairs)["outputs"]
 
     def answer(self, inputs: Inputs) -> Answer:
-        """What the source's pyfunc answers."""
+        """Return a description of the source's pyfunc output on ``inputs``."""
         return self.call("answer", inputs_path=self.path_of(inputs))
 
     def probes(self, inputs: Inputs, candidate: Path, seed: int) -> list[tuple[Inputs, list[str]]]:
-        """Inputs that look for trouble in the graph of ``candidate``, and the kind of each row.
+        """Return probe inputs for the graph of ``candidate``, and the kind of each row.
 
         ``candidate``: a model folder or an ``.onnx`` file.
         """
@@ -99,8 +99,9 @@ class SourceModelWorker:
         return [(Inputs.load(Path(each["path"]), each["origin"]), each["kinds"]) for each in made]
 
     def layers(self, inputs: Inputs) -> dict[str, np.ndarray]:
-        """What the layers inside the source give on ``inputs``, by its own names for them; nothing
-        where its framework does not tell.
+        """Return the outputs of the layers inside the source on ``inputs``, by the source's names.
+
+        Return nothing where its framework does not expose them.
         """
         try:
             return self.call("layers", inputs_path=self.path_of(inputs))["layers"]
@@ -108,7 +109,7 @@ class SourceModelWorker:
             return {}
 
     def path_of(self, inputs: Inputs) -> Path:
-        """Where the worker finds ``inputs``; written once."""
+        """Return the file from which the worker reads ``inputs``, which is written once."""
         digest = inputs.digest()
         if digest not in self._saved:
             self._saved[digest] = inputs.save_exactly(Path(self._scratch.name) / digest[:16])
@@ -116,13 +117,13 @@ class SourceModelWorker:
 
     @cached_property
     def python(self) -> str:
-        """The interpreter of the source's process; builds its environment where that is needed."""
+        """The interpreter of the source's process; its environment is built if needed."""
         extra = frameworks.get(self.framework).extra
         return interpreter(self.folder, extra, self.source_env)
 
     @cached_property
     def differences(self) -> tuple[VersionDifference, ...]:
-        """The recorded pins that the source's process does not keep."""
+        """The recorded pins that the environment of the source's process does not meet."""
         recorded = self.source_env == "recorded" or not self.has_pyfunc
         return () if recorded else differences(self.folder)
 
@@ -131,6 +132,7 @@ class SourceModelWorker:
         return f"the environments differ ({found}): try --source-env recorded" if found else ""
 
     def close(self) -> None:
+        """End the process and remove its files."""
         if self._worker is not None:
             self._worker.close()
         self._scratch.cleanup()
@@ -165,7 +167,10 @@ class SourceModelWorker:
 def roundings_by(
     source: Any, inputs: Sequence[Inputs], timeout_s: float = ANSWER_TIMEOUT_S
 ) -> dict[str, dict[str, Any]]:
-    """What `source_worker.rounding` says on ``inputs``; nothing where the source ends over it."""
+    """Return what `source.tasks.rounding` estimates on ``inputs``.
+
+    Return nothing where the source's process fails.
+    """
     try:
         paths = [str(source.path_of(rows)) for rows in inputs]
         return source.call("rounding", timeout_s=timeout_s, inputs_paths=paths)
@@ -174,7 +179,7 @@ def roundings_by(
 
 
 def started(folder: Path, framework: str, configuration: Configuration) -> SourceModelWorker:
-    """A worker for this source within the configured limits; it loads when it is first asked."""
+    """Return a worker for this source within the configured limits; it loads at the first call."""
     gigabytes = configuration.conversion.max_memory_gigabytes
     return SourceModelWorker(
         folder,

@@ -1,7 +1,7 @@
 """Tasks of a source worker: the only process that imports a source framework or loads its model.
 
-    load -> reference, answer, rounding  what the source says, and how sure of it it is
-    load -> probe                        inputs that look for trouble
+    load -> reference, answer, rounding  the source's outputs, and their rounding error
+    load -> probe                        inputs on which a candidate is likely to differ
     load -> plan -> export -> check      a conversion, strategy by strategy
 
 The loaded model is the module's state: a worker holds one source.
@@ -46,7 +46,7 @@ _loaded: dict[str, Any] = {}
 
 
 def load(model_path: str, framework: str) -> dict[str, Any]:
-    """Load the model in folder ``model_path``; returns versions and seconds taken.
+    """Load the model in folder ``model_path``; return versions and seconds taken.
 
     Raises MissingFrameworkError, or CorruptModelError where the framework cannot read it.
     """
@@ -76,9 +76,9 @@ def load(model_path: str, framework: str) -> dict[str, Any]:
 
 
 def reference(inputs_path: str, batches: list[list[int]]) -> dict[str, Any]:
-    """``{"outputs": [{name: array}]}``: every output of the source, for each pair of ``batches``.
+    """Return ``{"outputs": [{name: array}]}``: every output of the source, for each of ``batches``.
 
-    A pair is a batch size and a number of rows: the first so many rows, so many at a time.
+    A pair of ``batches`` is a batch size and the number of rows, from the first, to run.
     """
     inputs = Inputs.load(Path(inputs_path))
     whole = _asked(inputs)
@@ -96,10 +96,10 @@ def reference(inputs_path: str, batches: list[list[int]]) -> dict[str, Any]:
 
 
 def rounding(inputs_paths: list[str]) -> dict[str, Any]:
-    """How far the source's own rounding moves each output of floats: `parity.rounding`'s estimate.
+    """Return the effect of the source's own rounding error on each output of floats.
 
-    ``{name: {"error": scaled error, "basis": "float64" or "perturbation"}}``, the largest of those
-    on each of the inputs.
+    It is the estimate of `comparison.rounding`: ``{name: {"error": scaled error, "basis": "float64"
+    or "perturbation"}}``, the largest of those on each of the inputs.
     """
     exactly = _framework().in_float64(_source())
     found = [own_rounding(_asked, exactly, Inputs.load(Path(path))) for path in inputs_paths]
@@ -107,9 +107,10 @@ def rounding(inputs_paths: list[str]) -> dict[str, Any]:
 
 
 def probe(inputs_path: str, candidate_path: str, out_path: str, seed: int) -> dict[str, Any]:
-    """Write the probes that the source takes below ``out_path``.
+    """Write the probes that the source accepts below ``out_path``, and return where they are.
 
-    ``{"probes": [{"path": file, "origin": "probes" or "extreme probes", "kinds": [of each row]}]}``
+    Returns ``{"probes": [{"path": file, "origin": origin, "kinds": [kind of each row]}]}``; the
+    origin is one of `schemas.origins`.
     """
 
     def ask(some: Inputs) -> dict[str, np.ndarray]:
@@ -133,17 +134,17 @@ def probe(inputs_path: str, candidate_path: str, out_path: str, seed: int) -> di
 
 
 def layers(inputs_path: str) -> dict[str, Any]:
-    """``{"layers": {name: array}}``: what the layers inside the source give, where it tells."""
+    """Return ``{"layers": {name: array}}``: outputs of the source's layers, where exposed."""
     return {"layers": _framework().layer_outputs(_source(), Inputs.load(Path(inputs_path)))}
 
 
 def answer(inputs_path: str) -> dict[str, Any]:
-    """What the source's pyfunc answers on all rows, as `answers.describe` gives it."""
+    """Return the source's pyfunc output on all rows, as `pyfunc_output.describe` describes it."""
     return pyfunc_output.describe(_source().pyfunc.predict(Inputs.load(Path(inputs_path)).data))
 
 
 def plan(example_path: str, evaluation_path: str | None = None) -> dict[str, Any]:
-    """The strategies that the framework would try for this model, in order."""
+    """Return the strategies that the framework would try for this model, in order."""
     strategies = _strategies(example_path, evaluation_path)
     return {
         "description": type(_source().native).__name__,
@@ -166,11 +167,13 @@ def export(
     finishing: dict[str, Any],
     evaluation_path: str | None = None,
 ) -> dict[str, Any]:
-    """Run one strategy; returns the graph spec (JSON), the opset, the seconds taken, and what is to
-    be told of rows for which the model has no answer by rule (``doubts``).
+    """Run one strategy and write the graph to ``out_path``.
 
-    ``finishing``: what `graph_versions.finish` is given.  ``evaluation_path``: rows beyond the
-    example, where there are any.
+    Returns the graph spec (JSON), the opset, the seconds taken, and the conversion warnings on rows
+    for which the source is ambiguous (``doubts``).
+
+    ``finishing``: the arguments of `onnx_graph.versions.finish`.  ``evaluation_path``: rows beyond
+    the example, if there are any.
     """
     strategies = _strategies(example_path, evaluation_path)
     chosen = next(each for each in strategies if each.name == strategy)
@@ -201,12 +204,11 @@ def check(
     batch_sizes: list[int],
     roundings: dict[str, dict[str, Any]],
 ) -> list[dict]:
-    """Run the exported file on the CPU provider and compare with the source, output by output.
+    """Run the exported file on the CPU provider and compare it with the source, output by output.
 
-    ``roundings``: as `rounding` gave them.  Both answer batch by batch: a model may branch on how
-    many rows it is given.  Returns
-    `OutputParity` records (JSON), those of every batch size.  Raises whatever the checker or ONNX
-    Runtime raises on the file.
+    ``roundings``: the result of `rounding`.  Source and file run batch by batch, since a model may
+    branch on the number of rows.  Returns `OutputParity` records (JSON) for every batch size.
+    Raises whatever the checker or ONNX Runtime raises on the file.
     """
     import onnx
 
@@ -241,7 +243,7 @@ def _source() -> LoadedSource:
 
 
 def _asked(inputs: Inputs) -> dict[str, np.ndarray]:
-    """Every output of the source by name."""
+    """Return every output of the source by name."""
     return _framework().reference_outputs(_source(), inputs)
 
 
@@ -255,13 +257,13 @@ def _strategies(example_path: str, evaluation_path: str | None) -> list[Strategy
 def _observed_prediction(
     exported: Export, example: Inputs, open_axes: Mapping[str, tuple[bool, ...]]
 ) -> PredictionSpec:
-    """The form of the source's pyfunc answer, seen on the example.
+    """Return the form of the source's pyfunc output, observed on the example.
 
-    ``open_axes``: of each output, those along which another input may have another size.
+    ``open_axes``: for each output, the axes whose size may differ with other inputs.
     """
     try:
         seen = pyfunc_output.describe(_source().pyfunc.predict(example.data))
-    except Exception:  # a pyfunc that cannot answer at all: then every output is the answer
+    except Exception:  # the pyfunc fails altogether: return every output instead
         return _every_output(exported)
     container, keys, parts = seen["container"], seen["keys"], seen["parts"]
     if container == "list" and keys != [""]:
@@ -304,7 +306,7 @@ def _part(
 ) -> PredictionPart:
     shape = part["shape"]
     varying = open_axes.get(output, ())
-    if len(varying) != len(shape):  # the answer is not the output as it is
+    if len(varying) != len(shape):  # the pyfunc does not return the output unchanged
         varying = (False,) * len(shape)
     return PredictionPart(
         output=output,
@@ -320,7 +322,7 @@ def _part(
 def _list_of_outputs(
     exported: Export, parts: list[dict[str, Any]], open_axes: Mapping[str, tuple[bool, ...]]
 ) -> PredictionSpec:
-    if len(parts) != len(exported.prediction):  # made of other things than the outputs
+    if len(parts) != len(exported.prediction):  # the list is not made of the outputs
         return _every_output(exported)
     made = zip(exported.prediction, parts, strict=True)
     return PredictionSpec(
@@ -340,7 +342,7 @@ def _every_output(exported: Export) -> PredictionSpec:
 
 
 def _keeps_index(container: str, example: Inputs) -> bool:
-    """Whether the answer carries the index of the input, tried with an index of its own."""
+    """Return whether the output keeps the index of the input, tried with a shifted index."""
     if container not in ("dataframe", "series") or not hasattr(example.data, "index"):
         return False
     moved = example.data.set_axis(example.data.reset_index(drop=True).index + 1000)
@@ -348,7 +350,7 @@ def _keeps_index(container: str, example: Inputs) -> bool:
 
 
 def _flavor_of(folder: Path, framework: str) -> dict[str, Any]:
-    """The configuration of the framework's flavor; empty for a bare ``.onnx`` file."""
+    """Return the configuration of the framework's flavor; empty for a bare ``.onnx`` file."""
     if folder.is_file():
         return {}
     from mlflow.models import Model

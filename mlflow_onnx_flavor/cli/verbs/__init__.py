@@ -1,9 +1,9 @@
-"""The verbs of the command, one file each, found by presence.
+"""The verbs of the command, one file each, found without registration.
 
 Adding a verb is adding one file here: a module with ``HELP`` (its line in ``--help``),
-``add_arguments(parser)`` and ``run(arguments)``, which returns the exit status.  Its file's name is
-the verb's, with "-" for "_", and a last "_" where Python has the word for itself.  Every file is
-imported for ``--help``, so what is heavy is imported in ``run``.
+``add_arguments(parser)`` and ``run(arguments)``, which returns the exit status.  The verb's name is
+that of the file, with "-" for "_" and without a last "_", which avoids a keyword of Python.  Every
+file is imported for ``--help``, so heavy imports belong in ``run``.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import importlib
 import pkgutil
 from typing import Protocol, cast
 
-_FIRST = "release"  # what the command is for
+_FIRST = "release"  # the main purpose of the command
 
 
 class Verb(Protocol):
-    """A module of this package."""
+    """The interface of a verb's module in this package."""
 
     HELP: str
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Add what the verb takes beyond the options of every verb."""
+        """Add the arguments that the verb takes beyond the options of every verb."""
 
     def run(self, arguments: argparse.Namespace) -> int:
-        """Do it, print what was done, and return the exit status."""
+        """Run the verb, print the result, and return the exit status."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""`mlflow-onnx convert`: a model as ONNX, in a folder."""
+"""`mlflow-onnx convert`: convert a model to ONNX, into a folder."""
 
 from __future__ import annotations
 

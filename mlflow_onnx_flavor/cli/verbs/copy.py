@@ -1,4 +1,4 @@
-"""`mlflow-onnx copy`: a version with its evidence, to another model or server."""
+"""`mlflow-onnx copy`: copy a version with its evidence to another model or server."""
 
 from __future__ import annotations
 

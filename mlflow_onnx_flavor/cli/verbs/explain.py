@@ -1,4 +1,4 @@
-"""`mlflow-onnx explain`: what a conversion would do, and what is in its way."""
+"""`mlflow-onnx explain`: try a conversion and report which strategy works, or why none does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mlflow-onnx export`: a model for another framework, or as text."""
+"""`mlflow-onnx export`: export a model to another framework, or as text."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def axes(texts: Sequence[str]) -> dict[str, int]:
-    """Return sizes by the name of their axis, from ``AXIS=SIZE`` each."""
+    """Return sizes by the name of their axis, parsed from texts ``AXIS=SIZE``."""
     return dict(map(_axis, texts))
 
 

@@ -1,4 +1,4 @@
-"""`mlflow-onnx gc`: versions and candidates that nobody refers to."""
+"""`mlflow-onnx gc`: list or remove versions and candidates that nothing refers to."""
 
 from __future__ import annotations
 

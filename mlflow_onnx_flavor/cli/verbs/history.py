@@ -1,4 +1,4 @@
-"""`mlflow-onnx history`: who moved which alias when."""
+"""`mlflow-onnx history`: list who moved which alias when."""
 
 from __future__ import annotations
 

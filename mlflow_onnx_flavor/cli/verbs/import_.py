@@ -1,4 +1,4 @@
-"""`mlflow-onnx import`: a graph that was exported as text, as an ONNX file again."""
+"""`mlflow-onnx import`: write a graph that was exported as text as an ONNX file again."""
 
 from __future__ import annotations
 

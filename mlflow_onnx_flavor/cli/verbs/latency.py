@@ -1,4 +1,4 @@
-"""`mlflow-onnx latency`: how much faster a candidate is than its source."""
+"""`mlflow-onnx latency`: measure how much faster a candidate is than its source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mlflow-onnx parity`: whether two models give the same answers."""
+"""`mlflow-onnx parity`: measure whether two models give the same answers."""
 
 from __future__ import annotations
 

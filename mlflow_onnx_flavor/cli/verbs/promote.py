@@ -1,4 +1,4 @@
-"""`mlflow-onnx promote`: an alias to a version whose evidence passes."""
+"""`mlflow-onnx promote`: move an alias to a version with passing evidence."""
 
 from __future__ import annotations
 

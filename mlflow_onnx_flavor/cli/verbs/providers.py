@@ -1,4 +1,4 @@
-"""`mlflow-onnx providers`: what this machine can run a model on."""
+"""`mlflow-onnx providers`: list the execution providers of this machine."""
 
 from __future__ import annotations
 

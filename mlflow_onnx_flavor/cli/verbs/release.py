@@ -1,4 +1,4 @@
-"""`mlflow-onnx release`, which is also what `mlflow run .` does."""
+"""`mlflow-onnx release`: convert, verify, register and promote a model, as `mlflow run .` does."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def release_and_print(
     quiet: bool = False,
     junit: str | None = None,
 ) -> int:
-    """Release, print what was done, and return the exit status."""
+    """Release the model, print a summary, and return the exit status."""
     from mlflow_onnx_flavor.configuration_file import overridden, read_configuration
     from mlflow_onnx_flavor.pipeline.release import release as run_release
     from mlflow_onnx_flavor.reporting.console import Progress, print_summary
@@ -117,7 +117,10 @@ def release_and_print(
 
 
 def default_name(model_uri: str) -> str:
-    """``fraud-onnx`` for ``models:/fraud/3`` and ``models:/fraud@champion``."""
+    """Return ``fraud-onnx`` for ``models:/fraud/3`` and ``models:/fraud@champion``.
+
+    Raises ConfigurationError for a URI without a registered name.
+    """
     named = re.fullmatch(r"models:/(?!m-)([^/@]+)[/@].+", model_uri)
     if named is None:
         raise ConfigurationError(
@@ -128,12 +131,12 @@ def default_name(model_uri: str) -> str:
 
 
 def readable_location(uri: str) -> str:
-    """A path for what lies on this machine, the URI for the rest."""
+    """Return the path of a file on this machine, and any other URI unchanged."""
     return uri.removeprefix("file://")
 
 
 def ui_command() -> str:
-    """What opens the MLflow UI on the store that was used."""
+    """Return the command that opens the MLflow UI on the store in use, or a server's address."""
     import mlflow
 
     uri = mlflow.get_tracking_uri()
@@ -141,7 +144,7 @@ def ui_command() -> str:
 
 
 def _mlflow_command() -> str:
-    """``mlflow`` in an activated environment, else the path that a person can type."""
+    """Return ``mlflow`` in an activated environment, else a path that a person can type."""
     command = Path(sys.executable).with_name("mlflow")
     if os.environ.get("VIRTUAL_ENV") == sys.prefix or not command.exists():
         return "mlflow"

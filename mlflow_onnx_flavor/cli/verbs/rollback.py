@@ -1,4 +1,4 @@
-"""`mlflow-onnx rollback`: an alias back to the version before."""
+"""`mlflow-onnx rollback`: move an alias back to the version before."""
 
 from __future__ import annotations
 

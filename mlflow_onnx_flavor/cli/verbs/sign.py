@@ -1,4 +1,4 @@
-"""`mlflow-onnx sign`: vouch for a registered version with a key."""
+"""`mlflow-onnx sign`: sign a registered version and its evidence with a key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mlflow-onnx targets`: what models can be exported to, or where one of them runs."""
+"""`mlflow-onnx targets`: list the targets of export, or try all of them with a model."""
 
 from __future__ import annotations
 

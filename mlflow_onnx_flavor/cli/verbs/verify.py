@@ -1,4 +1,4 @@
-"""`mlflow-onnx verify`: a registered version is the artifact that was verified."""
+"""`mlflow-onnx verify`: verify that a registered version is the verified artifact."""
 
 from __future__ import annotations
 
