@@ -104,7 +104,10 @@ def _draws(rounds: int) -> np.ndarray:
 
 
 def _pooled(blocks: Blocks, percent: float) -> tuple[float, int]:
-    """Return the percentile of all calls in nanoseconds, and the number of rounds beyond it."""
+    """Return the percentile of all calls in nanoseconds, and a number of rounds.
+
+    It counts the rounds that have calls beyond the percentile.
+    """
     calls = np.concatenate(blocks)
     value = float(np.percentile(calls, percent)) if len(calls) > 1 else math.inf
     return value, sum(bool((each > value).any()) for each in blocks)

@@ -82,7 +82,7 @@ def thread_counts(cores: int) -> list[int]:
 
 
 def merged(*parts: Settings) -> Settings:
-    """Merge all parts into one settings object."""
+    """Merge settings into one; nested entries are merged too."""
     whole: Settings = {}
     for part in parts:
         for name, value in part.items():

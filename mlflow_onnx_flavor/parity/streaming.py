@@ -1,7 +1,7 @@
 """Streaming: compare the rest of large evaluation data batch by batch, in constant memory.
 
-The source works on one batch while the candidates work on another and the next is read.  Results
-are written to a file on the way, so that a comparison that was stopped resumes from there.
+Source and candidates work on a batch at the same time, while the next one is read.  Results are
+written to a file on the way, so that a comparison that was stopped resumes from there.
 """
 
 from __future__ import annotations

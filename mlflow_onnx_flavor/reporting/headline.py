@@ -46,7 +46,7 @@ class WorstError:
 def outcome(summary: ReleaseSummary) -> Outcome:
     """Return the outcome of the release.
 
-    A failed verdict is "failed" even if an error says so; any other error is "stopped".
+    A failed verdict gives "failed", even if there is an error too; any other error gives "stopped".
     """
     if summary.verdict is not None and not summary.verdict.passed:
         return "failed"

@@ -16,7 +16,7 @@ def file_of_data_set(run_id: str) -> Path:
 
     It is the one of the context "evaluation", else the only one.  Delta tables and Hugging Face
     data sets are those on this machine, as they were logged; files of stores and of the web are
-    fetched. Raises InvalidDataError for any other, with what to do.
+    fetched.  Raises InvalidDataError for any other, with what to do.
     """
     import mlflow.data
     from mlflow import MlflowClient

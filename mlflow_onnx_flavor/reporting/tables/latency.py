@@ -178,8 +178,7 @@ def speedup_cell(speedup: Interval | None) -> Cell:
     """Return a speed-up with its interval, toned by whether it is faster than 1."""
     if speedup is None:
         return Cell(NOTHING, "muted")
-    # 1 is where the candidate is faster, whatever the gate requires; keep the two apart in the
-    # text.
+    # 1 separates faster from slower, whatever the gate requires; keep 1 and the interval apart.
     text, _ = numbers.interval_apart(speedup, 1.0)
     return Cell(text, "good" if speedup.low > 1 else "bad" if speedup.high < 1 else "warn")
 
