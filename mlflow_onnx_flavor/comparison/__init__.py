@@ -1,1 +1,1 @@
-"""Whether two answers are the same: arrays in, figures out, no processes."""
+"""Comparison of two answers: arrays go in, figures come out, no processes."""

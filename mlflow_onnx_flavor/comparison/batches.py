@@ -1,4 +1,4 @@
-"""The answers to several batches, as one array."""
+"""The answers to several batches, joined into one array."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from mlflow_onnx_flavor.errors import UnsupportedModelError
 
 
 def joined(name: str, parts: Sequence[np.ndarray]) -> np.ndarray:
-    """``parts``, each of shape (rows, ...), one after the other.
+    """Concatenate ``parts``, each of shape (rows, ...), along the rows.
 
-    Scores may have an axis as long as the batch asks for, as the embeddings of its tokens are:
-    shorter parts are filled up with NaN, which equals nothing but another NaN, so that two models
-    agree where both are as short and nowhere else.  Raises UnsupportedModelError for other arrays
-    whose shape changes.
+    Scores may have an axis whose length depends on the batch, such as the embeddings of its tokens:
+    shorter parts are padded with NaN, which equals nothing but another NaN, so that two models
+    agree only where both are equally short.  Raises UnsupportedModelError for other arrays whose
+    shape changes.
     """
     if len({part.shape[1:] for part in parts}) == 1:
         return np.concatenate(parts)

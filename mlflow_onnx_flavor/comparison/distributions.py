@@ -1,22 +1,23 @@
-"""What scores are used for: probabilities as distributions, embeddings by their directions."""
+"""Distances that fit the use of scores: divergence of distributions, cosine of embeddings."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# A row of so many numbers or more may be an embedding; fewer are read as they are.
+# A row of this many numbers or more may be an embedding; shorter rows are compared number by
+# number.
 _LEAST_DIMENSIONS = 8
 _SUMS_TO_ONE = 1e-3
 
 
 def distances(source: np.ndarray, candidate: np.ndarray) -> dict[str, float]:
-    """The fields of `OutputParity` that the two outputs have a meaning for.
+    """Return the fields of `OutputParity` that are meaningful for the two outputs.
 
-    Both of shape (rows, columns), else nothing.  Where every row of the source is a distribution:
-    ``max_divergence``, the largest Jensen-Shannon divergence of a row, in nats (Lin, Divergence
-    Measures Based on the Shannon Entropy, IEEE Transactions on Information Theory 37, 1991), and
-    ``max_confidence_shift``, by how much the probability of the source's class changes at most,
-    which is what calibration sees.  Otherwise, of rows of 8 numbers or more, ``min_cosine``.
+    Both must have shape (rows, columns), else the result is empty.  If every row of the source is a
+    distribution: ``max_divergence``, the largest Jensen-Shannon divergence of a row, in nats (Lin,
+    Divergence Measures Based on the Shannon Entropy, IEEE Transactions on Information Theory 37,
+    1991), and ``max_confidence_shift``, the largest change in the probability of the source's
+    class, which affects calibration.  Otherwise, for rows of 8 numbers or more, ``min_cosine``.
     """
     if source.shape != candidate.shape or source.ndim != 2 or source.shape[1] < 2:
         return {}

@@ -1,6 +1,6 @@
-"""Rows whose label is a coin toss: the source scores the two classes the same.
+"""Label ties: rows on which the source scores its two best classes the same.
 
-Rounding then decides, in the source as in the candidate, and another label is no error.
+Rounding then decides the label, in the source as in the candidate, so another label is no error.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def tied_rows(
     arithmetic: Arithmetic,
     rounding: Rounding | None = None,
 ) -> np.ndarray | None:
-    """Where the candidate's best class is another than the source's, the source scores both the
-    same within twice the tolerance of the arithmetic, since each score may be off by it, and the
-    candidate's label is that class.
+    """Return the rows whose labels differ by a tie, shape (rows,); None if a side has no scores.
 
-    Shape (rows,); None where there are no scores of both sides to tell by.  The tolerance is
-    that of the arithmetic, never of the difference that is judged; ``rounding``: of the scores.
+    A row is tied where the candidate's best class is another than the source's, the source scores
+    both the same within twice the tolerance of the arithmetic (since each score may be off by it),
+    and the candidate's label is that class.  The tolerance is that of the arithmetic, never of the
+    difference that is judged; ``rounding``: the rounding error of the scores.
     """
     if SCORES not in expected or SCORES not in found:
         return None
@@ -50,8 +50,9 @@ def _labelled(
     best: np.ndarray,
     other: np.ndarray,
 ) -> np.ndarray:
-    """Where the candidate's label is what the source calls the class ``other``, if it calls any row
-    so.
+    """Return where the candidate's label is the source's name for the class ``other``.
+
+    A class has a name only if the source labels some row with it.
     """
     if LABELS not in expected or LABELS not in found or len(found[LABELS]) != len(best):
         return np.ones(len(best), bool)

@@ -1,4 +1,4 @@
-"""Which output of the candidate answers which of the source, and how each pair compares."""
+"""Matching: pair each output of the source with the candidate's, and compare each pair."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Outputs = Mapping[str, np.ndarray]
 NOT_KNOWN: Roundings = {}
 NO_SCALES: Mapping[str, float] = {}
 
-# So many rows of each comparison are kept to be looked at.
+# At most this many rows of each comparison are kept for inspection.
 _MOST_WORST = 8
 
 
@@ -30,11 +30,11 @@ def compare_all(
     scales: Mapping[str, float] = NO_SCALES,
     tied: np.ndarray | None = None,
 ) -> tuple[OutputParity, ...]:
-    """Every output of the source against the candidate's, on the same rows.
+    """Compare every output of the source with the candidate's, on the same rows.
 
-    An output that the candidate lacks agrees on no row.  ``roundings``: the source's own, by
-    output.  ``scales``: of the outputs, where these are some of their rows.  ``tied``: what
-    `ties.tied_rows` finds in the two, where the caller has asked it already.
+    An output that the candidate lacks agrees on no row.  ``roundings``: the source's own rounding
+    error, by output.  ``scales``: those of the whole outputs, if these are only some of their rows.
+    ``tied``: the result of `label_ties.tied_rows` on the two, if the caller has it already.
     """
     if tied is None:
         tied = tied_rows(expected, found, arithmetic, roundings.get(SCORES))
@@ -61,9 +61,9 @@ def worst_rows(
     tied: np.ndarray | None,
     kinds: Sequence[str] = (),
 ) -> tuple[WorstRow, ...]:
-    """Of the rows that disagree beyond the automatic tolerance, those that differ most.
+    """Return the rows that differ most, of those that disagree beyond the automatic tolerance.
 
-    ``parities``: what `compare_all` found.  ``kinds``: of each row, where it is a probe.
+    ``parities``: the result of `compare_all`.  ``kinds``: the kind of each row, for probes.
     """
     paired = pairs(list(expected), list(found))
     apart: dict[int, WorstRow] = {}
@@ -86,7 +86,7 @@ def worst_rows(
 
 
 def pairs(expected: list[str], found: list[str]) -> dict[str, str]:
-    """The candidate's output for each of the source's: by name, and what is left by position."""
+    """Return the candidate's output for each of the source's: by name, the rest by position."""
     left = [name for name in expected if name not in found]
     free = [name for name in found if name not in expected]
     same = {name: name for name in expected if name in found}
@@ -94,7 +94,7 @@ def pairs(expected: list[str], found: list[str]) -> dict[str, str]:
 
 
 def missing_outputs(expected: Outputs, found: Outputs) -> str:
-    """The outputs that the candidate lacks, as a sentence; "" where it has all."""
+    """Return a sentence that names the outputs that the candidate lacks; "" if it has all."""
     paired = pairs(list(expected), list(found))
     missing = [name for name in expected if name not in paired]
     if not missing:
@@ -109,10 +109,10 @@ def compare_answers(
     rounding: Rounding | None = None,
     tied: np.ndarray | None = None,
 ) -> tuple[tuple[FormDifference, ...], tuple[OutputParity, ...]]:
-    """What a consumer sees: differences of form, and the values where they can be held together.
+    """Compare what a consumer sees: differences of form, and the values if they can be compared.
 
-    ``rounding``: the source's own, of what is moved most; ``tied``: as `ties.tied_rows`
-    finds them in the outputs on the same rows.
+    ``rounding``: the source's own rounding error, of the output that it moves most; ``tied``: the
+    result of `label_ties.tied_rows` on the outputs of the same rows.
     """
     differences = tuple(compare_forms(expected, found))
     if len(expected["parts"]) != len(found["parts"]):

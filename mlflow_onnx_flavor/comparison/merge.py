@@ -1,4 +1,4 @@
-"""Two comparisons of the same outputs on different rows, as one."""
+"""Merging: two comparisons of the same outputs on different rows become one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ADDED = ("rows", "label_disagreements", "label_ties", "nonfinite_mismatches")
 _LARGEST = (
     "max_absolute_error",
     "max_relative_error",
-    # Of batches: at least that of all rows together.
+    # Taken from batches, this is at least the value over all rows together.
     "p999_absolute_error",
     "p999_relative_error",
 )
@@ -19,7 +19,7 @@ _LARGEST = (
 def merged(
     first: Sequence[OutputParity], second: Sequence[OutputParity]
 ) -> tuple[OutputParity, ...]:
-    """``first`` with the rows of ``second``; its scale and tolerance stay."""
+    """Return ``first`` with the rows of ``second`` added; its scale and tolerance stay."""
     return tuple(_merged(*pair) for pair in zip(first, second, strict=True))
 
 
@@ -43,7 +43,7 @@ def _merged(first: OutputParity, second: OutputParity) -> OutputParity:
 
 
 def _longer(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
-    """Rows added up; another shape of a row stays to be seen."""
+    """Add up the rows of two shapes; keep the difference visible if a row's shape differs."""
     same = len(first) and len(second) and first[1:] == second[1:]
     return (first[0] + second[0], *first[1:]) if same else second
 

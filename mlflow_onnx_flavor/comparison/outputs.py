@@ -31,13 +31,14 @@ def compare_outputs(
     tied: np.ndarray | None = None,
     scale: float | None = None,
 ) -> OutputParity:
-    """``source`` and ``candidate``: arrays of shape (rows, ...), the same rows in the same order.
+    """Compare one output of source and candidate, arrays of shape (rows, ...) on the same rows.
 
-    ``arithmetic``: what the candidate's graph computes with; ``rounding``: the source's own, where
-    it is known.  Integers, booleans and text are labels and must be equal by value; floats are
-    scores.  ``tied``: rows, of shape (rows,), whose two best classes the source scores the same, as
-    `ties.tied_rows` finds them.  Relative errors are those of elements whose source is not 0.
-    ``scale``: of the whole output, where these are some of its rows; their own where None.
+    ``arithmetic``: what the candidate's graph computes with; ``rounding``: the source's own
+    rounding error, if it is known.  Integers, booleans and text are labels and must be equal by
+    value; floats are scores.  ``tied``: the rows, of shape (rows,), whose two best classes the
+    source scores the same, from `label_ties.tied_rows`.  Relative errors are computed on elements
+    whose source is not 0.  ``scale``: that of the whole output, if these are some of its rows;
+    None to compute it from these rows.
     """
     source, candidate = np.asarray(source), np.asarray(candidate)
     if _is_label(source) or _is_label(candidate):
@@ -47,10 +48,10 @@ def compare_outputs(
 
 
 def error_by_row(source: np.ndarray, candidate: np.ndarray) -> np.ndarray:
-    """The largest scaled error of each row, shape (rows,).
+    """Return the largest scaled error of each row, shape (rows,).
 
-    Infinite where a label differs, a NaN or infinity stands in one of the two only, or the shapes
-    differ; 0 for labels that are equal.
+    It is infinite where a label differs, where only one of the two is NaN or infinite, or where the
+    shapes differ; it is 0 for labels that are equal.
     """
     source, candidate = np.asarray(source), np.asarray(candidate)
     if source.shape != candidate.shape:
@@ -62,9 +63,9 @@ def error_by_row(source: np.ndarray, candidate: np.ndarray) -> np.ndarray:
 
 
 def scaled_errors(source: np.ndarray, candidate: np.ndarray) -> np.ndarray:
-    """`OutputParity`'s scaled error of every element, shape (rows, elements of a row).
+    """Return `OutputParity`'s scaled error of every element, shape (rows, elements of a row).
 
-    0 where one of the two is not finite.  Both have the same shape.
+    It is 0 where one of the two is not finite.  Both arrays have the same shape.
     """
     return _errors(np.asarray(source), np.asarray(candidate)).scaled
 
@@ -91,8 +92,9 @@ def _compare_labels(
 
 
 def _unequal(source: np.ndarray, candidate: np.ndarray) -> np.ndarray:
-    """Labels are compared by value: 1 equals 1.0 and True, but never "1"; missing equals missing,
-    be it None, NaN or NA.
+    """Return where labels differ by value.
+
+    1 equals 1.0 and True, but never "1"; a missing value (None, NaN or NA) equals any other.
     """
     if _compares_exactly(source, candidate) or (_is_text(source) and _is_text(candidate)):
         return np.asarray(source != candidate)
@@ -105,8 +107,9 @@ def _unequal(source: np.ndarray, candidate: np.ndarray) -> np.ndarray:
 
 
 def _compares_exactly(source: np.ndarray, candidate: np.ndarray) -> bool:
-    """Whether numpy's own comparison is by value: not for text, nor where an integer would be
-    rounded to meet a float.
+    """Return whether numpy's own comparison is by value.
+
+    It is not for text, nor where an integer would be rounded to compare it with a float.
     """
     kinds = {source.dtype.kind, candidate.dtype.kind}
     if kinds & set("OUS"):
@@ -118,7 +121,7 @@ def _compares_exactly(source: np.ndarray, candidate: np.ndarray) -> bool:
 
 
 def _is_text(array: np.ndarray) -> bool:
-    """Whether every element is a `str`, which is soon told."""
+    """Return whether every element is a `str`; this is quick to check."""
     return array.dtype == object and pd.api.types.infer_dtype(array, skipna=False) == "string"
 
 
@@ -127,7 +130,7 @@ def _has_inexact(integers: np.ndarray) -> bool:
 
 
 def _objects(array: np.ndarray) -> np.ndarray:
-    """As one axis of Python objects, bytes as text: TensorFlow's strings are bytes."""
+    """Return one axis of Python objects, with bytes as text: TensorFlow's strings are bytes."""
     flat = array.astype(object).ravel()
     for position, each in enumerate(flat):
         if isinstance(each, bytes):
@@ -166,9 +169,9 @@ def _compare_scores(
 
 @dataclass(frozen=True)
 class _Errors:
-    """Of every element, shape (rows, elements of a row); 0 where one of the two is not finite.
+    """Errors of every element, shape (rows, elements of a row); 0 where either is not finite.
 
-    ``mismatched_rows``, shape (rows,): a NaN or infinity stands in one of the two only.
+    ``mismatched_rows``, shape (rows,): rows where only one of the two is NaN or infinite.
     """
 
     absolute: np.ndarray
@@ -199,20 +202,20 @@ def _errors(source: np.ndarray, candidate: np.ndarray, scale: float | None = Non
 
 
 def _rows_above(per_row: np.ndarray) -> tuple[int, ...]:
-    """For each threshold, how many of ``per_row`` are above it."""
+    """Return, for each threshold, how many values of ``per_row`` are above it."""
     not_above = np.searchsorted(np.sort(per_row), _THRESHOLDS, side="right")
     return tuple(int(len(per_row) - each) for each in not_above)
 
 
 def _scale(expected: np.ndarray) -> float:
-    """Root mean square of the finite values; 1 where all are zero or none is finite."""
+    """Return the root mean square of the finite values; 1 if all are zero or none is finite."""
     finite = expected[np.isfinite(expected)]
     if not len(finite):
         return 1.0
     largest = float(np.abs(finite).max())
     if largest == 0:
         return 1.0
-    # Divided first, so that squares neither overflow nor vanish.
+    # Divided by the largest first, so that squares neither overflow nor underflow.
     return largest * float(np.sqrt(np.mean((finite / largest) ** 2)))
 
 
@@ -221,7 +224,7 @@ def _largest(errors: np.ndarray) -> float:
 
 
 def _p999(errors: np.ndarray) -> float:
-    """An error that was seen, not one between two: interpolation makes NaN of infinities."""
+    """Return the 99.9th percentile as an observed error: interpolating infinities gives NaN."""
     return float(np.quantile(errors, 0.999, method="higher")) if errors.size else 0.0
 
 
@@ -230,7 +233,7 @@ def _flat(array: np.ndarray) -> tuple[int, int]:
 
 
 def _rows(array: np.ndarray) -> int:
-    """A bare scalar is one row."""
+    """Return the number of rows; a bare scalar is one row."""
     return len(array) if array.ndim else 1
 
 

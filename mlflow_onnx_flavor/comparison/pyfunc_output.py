@@ -1,4 +1,4 @@
-"""What a pyfunc answered, described so that it crosses a process boundary and can be compared.
+"""A pyfunc's answer, described so that it crosses a process boundary and can be compared.
 
 A consumer sees more than values: the container, the dtype, column names, the index.
 """
@@ -17,12 +17,12 @@ Answer = Mapping[str, Any]
 
 
 def describe(prediction: Any) -> dict[str, Any]:
-    """``prediction`` as ``{"container", "keys", "index", "parts"}``.
+    """Return ``prediction`` as ``{"container", "keys", "index", "parts"}``.
 
-    ``keys``: column names, dictionary keys or places in a list of several outputs, as Keras gives
-    them, in order ("" for a bare array).  ``parts``: one a
-    key, ``{"type": "ndarray" or "list", "dtype", "shape", "values"}`` with values as an array.
-    ``index``: the index of a frame or series as an array, else None.
+    ``keys``: column names, dictionary keys or positions in a list of several outputs, as Keras
+    returns them, in order ("" for a bare array).  ``parts``: one for each key, ``{"type": "ndarray"
+    or "list", "dtype", "shape", "values"}`` with values as an array.  ``index``: the index of a
+    frame or series as an array, else None.
     """
     if isinstance(prediction, pd.DataFrame):
         keys = [key.item() if isinstance(key, np.generic) else key for key in prediction.columns]
@@ -40,8 +40,9 @@ def describe(prediction: Any) -> dict[str, Any]:
 
 
 def compare_forms(source: Answer, candidate: Answer) -> list[FormDifference]:
-    """Where the candidate's answer is not of the source's form; empty where a consumer sees no
-    difference.
+    """Return how the form of the candidate's answer differs from the source's.
+
+    The list is empty if a consumer sees no difference.
     """
     differences: list[FormDifference] = []
 
@@ -81,7 +82,7 @@ def _answer(
 
 
 def _is_output(value: Any) -> bool:
-    """Whether a list of such values has an output in each place, rather than a row."""
+    """Return whether a list of such values holds one output in each place, rather than a row."""
     return isinstance(value, np.ndarray) and value.ndim > 1
 
 
@@ -98,5 +99,5 @@ def _part(values: Any) -> dict[str, Any]:
 
 
 def _plain(array: np.ndarray) -> np.ndarray:
-    """Text as objects: what crosses a boundary is then one kind of text only."""
+    """Return text as objects, so that only one kind of text crosses a process boundary."""
     return array.astype(object) if array.dtype.kind in "USO" else array

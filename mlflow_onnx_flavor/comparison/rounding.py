@@ -1,10 +1,10 @@
-"""How far a source model is from itself for rounding's sake: measured on the source alone.
+"""The source model's own rounding error, measured on the source alone.
 
-Where it runs in float64, that is the truth that its answers are held against.  Beside it, its
-inputs are moved by one rounding of float32 up or down at random and it is asked again, as in
-stochastic arithmetic (Vignes, A Stochastic Arithmetic for Reliable Scientific Computation,
-Mathematics and Computers in Simulation 35, 1993): what a model makes of a rounding in its inputs
-tells what it makes of those on the way.
+If the source can run in float64, that result is the truth that its answers are compared with.
+Besides, its inputs are moved by one rounding of float32, up or down at random, and it answers
+again, as in stochastic arithmetic (Vignes, A Stochastic Arithmetic for Reliable Scientific
+Computation, Mathematics and Computers in Simulation 35, 1993): the effect of a rounding in the
+inputs shows the effect of those within the model.
 """
 
 from __future__ import annotations
@@ -29,22 +29,23 @@ Ask = Callable[[Inputs], Outputs]
 _MOST_ROWS = 32
 _DRAWS = 3
 
-# Inputs are moved both ways, and the smaller change counts: a row on the threshold of a tree jumps
-# one way only.  What still moves by more than this has jumped too; where all answers do, float32
-# cannot hold the model.
+# Inputs are moved both ways, and the smaller change counts: a row on a tree's threshold jumps one
+# way only.  A row that still moves by more than this has jumped too; if all answers jump, float32
+# cannot represent the model.
 JUMP = 1e-3
 
 
 def own_rounding(ask: Ask, ask_in_float64: Ask | None, inputs: Inputs) -> dict[str, Rounding]:
-    """The rounding of every output of floats, on some rows of ``inputs``.
+    """Return the rounding error of every float output, measured on some rows of ``inputs``.
 
-    ``ask``: the source; ``ask_in_float64``: the same in float64, where that can be.  Outputs that
-    are float64 already are measured by perturbation only.  What nothing is known of is left out.
+    ``ask``: calls the source; ``ask_in_float64``: calls it in float64, if it can run so.  Outputs
+    that are float64 already are measured by perturbation only.  An output without a measurement is
+    left out.
     """
     rows = inputs.take(_spread(inputs.rows))
     try:
         answers = ask(rows)
-    except Exception:  # the comparison itself says why
+    except Exception:  # the comparison itself reports the cause
         log.info("the source does not answer", exc_info=True)
         return {}
     exact, moved = _in_float64(ask_in_float64, rows), _answers_moved(ask, rows)
@@ -57,7 +58,7 @@ def own_rounding(ask: Ask, ask_in_float64: Ask | None, inputs: Inputs) -> dict[s
 
 
 def merged(estimates: Sequence[Mapping[str, Rounding]]) -> dict[str, Rounding]:
-    """For each output the largest of several estimates."""
+    """Return the largest of several estimates for each output."""
     found: dict[str, Rounding] = {}
     for name, each in (item for estimate in estimates for item in estimate.items()):
         if name not in found or each.error > found[name].error:
@@ -76,8 +77,10 @@ def _rounding(
 
 
 def _answers_moved(ask: Ask, rows: Inputs) -> list[tuple[Outputs, Outputs]]:
-    """What the source answers when its inputs are moved one way and the other, integers of a frame
-    too where it takes them; nothing where there is nothing to move.
+    """Return the source's answers to inputs that are moved one way and the other.
+
+    Integers of a frame are moved too if the source accepts them; the list is empty if there is
+    nothing to move.
     """
     for kinds in ("fiu", "f"):
         if not _can_move(rows, kinds):
@@ -87,13 +90,13 @@ def _answers_moved(ask: Ask, rows: Inputs) -> list[tuple[Outputs, Outputs]]:
                 (ask(moved(rows, kinds, seed)), ask(moved(rows, kinds, seed, turned=True)))
                 for seed in range(_DRAWS)
             ]
-        except Exception:  # such as a category that is none once it is moved
+        except Exception:  # such as a category that a move turns into an unknown one
             log.info("the source does not take inputs that were moved", exc_info=True)
     return []
 
 
 def _largest_but_jumps(answer: np.ndarray, up: np.ndarray, down: np.ndarray) -> float:
-    """The largest scaled error that is no jump; infinity where all are."""
+    """Return the largest scaled error that is no jump; infinity if all are jumps."""
     if not np.shape(answer) == np.shape(up) == np.shape(down):
         return float("inf")
     errors = np.minimum(scaled_errors(answer, up), scaled_errors(answer, down))
@@ -124,10 +127,10 @@ def _can_move(inputs: Inputs, kinds: str) -> bool:
 
 
 def moved(inputs: Inputs, kinds: str, seed: int, turned: bool = False) -> Inputs:
-    """The rows with every float moved by one rounding of float32, up or down as ``seed`` says;
-    ``turned``: each the other way.
+    """Return the rows with every float moved by one rounding of float32, up or down by ``seed``.
 
-    ``kinds``: of the columns of a frame that are moved; arrays of integers stay.
+    ``turned``: moves each the other way.  ``kinds``: the kinds of frame columns that are moved;
+    arrays of integers stay.
     """
     data, way = inputs.data, _Way(np.random.default_rng(seed), -1 if turned else 1)
     if isinstance(data, pd.DataFrame):
@@ -143,7 +146,7 @@ def moved(inputs: Inputs, kinds: str, seed: int, turned: bool = False) -> Inputs
 
 
 def _kind(dtype: Any) -> str:
-    """Numpy's letter, of pandas' nullable dtypes too."""
+    """Return numpy's letter for the kind of a dtype, including pandas' nullable dtypes."""
     return getattr(dtype, "kind", "O")
 
 
@@ -154,7 +157,7 @@ def _float_of(dtype: Any) -> np.dtype:
 
 @dataclass(frozen=True)
 class _Way:
-    """Which numbers go up and which down; ``sign`` -1 turns all of them."""
+    """The direction in which each number is moved; ``sign`` -1 reverses all of them."""
 
     rng: np.random.Generator
     sign: int

@@ -1,8 +1,9 @@
-"""How far apart two faithful implementations may be: from arithmetic, never from what is judged.
+"""Tolerances: how far apart two faithful implementations may be.
 
-Rounding errors of a sum of n terms grow like the root of n (Higham and Mary, A New Approach to
-Probabilistic Rounding Error Analysis, SIAM Journal on Scientific Computing 41, 2019), and a model
-may amplify them.  How much this one does is measured on the source alone (`rounding.py`).
+A tolerance comes from the arithmetic, never from the difference that is judged.  Rounding errors of
+a sum of n terms grow like the root of n (Higham and Mary, A New Approach to Probabilistic Rounding
+Error Analysis, SIAM Journal on Scientific Computing 41, 2019), and a model may amplify them.  The
+amplification of this model is measured on the source alone (`rounding.py`).
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from mlflow_onnx_flavor.onnx_graph.precision import Arithmetic
 
 Basis = Literal["dtypes", "reductions", "perturbation", "float64"]
 
-# As many roundings of a dtype as two faithful implementations may be apart, whatever is computed:
-# - float32: a thousand, 1.2e-4, what the project calls right.
+# The number of roundings of a dtype that two faithful implementations may be apart in any model:
+# - float32: a thousand, 1.2e-4, the project's definition of correct.
 # - float64: 9.3e-10.  Kernels differ by more roundings here, since cancellation shows first: of 60
 #   scikit-learn estimators converted to pure float64 graphs the farthest faithful one is at 7e-10.
 # - float16: 1.6e-2.  Kernels add up in float32 and round what they store.
 _ROUNDINGS = {"float64": 2**22, "float32": 2**10, "float16": 2**4}
 
-# Of float32, more is known.  Kernels approximate exp, tanh and erf to some roundings, and a sum is
-# off by a few times the root of its terms; a candidate may round as the source does, a few times
-# worse where its order of summation is less lucky.
+# More is known of float32.  Kernels approximate exp, tanh and erf to some roundings, and a sum is
+# off by a few times the root of its terms; a candidate may round as the source does, or a few times
+# worse if its order of summation is less lucky.
 _LEAST_ROUNDINGS = 16
 _WHERE_ONLY_COUNTED = 32
 _PER_ROOT_OF_TERMS = 4
@@ -39,10 +40,10 @@ _FLOAT32 = Arithmetic()
 
 @dataclass(frozen=True)
 class Rounding:
-    """How far one output of the source is moved by its own rounding, as a scaled error.
+    """The rounding error of one output of the source, as a scaled error.
 
-    ``basis``: against the same source run in float64, or against itself with its inputs moved by
-    one rounding.
+    ``basis``: the reference, either the same source run in float64, or the source itself with its
+    inputs moved by one rounding.
     """
 
     error: float
@@ -54,7 +55,7 @@ Roundings = Mapping[str, Rounding]
 
 @dataclass(frozen=True)
 class AutoTolerance:
-    """The tolerance on the scaled error, and what it was taken from."""
+    """The tolerance on the scaled error, and what it is derived from."""
 
     value: float
     basis: Basis
@@ -66,11 +67,11 @@ def auto_tolerance(
     arithmetic: Arithmetic = _FLOAT32,
     rounding: Rounding | None = None,
 ) -> AutoTolerance:
-    """The tolerance of the coarsest arithmetic in the chain, narrowed by what is known of it.
+    """Return the tolerance of the coarsest arithmetic in the chain, narrowed by measurements.
 
-    A half-precision candidate is excused only where the source is half precision too: otherwise a
-    candidate could widen its own tolerance by computing worse.  Only the source's own rounding
-    against float64 can widen what dtypes say.
+    A half-precision candidate gets a wider tolerance only if the source is half precision too:
+    otherwise a candidate could widen its own tolerance by computing worse.  Only the source's own
+    rounding error against float64 can widen the tolerance that the dtypes set.
     """
     floats = [each for each in (source, candidate, np.dtype(arithmetic.dtype)) if each.kind == "f"]
     coarsest = max(floats, key=lambda each: np.finfo(each).eps).name
@@ -96,10 +97,10 @@ def auto_tolerance(
 
 
 def roundings_of(record: Mapping[str, Mapping[str, Any]]) -> dict[str, Rounding]:
-    """From what `source_worker.rounding` answers."""
+    """Read rounding errors from the answer of the task `source.tasks.rounding`."""
     return {name: Rounding(**fields) for name, fields in record.items()}
 
 
 def widest(roundings: Roundings) -> Rounding | None:
-    """The rounding of the output that is moved most: for an answer that is made of several."""
+    """Return the rounding error of the output that is moved most, for an answer made of several."""
     return max(roundings.values(), key=lambda each: each.error, default=None)

@@ -1,4 +1,4 @@
-"""Inputs: what is fed to a model, and where it comes from.
+"""Inputs: the rows that are fed to a model, and their origin.
 
 from mlflow_onnx_flavor.inputs import Inputs, read_evaluation_data, input_example
 

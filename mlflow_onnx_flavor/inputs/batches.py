@@ -1,4 +1,4 @@
-"""`Inputs`: rows to feed a model, in the form that MLflow's pyfunc hands to a model.
+"""`Inputs`: rows to feed a model, in the form in which MLflow's pyfunc passes them to a model.
 
 A column signature means a pandas DataFrame, an unnamed tensor a numpy array, named tensors a
 dictionary of numpy arrays; in each the first axis is the batch.
@@ -34,12 +34,13 @@ class Inputs:
 
     @property
     def rows(self) -> int:
+        """Return the number of rows."""
         if isinstance(self.data, dict):
             return len(next(iter(self.data.values())))
         return len(self.data)
 
     def take(self, indices: np.ndarray | slice | list[int]) -> Inputs:
-        """The rows at ``indices`` (integers or a slice), in that order, index labels kept."""
+        """Return the rows at ``indices`` (integers or a slice), in that order, with their index."""
         if isinstance(self.data, pd.DataFrame):
             return Inputs(self.data.iloc[indices], self.origin)
         if isinstance(self.data, dict):
@@ -47,17 +48,17 @@ class Inputs:
         return Inputs(self.data[indices], self.origin)
 
     def batch(self, size: int, start: int = 0) -> Inputs:
-        """``size`` rows from row ``start`` on, wrapping around where the rows run out."""
+        """Return ``size`` rows from row ``start`` on, wrapping around at the last row."""
         return self.take((start + np.arange(size)) % self.rows)
 
     def batches(self, size: int) -> Iterator[Inputs]:
-        """All rows once, in consecutive batches of ``size``; the last may be shorter."""
+        """Yield all rows once, in consecutive batches of ``size``; the last may be shorter."""
         for start in range(0, self.rows, size):
             yield self.take(slice(start, min(start + size, self.rows)))
 
     @staticmethod
     def joined(parts: Sequence[Inputs], origin: str) -> Inputs:
-        """All rows of several, which have the same columns, names and dtypes."""
+        """Concatenate all rows of several parts, which have the same columns, names and dtypes."""
         first = parts[0].data
         if isinstance(first, pd.DataFrame):
             whole = pd.concat([part.data for part in parts], ignore_index=True)
@@ -68,7 +69,7 @@ class Inputs:
         return Inputs(np.concatenate([part.data for part in parts]), origin)
 
     def digest(self) -> str:
-        """SHA-256 (hex) of names, dtypes, shapes and values."""
+        """Return the SHA-256 (hex) of names, dtypes, shapes and values."""
         sha = hashlib.sha256()
         for name, values in self._named_columns():
             sha.update(f"{name}|{values.dtype}|{getattr(values, 'shape', None)}|".encode())
@@ -88,7 +89,7 @@ class Inputs:
         return [("", self.data)]
 
     def save(self, folder: Path) -> Path:
-        """Write to ``folder`` as ``inputs.parquet`` or ``inputs.npz``; returns the file's path."""
+        """Write ``inputs.parquet`` or ``inputs.npz`` into ``folder`` and return the file's path."""
         folder.mkdir(parents=True, exist_ok=True)
         if isinstance(self.data, pd.DataFrame):
             path = folder / "inputs.parquet"
@@ -101,8 +102,9 @@ class Inputs:
         return path
 
     def save_exactly(self, folder: Path) -> Path:
-        """As `save`, or as `hand_over` where a column's categories are no texts: from Parquet they
-        come back as numbers.
+        """Write as `save` does, or as `hand_over` if a column has categories that are not text.
+
+        Such categories come back from Parquet as numbers.
         """
         dtypes = self.data.dtypes if isinstance(self.data, pd.DataFrame) else ()
         categories = [each for each in dtypes if isinstance(each, pd.CategoricalDtype)]
@@ -110,8 +112,10 @@ class Inputs:
         return self.hand_over(folder) if of_numbers else self.save(folder)
 
     def hand_over(self, folder: Path) -> Path:
-        """Write to ``folder`` what another process reads at once: as `save` does, but a frame as
-        ``inputs.arrow``, which is mapped instead of being compressed and unpacked.
+        """Write the rows for another process that reads them at once, and return the file's path.
+
+        It writes what `save` does, but a frame as ``inputs.arrow``, which is mapped into memory
+        instead of being compressed and unpacked.
         """
         if not isinstance(self.data, pd.DataFrame):
             return self.save(folder)
@@ -125,8 +129,9 @@ class Inputs:
 
     @classmethod
     def load(cls, path: Path, origin: str = EVALUATION_DATA) -> Inputs:
-        """Read what `save` or `hand_over` wrote.  Object arrays of strings come back as objects,
-        never pickled.
+        """Read a file that `save` or `hand_over` wrote.
+
+        Object arrays of strings come back as objects; they are never pickled.
         """
         path = Path(path)
         if path.suffix == ".parquet":

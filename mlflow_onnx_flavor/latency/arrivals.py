@@ -1,4 +1,4 @@
-"""The server scenario in the participant's process: queries arrive, whether it is ready or not."""
+"""The server scenario inside a contestant's process: queries arrive at random times."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 
 import numpy as np
 
-# A run is over when so many of its queries wait at once: the model cannot keep up, and what waits
-# only grows.
+# A run is cut short when this share of its queries waits at once: the model cannot keep up, and
+# the queue only grows.
 MOST_WAITING_SHARE = 0.25
 
 
 def answer_all(
     answer: Callable[[int], Any], rate: float, seconds: float, threads: int, seed: int
 ) -> dict[str, Any]:
-    """Let ``threads`` answer queries that arrive at random, ``rate`` a second on average.
+    """Answer queries that arrive at random, ``rate`` a second on average, with ``threads`` threads.
 
     ``answer(number)`` answers a query.  Gaps between arrivals are exponential, drawn beforehand;
-    the time of a query counts from when it was to arrive, not from when somebody was free for it.
+    the latency of a query counts from its arrival, not from when a thread was free for it.
     Returns ``latencies_ns``, shape (queries,), in no order; ``seconds`` until the last answer;
-    ``cut``: whether the end came early, and queries that waited then were not answered.  Raises
-    what ``answer`` raises.
+    ``cut``: whether the run was cut short, which leaves the queries that waited then unanswered.
+    Raises what ``answer`` raises.
     """
     generator = np.random.default_rng(seed)
     gaps_ns = generator.exponential(1e9 / rate, max(int(rate * seconds), 1))
@@ -40,7 +40,7 @@ def answer_all(
         while (number := waiting.get()) is not None and not over.is_set():
             try:
                 answer(number)
-            except Exception as error:  # told to the caller, in whose thread it is raised
+            except Exception as error:  # raised again in the caller's thread
                 errors.append(error)
                 over.set()
             else:

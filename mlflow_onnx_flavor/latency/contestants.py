@@ -1,4 +1,4 @@
-"""The participants of a measurement: processes that each hold one model as it is served."""
+"""The contestants of a measurement: processes that each hold one model as it is served."""
 
 from __future__ import annotations
 
@@ -38,11 +38,12 @@ SavedInputs = Mapping[int | None, Path]  # by sequence length
 
 @dataclass(frozen=True)
 class Entrant:
-    """A model that is to take part.
+    """A model that is to be measured.
 
-    ``provider``: None to load it as it was logged.  ``baseline``: "source" or "champion" for what
-    candidates are held against, "" for a candidate.  ``python``: the interpreter that it runs on.
-    ``threads``: of onnxruntime, None for what the model says.
+    ``provider``: the execution provider, None to load the model as it was logged.  ``baseline``:
+    "source" or "champion" for a model that candidates are compared with, "" for a candidate.
+    ``python``: the interpreter that runs it.  ``threads``: onnxruntime's number of threads, None to
+    use what the model says.
     """
 
     identity: ModelIdentity
@@ -54,11 +55,12 @@ class Entrant:
 
 
 class Participant:
-    """One model in its process.
+    """One model in a process of its own.
 
-    ``failures``: workload -> status and cause, of those at which it failed.  An error of the
-    model's own stays with its workload; after a crash or a time-out the process is gone, and
-    ``status`` and ``cause`` say why.  ``spares``: where the process of an ONNX model comes from.
+    ``failures``: status and cause for each workload at which the model failed.  An error that the
+    model raises fails that workload alone; after a crash or a time-out the process is gone, and
+    ``status`` and ``cause`` say why.  ``spares``: the pool that the process of an ONNX model comes
+    from.
     """
 
     def __init__(self, entrant: Entrant, spares: SpareWorkers | None = None):
@@ -74,17 +76,19 @@ class Participant:
 
     @property
     def running(self) -> bool:
+        """Return whether the process runs and has neither crashed nor timed out."""
         return self.status == "measured" and self._worker is not None
 
     @property
     def pid(self) -> int:
+        """Return the process id; `open` starts the process."""
         assert self._worker is not None, "open() starts the process"
         return self._worker.pid
 
     def open(self, inputs: SavedInputs, first: Workload) -> None:
-        """Start the process and load the model; a failure is remembered, not raised.
+        """Start the process and load the model; record a failure instead of raising it.
 
-        ``inputs``: the rows at each sequence length; ``first``: of the first call.
+        ``inputs``: the saved rows by sequence length; ``first``: the workload of the first call.
         """
         provider = self.entrant.provider
         try:
@@ -92,7 +96,7 @@ class Participant:
         except OSError as error:  # no memory, processes or file handles left
             self.status, self.cause = "failed", f"its process did not start: {error}"
             return
-        if self._stopped:  # meanwhile, from another thread
+        if self._stopped:  # `stop` was called meanwhile, from another thread
             self._worker.kill()
         self._opened = self._call(
             "open_model",
@@ -109,34 +113,35 @@ class Participant:
             self._peak_memory_bytes = self._opened["peak_memory_bytes"]
 
     def _start(self, name: str) -> Worker:
-        # A source's own memory is measured: nothing is in its process that it does not need.
+        # The source's own memory is measured, so its process holds nothing that it does not need.
         if self.entrant.baseline == "source":
             return Worker(name=name, python=self.entrant.python)
         return (self._spares or SpareWorkers()).take(name)
 
     def runs_at(self, workload: Workload) -> bool:
+        """Return whether the model can still be measured at this workload."""
         return self.running and workload not in self.failures
 
     def failure_at(self, workload: Workload) -> tuple[Status, str] | None:
-        """Status and cause, where it failed at that workload or altogether."""
+        """Return status and cause if the model failed at that workload or altogether, else None."""
         gone = None if self.running else (self.status, self.cause)
         return self.failures.get(workload, gone)
 
     def meet(self, workload: Workload, timeout_s: float) -> None:
-        """Let the model answer its first calls at this workload."""
+        """Warm up: let the model answer its first calls at this workload."""
         peak = self.ask("meet_workload", workload, timeout_s)
         self._peak_memory_bytes = max(self._peak_memory_bytes, peak or 0)
 
     def meet_session(self, workload: Workload, timeout_s: float) -> None:
-        """The same of its session alone; after all of `meet`, whose peak memory is what counts."""
+        """Warm up the session alone, after all of `meet`, whose peak memory is reported."""
         self.ask("meet_session", workload, timeout_s)
 
     def run_block(
         self, workload: Workload, block_ms: float, warmup_ms: float, timeout_s: float
     ) -> dict[str, np.ndarray] | None:
-        """Nanoseconds of each call of a block by path; None where it failed, now or before.
+        """Run one block and return nanoseconds of each call by path; None after a failure.
 
-        Returns when its threads have come to rest, so that the next participant has all cores.
+        Returns when the threads of the process sleep, so that the next contestant has all cores.
         """
         if not self.runs_at(workload):
             return None
@@ -151,7 +156,7 @@ class Participant:
         return times
 
     def ask(self, task: str, workload: Workload, timeout_s: float, **arguments: Any) -> Any:
-        """The answer of a task about a workload; None after a failure, now or before."""
+        """Return the answer of a task about a workload; None after a failure, now or before."""
         if not self.runs_at(workload):
             return None
         return self._call(
@@ -159,9 +164,7 @@ class Participant:
         )
 
     def load_row(self) -> LoadRow | None:
-        """What it cost to load, and the peak of its memory until all workloads were met; None
-        where it never loaded.
-        """
+        """Return the cost of loading and the peak memory of all workloads; None if never loaded."""
         if self._opened is None:
             return None
         return LoadRow(
@@ -178,12 +181,13 @@ class Participant:
         )
 
     def stop(self) -> None:
-        """End the process, which lets a thread that waits for it go on; `close` is still due."""
+        """Kill the process, which frees a thread that waits for it; `close` must still follow."""
         self._stopped = True
         if self._worker is not None:
             self._worker.kill()
 
     def close(self) -> None:
+        """End the process."""
         if self._worker is not None:
             self._worker.close()
 
@@ -194,7 +198,11 @@ class Participant:
         timeout_s: float,
         workload: Workload | None = None,
     ) -> Any:
-        """The task's answer; None after a failure, which is of ``workload`` only if it can be."""
+        """Return the task's answer; None after a failure.
+
+        An error that the model raises is recorded for ``workload`` if there is one; a crash or a
+        time-out ends the contestant.
+        """
         if not self.running or self._worker is None:
             return None
         try:
@@ -206,14 +214,14 @@ class Participant:
                 self.failures[workload] = status, cause
                 return None
             self.status, self.cause = status, cause
-            self.close()  # its memory and threads are the others' now
+            self.close()  # frees its memory and threads for the others
             return None
 
 
 def open_all(participants: Sequence[Participant], inputs: SavedInputs, first: Workload) -> None:
-    """Start all, as many at a time as there are cores, since most of it is importing.
+    """Start all contestants, as many at a time as there are cores, since most of it is importing.
 
-    An interrupt ends those that are loading; closing them is the caller's part in any case.
+    An interrupt kills those that are loading; the caller closes them in any case.
     """
     pool = ThreadPoolExecutor(cores_allowed())
     try:
@@ -235,6 +243,6 @@ def _status(error: OnnxFlavorError) -> Status:
 
 
 def _size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
+    """Return the bytes of a file, or of all files in a folder."""
     files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
     return sum(each.stat().st_size for each in files)

@@ -1,9 +1,9 @@
-"""Which of many session settings is the fastest: successive halving on paired rounds.
+"""Successive halving on paired rounds: find the fastest of many session settings.
 
 All settings and the default are timed in rounds; after each rung the slower half drops out, which
 leaves its time to the others (Jamieson and Talwalkar, Non-stochastic Best Arm Identification and
-Hyperparameter Optimization, AISTATS 2016).  The one that is left has won by luck as well, so it
-meets the default again in rounds of their own, and only these are evidence.
+Hyperparameter Optimization, AISTATS 2016).  The setting that is left won partly by luck, so it is
+timed against the default again in rounds of their own, and only these are evidence.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ import numpy as np
 from mlflow_onnx_flavor.latency.statistics import SEED, ratio_of_logs
 from mlflow_onnx_flavor.schemas.evidence import Interval
 
-# The last two get this share of the time.
+# The share of the time that the final duel of the best setting with the default gets.
 DUEL_SHARE = 0.4
 FEWEST_RUNG_ROUNDS, FEWEST_DUEL_ROUNDS = 2, 8
 
-# Times one setting in one block at every workload: nanoseconds of a call by workload; None where
-# the setting fails.
+# Times one setting in one block at every workload and returns nanoseconds of a call by workload;
+# None if the setting fails.
 Block = Callable[[int], Mapping[Hashable, float] | None]
 
 
 class Halving:
-    """``settings``: how many, beside the default, which has number 0.  ``logs[number]``: of each
-    of its rounds, the logarithm of the default's time over its own, on average of the workloads;
-    ``rung[number]``: the last in which it took part.
+    """A contest of session settings with the default.
+
+    ``settings``: the number of settings beside the default, which has number 0.  ``logs[number]``:
+    for each round of a setting, the logarithm of the default's time over its own, averaged over the
+    workloads; ``rung[number]``: the last rung in which it was timed.
     """
 
     def __init__(self, settings: int, block: Block, seconds: float):
@@ -44,8 +46,9 @@ class Halving:
         self._order = random.Random(SEED)
 
     def best(self, confidence: float) -> tuple[int, dict[Hashable, Interval]] | None:
-        """The number of the one that is left, and how many times as fast as the default it was in
-        the duel, by workload; under None on average.  None where all fail.
+        """Return the best setting's number and its speed-ups over the default; None if all fail.
+
+        The speed-ups are those of the duel, by workload; their average stands under None.
         """
         rungs = max(math.ceil(math.log2(max(len(self._numbers), 1))), 1)
         share_s = self._seconds * (1 - DUEL_SHARE) / rungs
@@ -57,7 +60,7 @@ class Halving:
         return (alive[0], self._duel(alive[0], confidence)) if alive else None
 
     def _rung(self, rung: int, alive: Sequence[int], share_s: float) -> list[int]:
-        """The faster half of those that do not fail."""
+        """Return the faster half of the settings that do not fail."""
         for number in alive:
             self.rung[number] = rung
         begun, rounds = time.perf_counter(), 0
@@ -79,13 +82,13 @@ class Halving:
                 for workload, log in by_workload.items():
                     seen[workload].append(log)
             rounds += 1
-        if not seen:  # it failed meanwhile
+        if not seen:  # the setting failed meanwhile
             return {}
         seen[None] = list(np.mean(list(seen.values()), axis=0))
         return {each: ratio_of_logs(np.array(logs), confidence) for each, logs in seen.items()}
 
     def _round(self, alive: Sequence[int]) -> dict[int, dict[Hashable, float]]:
-        """One block of the default and of each, in random order: logarithms of their ratios."""
+        """Run one block of the default and of each setting, in random order; return log ratios."""
         taking_part = [0, *(number for number in alive if number not in self.failed)]
         times = {}
         for number in self._order.sample(taking_part, len(taking_part)):

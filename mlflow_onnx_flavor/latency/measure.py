@@ -42,11 +42,11 @@ PERCENTS = (50, 90, 99)
 
 
 def measure(plan: Plan) -> LatencyReport:
-    """Time single ``predict`` calls of all, alternately, each in its own process as it is served.
+    """Time single ``predict`` calls of all models in turn, each in its own process as it is served.
 
-    A model that fails, crashes or hangs is a row with its cause at the workloads that were not
-    finished, and the others go on.  All models are in memory together.
-    Raises ConfigurationError for sequence lengths of inputs that have none.
+    A model that fails, crashes or hangs gets a row with its cause at each workload that it did not
+    finish, and the others go on.  All models are in memory together.
+    Raises ConfigurationError if sequence lengths are set and the inputs have no sequence axis.
     """
     begun_ns = time.perf_counter_ns()
     note = plan.on_progress or (lambda _text: None)
@@ -94,8 +94,9 @@ def measure(plan: Plan) -> LatencyReport:
 
 
 def _entrants(plan: Plan) -> list[Entrant]:
-    """Source and champion as they were logged; every candidate on every provider, as it is served
-    and with every number of threads.
+    """Return source and champion as logged, then every candidate on every provider.
+
+    Each candidate is entered as it is served and with every number of threads.
     """
     source = Entrant(plan.source_identity, Path(plan.source_path), None, SOURCE, plan.source_python)
     entrants = [source]
@@ -122,10 +123,10 @@ def _saved(
 def _comparisons(
     participants: Sequence[Participant],
 ) -> Iterator[tuple[Participant, Participant, str]]:
-    """Candidate, what it is held against, and the path of the candidate that is called.
+    """Yield each candidate, the model to compare it with, and the path of the candidate to call.
 
-    Each against source and champion; against the first candidate on the same provider, so that
-    variants are told apart; its session alone against the source.
+    Each candidate is compared with source and champion, with the first candidate on the same
+    provider, which tells variants apart, and its session alone with the source.
     """
     baselines = [each for each in participants if each.entrant.baseline]
     candidates = [each for each in participants if not each.entrant.baseline]
@@ -198,7 +199,7 @@ class _Table:
 def _medians(
     rounds: Rounds, participant: Participant, asked: Sequence[Workload]
 ) -> list[list[float]]:
-    """Of each round of the source, by workload."""
+    """Return the source's medians of each round, by workload."""
     return [
         [float(np.median(each)) for each in rounds.times[participant, workload, PYFUNC]]
         for workload in asked

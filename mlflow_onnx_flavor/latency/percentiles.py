@@ -1,8 +1,8 @@
 """Percentiles of calls with their intervals, and the ratio of two models' percentiles.
 
-A percentile far out has too few calls beyond it in one round to be taken round by round, as the
-ratio of medians is (`statistics.speedup`).  So calls of all rounds are pooled, and the bootstrap
-draws rounds, the same ones of both models; interval and widening are as there.
+A high percentile has too few calls beyond it in one round to be computed round by round, as the
+ratio of medians is (`statistics.speedup`).  So the calls of all rounds are pooled, and the
+bootstrap draws rounds, the same ones for both models; interval and widening are as in `speedup`.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from mlflow_onnx_flavor.schemas.evidence import Interval
 
 RESAMPLES = 1000
 SEED = 20260102
-# A percentile is made by the rounds with calls beyond it; fewer than this say nothing of others.
+# Only rounds with calls beyond a percentile determine it; fewer than this are too few to trust.
 FEWEST_ROUNDS = 8
-# Calls are counted in bins of this width, as a share of their time; within one they are even.
+# Calls are counted in bins of this relative width; within a bin they are taken as evenly spread.
 _BIN = 0.004
 
-Blocks = Sequence[np.ndarray]  # nanoseconds of each call, an array a round
+Blocks = Sequence[np.ndarray]  # nanoseconds of each call, one array for each round
 
 
 def percentile_intervals(
     blocks: Blocks, percents: Sequence[float], confidence: float
 ) -> dict[float, Interval]:
-    """Of one model, in milliseconds; a percentile that has too few calls beyond it is left out."""
+    """Return one model's percentiles in milliseconds; omit those with too few calls beyond them."""
     found = {}
     for percent in percents:
         whole, rounds = _pooled(blocks, percent)
@@ -42,10 +42,10 @@ def percentile_intervals(
 def percentile_ratio(
     baseline: Blocks, candidate: Blocks, percent: float, confidence: float
 ) -> Interval | None:
-    """Baseline percentile over candidate percentile; None where calls or rounds are too few.
+    """Return baseline percentile over candidate percentile; None if calls or rounds are too few.
 
-    Times are taken relative to what the two models' medians have in common in their round: a spell
-    in which everything is slow would otherwise make both percentiles alone.
+    Times are divided by what the two models' medians share in each round: otherwise a spell in
+    which everything is slow would determine both percentiles alone.
     """
     baseline, candidate = _without_what_rounds_share(baseline, candidate)
     (above, rounds), (below, others) = (_pooled(each, percent) for each in (baseline, candidate))
@@ -63,7 +63,7 @@ def percentile_ratio(
 def _without_what_rounds_share(
     baseline: Blocks, candidate: Blocks
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Times over the geometric mean of the two medians of their round, brought back to its size."""
+    """Return times over the geometric mean of the two medians of their round, scaled back."""
     medians = np.array([[np.median(each) for each in blocks] for blocks in (baseline, candidate)])
     shared = np.sqrt(medians.prod(axis=0))
     scales = np.median(shared) / shared
@@ -74,7 +74,7 @@ def _without_what_rounds_share(
 
 
 class _Counted:
-    """The calls of each round, counted in bins of equal width on a logarithmic scale."""
+    """Calls of each round, counted in bins of equal width on a logarithmic scale."""
 
     def __init__(self, blocks: Blocks):
         logs = [np.log(np.maximum(each, 1)) / _BIN for each in blocks]
@@ -85,7 +85,7 @@ class _Counted:
         ).astype(np.float32)
 
     def percentiles(self, percent: float, draws: np.ndarray) -> np.ndarray:
-        """Nanoseconds, one for each row of ``draws``, which says how often each round is taken."""
+        """Return nanoseconds for each row of ``draws``, which counts how often a round is drawn."""
         cumulative = np.cumsum(draws @ self._counts, axis=1, dtype=np.float64)
         wanted = percent / 100 * cumulative[:, -1:]
         at = np.argmax(cumulative >= wanted, axis=1)
@@ -96,7 +96,7 @@ class _Counted:
 
 
 def _draws(rounds: int) -> np.ndarray:
-    """How often each round is taken in each resample, shape (RESAMPLES, rounds)."""
+    """Return how often each round is drawn in each resample, shape (RESAMPLES, rounds)."""
     chosen = np.random.default_rng(SEED).integers(0, rounds, (RESAMPLES, rounds))
     draws = np.zeros((RESAMPLES, rounds), np.float32)
     np.add.at(draws, (np.arange(RESAMPLES)[:, None], chosen), 1)
@@ -104,7 +104,10 @@ def _draws(rounds: int) -> np.ndarray:
 
 
 def _pooled(blocks: Blocks, percent: float) -> tuple[float, int]:
-    """The percentile of all calls in nanoseconds, and how many rounds have calls beyond it."""
+    """Return the percentile of all calls in nanoseconds, and a number of rounds.
+
+    It counts the rounds that have calls beyond the percentile.
+    """
     calls = np.concatenate(blocks)
     value = float(np.percentile(calls, percent)) if len(calls) > 1 else math.inf
     return value, sum(bool((each > value).any()) for each in blocks)
@@ -113,8 +116,10 @@ def _pooled(blocks: Blocks, percent: float) -> tuple[float, int]:
 def _interval(
     estimate: float, drawn: np.ndarray, rounds: int, by_round: np.ndarray, confidence: float
 ) -> Interval:
-    """``rounds``: those that make the percentile, which are what the sample is worth; ``by_round``:
-    a logarithm of each round, to see how much rounds resemble the one before.
+    """Return the bootstrap interval of a percentile.
+
+    ``rounds``: the number of rounds that have calls beyond it, which is the effective sample size;
+    ``by_round``: a logarithm for each round, which shows how far a round resembles the one before.
     """
     tail = outward_tail(confidence, rounds)
     reach = np.log(np.quantile(drawn, (tail, 1 - tail)) / estimate) * widening(by_round)

@@ -1,4 +1,4 @@
-"""What a latency measurement is about, and how long it takes."""
+"""The plan of a latency measurement: what is measured, and for how long."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from mlflow_onnx_flavor.schemas.evidence import ExecutionProvider, ModelIdentity
 
 @dataclass(frozen=True)
 class Plan:
-    """Which candidates are timed against which source, on what, and for how long.
+    """The candidates to time, the source to compare them with, the inputs and the time to spend.
 
-    ``batch_sizes``: rows a call; ``inputs`` are repeated where they are fewer.
-    ``budget_seconds``: the most time to spend in rounds; less where every interval reaches
-    ``precision`` before, more where slow models need it for the fewest rounds that make an
+    ``batch_sizes``: rows in a call; ``inputs`` are repeated if there are fewer.
+    ``budget_seconds``: the most time to spend in rounds.  Measuring ends sooner if every interval
+    reaches ``precision``; it takes longer if slow models need it for the fewest rounds that give an
     interval.
     ``options``: what else to measure.
-    ``champion``: what serves now, a baseline beside the source.
+    ``champion``: the model that serves now, a baseline beside the source.
     ``spares``: processes that are ready already.
-    ``source_python``: the interpreter that the source runs on.
-    ``on_progress``: is called with a sentence on what is done.
+    ``source_python``: the interpreter that runs the source.
+    ``on_progress``: called with a sentence about each step.
     """
 
     source_path: Path

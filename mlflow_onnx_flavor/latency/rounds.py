@@ -1,8 +1,8 @@
-"""Let the participants take turns: short blocks in random order, round after round.
+"""Rounds: the contestants take turns in short blocks, in random order, round after round.
 
 Two models measured one after the other differ by what the machine did in between.  Here every round
 holds one block of each, so that a round's ratio compares like with like; only one process works at
-a time, and its threads have come to rest before the next one begins.
+a time, and its threads sleep before the next one begins.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from mlflow_onnx_flavor.latency.workloads import PYFUNC, Workload
 from mlflow_onnx_flavor.schemas.evidence import Interval
 
 BLOCK_MS, WARMUP_MS = 20.0, 4.0
-MAX_ROUNDS = 2000  # of the fastest models, minutes: in practice the budget ends before
-# Slow models: so many rounds, unless they would take this many times the budget.
+MAX_ROUNDS = 2000  # minutes, for the fastest models: in practice the budget ends first
+# Slow models get this many rounds, unless these would take this many times the budget.
 FEW_ROUNDS, FEW_ROUNDS_BUDGETS = 3, 2.0
-# After so many seconds a batch size has had what models usually need: an interval that is fairly
-# narrow and decides is enough then, and only another uses the rest of the budget.
+# After this many seconds a batch size has had what models usually need: an interval that is fairly
+# narrow and decides is enough then; only one that does not decide uses the rest of the budget.
 USUAL_SECONDS, USUAL_HALF_WIDTH = 8.0, 0.10
-# A block is a hang when it takes longer than the largest of: this, twice what is left of the budget
-# for its batch size, and this many times what the same block took before.
+# A block counts as hanging when it takes longer than the largest of: this, twice what is left of
+# the budget for its batch size, and this many times what the same block took before.
 MIN_BLOCK_LIMIT_S, BLOCK_LIMIT_SHARES, BLOCK_LIMIT_BLOCKS = 10.0, 2.0, 4.0
 MIN_MEETING_LIMIT_S = 30.0  # compiling for a new shape takes seconds
 
 
 class Rounds:
-    """The blocks of all participants at every workload.
+    """The blocks of all contestants at every workload.
 
-    ``times[participant, workload, path]`` has one array of nanoseconds a round; ``seconds`` is what
-    was spent in the participants' blocks.
+    ``times[participant, workload, path]`` has one array of nanoseconds for each round; ``seconds``
+    is the time spent in the contestants' blocks.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Rounds:
         precision: Precision,
         note: Callable[[str], None] = lambda _text: None,
     ) -> None:
-        """Rounds until every ratio to a baseline is precise enough, or the budget is spent.
+        """Run rounds until every ratio to a baseline is precise enough, or the budget is spent.
 
         A workload that is precise enough drops out, which leaves its time to the others.
         """
@@ -93,7 +93,7 @@ class Rounds:
     def pairs(
         self, candidate: Participant, baseline: Participant, workload: Workload, path: str = PYFUNC
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Times of the baseline and of the candidate's ``path``, of the rounds that have both."""
+        """Return times of the baseline and of the candidate's ``path`` in rounds that have both."""
         both = zip(
             self.times[baseline, workload, PYFUNC],
             self.times[candidate, workload, path],
@@ -110,7 +110,7 @@ class Rounds:
         confidence: float,
         path: str = PYFUNC,
     ) -> Interval | None:
-        """The candidate's speed-up; None where too few rounds have both."""
+        """Return the candidate's speed-up; None if too few rounds have both models."""
         times = self.pairs(candidate, baseline, workload, path)
         if len(times[0]) < MIN_ROUNDS:
             return None
@@ -126,7 +126,7 @@ class Rounds:
                     self._account(participant, workload, time.perf_counter() - begun)
 
     def _round(self) -> float:
-        """One block of each participant at each open workload; returns the seconds it took."""
+        """Run one block of each contestant at each open workload; return the seconds it took."""
         begun = time.perf_counter()
         for workload in self._shuffled(self._open):
             for participant in self._shuffled(self._participants):
@@ -142,12 +142,12 @@ class Rounds:
         self.seconds += seconds
         self._seconds_at[workload] += seconds
         self._block_seconds[participant, workload] = seconds
-        if not participant.running:  # workloads that are finished keep what was measured
+        if not participant.running:  # finished workloads keep what was measured
             for each in self._open:
                 participant.failures.setdefault(each, (participant.status, participant.cause))
 
     def _budget_is_spent(self, rounds: int, cost_s: float) -> bool:
-        """Whether one more round of ``cost_s`` seconds is too much after so many."""
+        """Return whether one more round of ``cost_s`` seconds is too much after ``rounds``."""
         if rounds < MIN_ROUNDS:
             return False
         allowed = FEW_ROUNDS_BUDGETS if rounds < FEW_ROUNDS else 1.0
@@ -177,7 +177,7 @@ class Rounds:
         precision: Precision,
         note: Callable[[str], None],
     ) -> list[Workload]:
-        """Those of the open workloads at which some ratio is not precise enough yet."""
+        """Return the open workloads at which some ratio is not precise enough yet."""
         remaining = []
         for workload in self._open:
             ratios = self._ratios(workload, confidence)
@@ -197,7 +197,7 @@ class Rounds:
         return remaining
 
     def _tails_are_open(self, workload: Workload, confidence: float, precision: Precision) -> bool:
-        """Whether a percentile that a gate asks for leaves its decision open."""
+        """Return whether a percentile that a gate judges is still too uncertain to decide."""
         for candidate, baseline in self._compared(workload):
             for least in precision.decisive_tail_of.get(baseline.entrant.baseline, ()):
                 times = self.pairs(candidate, baseline, workload)
@@ -211,7 +211,7 @@ class Rounds:
         return False
 
     def _compared(self, workload: Workload) -> list[tuple[Participant, Participant]]:
-        """Each candidate with each baseline that a gate may hold it against."""
+        """Return each candidate with each baseline that a gate may compare it with."""
         running = self._running(workload)
         return [
             (candidate, baseline)

@@ -1,7 +1,7 @@
-"""MLPerf's offline and server scenarios, of models that `rounds` has timed one call at a time.
+"""MLPerf's offline and server scenarios, for models that `rounds` has timed one call at a time.
 
-(Reddi et al., MLPerf Inference Benchmark, ISCA 2020, section IV.)  Shown beside the paired ratios
-and never judged: what they measure is a machine as much as a model.
+(Reddi et al., MLPerf Inference Benchmark, ISCA 2020, section IV.)  They are shown beside the paired
+ratios and never judged: they measure the machine as much as the model.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from mlflow_onnx_flavor.schemas.configuration import ServerScenario
 from mlflow_onnx_flavor.schemas.evidence import OfflineRow, ServerCapacity, ServerRow
 
 OFFLINE_ROUNDS, OFFLINE_BLOCK_MS, OFFLINE_WARMUP_MS = 3, 40.0, 4.0
-# Larger batches are left out when the smaller ones took this share of the budget.
+# Larger batches are left out once the smaller ones took this share of the budget.
 OFFLINE_SHARE = 0.2
 CALL_LIMIT_S = 120.0
-# The search for the highest rate: so many steps of halving, on a logarithmic scale.
+# Halving steps of the search for the highest rate, on a logarithmic scale.
 RATE_STEPS = 5
-# A run goes on until so many queries came, that it has a tail, but not for so many times its time.
+# A run lasts until this many queries came, so that it has a tail, but at most this many times its
+# planned time.
 FEWEST_QUERIES, MOST_STRETCH = 300, 4
-# The lowest rate of the search, as a share of what one thread can do.
+# The lowest rate of the search, as a share of what one thread can answer.
 LOWEST_SHARE = 1 / 16
 
 
@@ -39,7 +40,7 @@ def offline(
     inputs: SavedInputs,
     budget_seconds: float,
 ) -> tuple[OfflineRow, ...]:
-    """Rows a second of each at every batch size, in blocks that take turns."""
+    """Measure rows a second of each contestant at every batch size, in blocks that take turns."""
     begun = time.perf_counter()
     order, rows = random.Random(SEED), []
     for batch_size in sorted(set(batch_sizes)):
@@ -89,7 +90,7 @@ def server(
     inputs: SavedInputs,
     note: Callable[[str], None] = lambda _text: None,
 ) -> tuple[tuple[ServerRow, ...], tuple[ServerCapacity, ...]]:
-    """Tail latency of each at the rates asked for, and the highest rate within a budget."""
+    """Measure tail latency at the given rates, and the highest rate within a latency budget."""
     rows: list[ServerRow] = []
     capacities = []
     workload = Workload(1, next(iter(inputs)))
@@ -115,7 +116,10 @@ def server(
 def _highest_rate(
     participant: Participant, workload: Workload, scenario: ServerScenario, budget_ms: float
 ) -> tuple[list[ServerRow], float | None]:
-    """By halving between a rate that holds and one that does not, from what one thread can do."""
+    """Search by halving between a rate that holds and one that does not.
+
+    The search starts from the rate that one thread can answer.
+    """
     participant.meet(workload, CALL_LIMIT_S)
     blocks = participant.run_block(workload, OFFLINE_BLOCK_MS, OFFLINE_WARMUP_MS, CALL_LIMIT_S)
     if not blocks:
@@ -141,7 +145,7 @@ def _highest_rate(
 def _served(
     participant: Participant, workload: Workload, rate: float, scenario: ServerScenario
 ) -> ServerRow:
-    """One run of arrivals at ``rate`` a second."""
+    """Run arrivals at ``rate`` a second once and return the row."""
     threads = scenario.threads or cores_allowed()
     common = {
         "model": participant.entrant.identity.name,

@@ -1,4 +1,4 @@
-"""Session settings worth trying: those that change how fast onnxruntime runs, never what."""
+"""Session settings worth trying: those that change onnxruntime's speed and never its answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlflow_onnx_flavor.scoring.runtimes import CPU
 MOST = 24
 
 _SPINNING, _PREPACKING = "session.intra_op.allow_spinning", "session.disable_prepacking"
-# Each is one decision; the first of its choices is onnxruntime's own.
+# Each entry is one decision; the first of its choices is onnxruntime's own default.
 _CHOICES: dict[str, tuple[Settings, ...]] = {
     "spinning": ({}, {"config_entries": {_SPINNING: "0"}}),
     "optimization": (
@@ -26,7 +26,7 @@ _CHOICES: dict[str, tuple[Settings, ...]] = {
     "prepacking": ({}, {"config_entries": {_PREPACKING: "1"}}),
 }
 
-# Options of providers, each one decision too; the provider's own default is tried as nothing.
+# Provider options, one decision each; the provider's own default is tried by setting nothing.
 _OF_PROVIDERS: dict[str, dict[str, tuple[str, ...]]] = {
     "OpenVINOExecutionProvider": {
         "num_of_threads": ("1", "2", "4"),
@@ -50,9 +50,9 @@ _OF_PROVIDERS: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def settings_to_try(cores: int, provider: str = CPU, most: int = MOST) -> list[Settings]:
-    """At most ``most``, the default not among them.
+    """Return at most ``most`` settings, without the default.
 
-    Every decision alone, threads with and without spinning, and some combinations at random.
+    They are every decision alone, threads with and without spinning, and some random combinations.
     """
     threads = tuple({"intra_op_num_threads": number} for number in thread_counts(cores))
     choices = {**_of_provider(provider), "threads": ({}, *threads), **_CHOICES}
@@ -76,13 +76,13 @@ def settings_to_try(cores: int, provider: str = CPU, most: int = MOST) -> list[S
 
 
 def thread_counts(cores: int) -> list[int]:
-    """Powers of two up to the number of cores, and that itself."""
+    """Return the powers of two up to the number of cores, and that number itself."""
     powers = [1 << exponent for exponent in range(cores.bit_length()) if 1 << exponent <= cores]
     return sorted({*powers, cores})
 
 
 def merged(*parts: Settings) -> Settings:
-    """All of them together."""
+    """Merge settings into one; nested entries are merged too."""
     whole: Settings = {}
     for part in parts:
         for name, value in part.items():

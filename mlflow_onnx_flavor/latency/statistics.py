@@ -1,4 +1,4 @@
-"""From times to figures: quantiles of one model, the ratio of two with its interval."""
+"""Statistics of latency: quantiles of one model, the ratio of two models with its interval."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from mlflow_onnx_flavor.schemas.evidence import Interval, LatencyFigures
 
 RESAMPLES = 2000
 SEED = 20260101
-# Two models that differ by less than this are as fast as each other to anybody.
+# Two models whose times differ by less than this are equally fast for any practical purpose.
 FINEST_HALF_WIDTH = 0.015
-# The same model in two processes is not quite as fast in both (where its memory lies, which threads
-# share a core), which no number of rounds shows: the standard deviation of the logarithm of their
-# ratio, over 400 pairs in `benchmarks.latency_verdicts`, less what the rounds of each do show.
+# The same model in two processes is not equally fast in both (memory placement, which threads
+# share a core), and no number of rounds shows it.  This is the standard deviation of the logarithm
+# of their ratio, over 400 pairs in `benchmarks.latency_verdicts`, less what the rounds do show.
 BETWEEN_PROCESSES = 0.007
 MIN_ROUNDS = 2  # one ratio has no interval
 # A median of fewer rounds than this cannot leave the range of its sample often enough: between the
 # smallest and the largest of five lies the true median in 94 % of samples, of two in half of them.
 _MIN_BOOTSTRAP_ROUNDS = 6
-_MAX_CORRELATION = 0.7  # of few rounds an estimate above this is mostly chance
-# Every look at the intervals is a chance to stop at a lucky one, so looks are few: after so many
-# rounds, and whenever their number has grown by this factor.
+_MAX_CORRELATION = 0.7  # with few rounds an estimate above this is mostly chance
+# Every look at the intervals is a chance to stop at a lucky one, so looks are few: the first after
+# this many rounds, the next whenever their number has grown by this factor.
 _FIRST_LOOK_ROUNDS, _LOOK_GROWTH = 8, 1.4
 
 
 @dataclass(frozen=True)
 class Precision:
-    """When a speed-up is known well enough to stop measuring.
+    """The precision at which a speed-up is known well enough to stop measuring.
 
-    ``half_width``: half of the interval as a share of the estimate, enough in any case.
-    ``clear_half_width``: enough where the estimate is at least `CLEARANCE` half-widths away from
-    each of ``decisive``, the speed-ups at which somebody will decide (1 tells faster from slower).
-    ``decisive_of``: these for one baseline, "source" or "champion", where a gate says so; an
-    interval that spans one of them is measured on until its half is ``finest_half_width``.
-    ``decisive_tail_of``: the same of the ratio of 99th percentiles.  ``budgets_ms``: by percent,
-    what a percentile of the candidate is held against.
+    ``half_width``: half of the interval as a share of the estimate that is enough in any case.
+    ``clear_half_width``: enough if the estimate is at least `CLEARANCE` half-widths away from each
+    of ``decisive``, the speed-ups at which somebody will decide (1 separates faster from slower).
+    ``decisive_of``: these thresholds for one baseline, "source" or "champion", if a gate sets them;
+    an interval that spans one of them is measured on until its half is ``finest_half_width``.
+    ``decisive_tail_of``: the same for the ratio of 99th percentiles.  ``budgets_ms``: by percent,
+    the limit that a percentile of the candidate is judged against.
     """
 
     half_width: float = 0.03
@@ -54,7 +54,7 @@ class Precision:
 
     @classmethod
     def for_gate(cls, gate: LatencyGate) -> Precision:
-        """Measured no closer than ``gate`` needs to decide."""
+        """Return the precision that ``gate`` needs to decide, and no more."""
         thresholds = {"source": (gate.min_speedup,), "champion": (1 - gate.max_regression,)}
         tails = {
             "source": () if gate.min_p99_speedup is None else (gate.min_p99_speedup,),
@@ -69,15 +69,15 @@ class Precision:
         )
 
     def against(self, baseline: str) -> Precision:
-        """What is enough for ratios to that baseline."""
+        """Return the precision that is enough for ratios to that baseline."""
         return replace(self, decisive=self.decisive_of.get(baseline, self.decisive))
 
     def is_open(self, interval: Interval) -> bool:
-        """Whether the interval leaves a decision open that more measuring may bring."""
+        """Return whether the interval leaves a decision open that more measuring may settle."""
         return any(self.spans(interval, each) for each in self.decisive)
 
     def spans(self, interval: Interval | None, threshold: float) -> bool:
-        """The same of one threshold; None, too few calls for an interval, leaves all open."""
+        """Return whether the interval leaves one threshold open; None (too few calls) does."""
         if interval is None:
             return True
         if relative_half_width(interval) <= self.finest_half_width:
@@ -85,6 +85,7 @@ class Precision:
         return interval.low < threshold <= interval.high
 
     def reached(self, interval: Interval) -> bool:
+        """Return whether the interval is precise enough to stop measuring."""
         width = relative_half_width(interval)
         if self.is_open(interval):
             return False
@@ -97,7 +98,7 @@ class Precision:
 
 
 def looks() -> Iterator[int]:
-    """The numbers of rounds after which to look whether the intervals are precise enough."""
+    """Yield the numbers of rounds after which to check whether the intervals are precise enough."""
     rounds = _FIRST_LOOK_ROUNDS
     while True:
         yield rounds
@@ -107,7 +108,10 @@ def looks() -> Iterator[int]:
 def figures(
     times_ns: np.ndarray, batch_size: int, intervals: Mapping[str, Interval] | None = None
 ) -> LatencyFigures:
-    """Quantiles and throughput of single calls; ``times_ns``: nanoseconds, shape (calls,)."""
+    """Return quantiles and throughput of single calls.
+
+    ``times_ns``: nanoseconds, shape (calls,).
+    """
     times_ms = np.asarray(times_ns, dtype=np.float64) / 1e6
     p50, p90, p99 = np.quantile(times_ms, (0.5, 0.9, 0.99))
     return LatencyFigures(
@@ -124,18 +128,19 @@ def figures(
 def speedup(
     baseline_ns: Sequence[np.ndarray], candidate_ns: Sequence[np.ndarray], confidence: float
 ) -> Interval:
-    """Baseline time over candidate time, with its interval.
+    """Return baseline time over candidate time, with its interval.
 
-    The arguments hold one array of call times a round, in the order of the rounds, at least two:
-    what a round shares (a busy neighbour, a clock that changes) cancels in its ratio of medians.
-    The estimate is the median of these ratios.  The interval is the percentile bootstrap over
-    rounds, which keeps the calls of a round together (Efron and Tibshirani, An Introduction to the
-    Bootstrap, 1993, chapters 8 and 13), with its percentiles moved outwards by Student's t and
+    The arguments hold one array of call times for each round, in the order of the rounds, at least
+    two: what a round shares (a busy neighbour, a clock that changes) cancels in its ratio of
+    medians.  The estimate is the median of these ratios.  The interval is the percentile bootstrap
+    over rounds, which keeps the calls of a round together (Efron and Tibshirani, An Introduction to
+    the Bootstrap, 1993, chapters 8 and 13), with its percentiles moved outwards by Student's t and
     n / (n - 1) since it is too narrow for small samples (Hesterberg, What Teachers Should Know
-    About the Bootstrap, The American Statistician 69, 2015, section 4.1.3).  Where rounds resemble
-    the one before, since a neighbour stays for a while, they are worth fewer, and the interval is
-    wider by as much (Zwiers and von Storch, Journal of Climate 8, 1995, section 2).  Fewer than six
-    rounds get Student's interval of the logarithms.  Seeded: the same times give the same interval.
+    About the Bootstrap, The American Statistician 69, 2015, section 4.1.3).  If rounds resemble the
+    one before, since a neighbour stays for a while, the effective sample is smaller, and the
+    interval is widened accordingly (Zwiers and von Storch, Journal of Climate 8, 1995, section 2).
+    Fewer than six rounds get Student's interval of the logarithms.  The bootstrap is seeded: the
+    same times give the same interval.
     """
     logs = [
         math.log(np.median(baseline) / np.median(candidate))
@@ -145,7 +150,7 @@ def speedup(
 
 
 def ratio_of_logs(logs: np.ndarray, confidence: float) -> Interval:
-    """The ratio whose logarithm was seen in each round, in their order: see `speedup`."""
+    """Return the ratio whose logarithm each round observed, in their order: see `speedup`."""
     if len(logs) < MIN_ROUNDS:
         raise ValueError(f"an interval needs {MIN_ROUNDS} rounds, not {len(logs)}")
     interval = _student if len(logs) < _MIN_BOOTSTRAP_ROUNDS else _bootstrap
@@ -160,7 +165,7 @@ def ratio_of_logs(logs: np.ndarray, confidence: float) -> Interval:
 
 
 def between_processes(interval: Interval) -> Interval:
-    """The interval of what new processes of the same models would show, not these two alone."""
+    """Widen the interval to cover new processes of the same models, not these two alone."""
     from scipy.special import ndtri
 
     process = float(ndtri((1 + interval.confidence) / 2)) * BETWEEN_PROCESSES
@@ -175,12 +180,12 @@ def between_processes(interval: Interval) -> Interval:
 
 
 def relative_half_width(interval: Interval) -> float:
-    """How far the interval reaches from its estimate, as a share of it."""
+    """Return how far the interval reaches from its estimate, as a share of the estimate."""
     return (interval.high - interval.low) / 2 / interval.estimate
 
 
 def outward_tail(confidence: float, n: int) -> float:
-    """The share of a bootstrap's draws on each side of the interval, of a sample of ``n``."""
+    """Return the share of bootstrap draws on each side of the interval, for a sample of ``n``."""
     from scipy.special import ndtr
 
     return float(ndtr(-math.sqrt(n / (n - 1)) * _student_quantile(confidence, n - 1)))
@@ -193,7 +198,7 @@ def _bootstrap(values: np.ndarray, confidence: float) -> tuple[float, float]:
     tail = outward_tail(confidence, n)
     low, high = np.quantile(medians, (tail, 1 - tail))
     estimate, wider = float(np.median(values)), widening(values)
-    # Widened, but not past what any round showed: of six rounds and more, the smallest and the
+    # Widened, but not past what any round showed: with six rounds or more, the smallest and the
     # largest ratio enclose the true median in 97 % of samples.
     low = max(estimate - (estimate - low) * wider, float(values.min()))
     high = min(estimate + (high - estimate) * wider, float(values.max()))
@@ -201,10 +206,10 @@ def _bootstrap(values: np.ndarray, confidence: float) -> tuple[float, float]:
 
 
 def widening(values: np.ndarray) -> float:
-    """The root of the rounds over the independent ones that they are worth.
+    """Return the square root of the number of rounds over their effective number.
 
-    From the correlation of each with the next, of ranks since one outlier would hide it, corrected
-    for its bias of -1/n.
+    The effective number comes from the correlation of each round with the next, computed on ranks
+    since one outlier would hide it, and corrected for its bias of -1/n.
     """
     n = len(values)
     if np.ptp(values) == 0:
@@ -223,7 +228,7 @@ def _student(values: np.ndarray, confidence: float) -> tuple[float, float]:
 
 
 def _student_quantile(confidence: float, degrees: int) -> float:
-    """Of Student's t distribution, two-sided."""
-    from scipy.special import stdtrit  # a quarter of a second to import: not before it is needed
+    """Return the two-sided quantile of Student's t distribution."""
+    from scipy.special import stdtrit  # takes a quarter of a second to import
 
     return float(stdtrit(degrees, (1 + confidence) / 2))

@@ -1,4 +1,4 @@
-"""What else the machine does while latency is measured, from what Linux tells of it in /proc."""
+"""System load during a latency measurement, read from Linux's /proc."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _IDLE, _STEAL = (3, 4), 7
 
 @dataclass(frozen=True)
 class _Reading:
-    """Seconds since the machine started, or since the processes did; None where it is not told."""
+    """Seconds since the machine or the processes started; None if they are not reported."""
 
     at: float
     all_cores: float | None = None
@@ -35,9 +35,9 @@ class _Reading:
 
 
 class Watch:
-    """Reads the counters when it is entered and left.
+    """A context manager that reads the system's counters when it is entered and left.
 
-    ``own_pids``: the processes that are measured, beside this one, and still there at the end.
+    ``own_pids``: the processes that are measured, beside this one; they still run at the end.
     """
 
     def __init__(self, own_pids: Callable[[], Sequence[int]], proc: Path = _PROC):
@@ -55,7 +55,7 @@ class Watch:
             self._load = os.getloadavg()[0]
 
     def surroundings(self, medians: Sequence[Sequence[float]] = ()) -> Surroundings:
-        """``medians``: of each round of the source, by workload."""
+        """Return the system load; ``medians``: the source's medians of each round, by workload."""
         before, after = self._before, self._after
         seconds = after.at - before.at
 
@@ -69,7 +69,7 @@ class Watch:
         if before.all_cores is not None and after.all_cores is not None:
             cores = after.all_cores - before.all_cores
         busy = share("busy", cores)
-        # One that ended meanwhile counts as another's: what it took is not known any more.
+        # A process that ended meanwhile counts as foreign load: its processor time is unknown.
         own = sum(after.own[pid] - before.own.get(pid, after.own[pid]) for pid in after.own)
         return Surroundings(
             seconds=seconds,
@@ -102,13 +102,13 @@ class Watch:
         )
 
     def _seconds_of(self, pid: int) -> float:
-        """Processor time of all threads of a process; none of one that is gone."""
+        """Return processor time of all threads of a process; 0 if the process is gone."""
         text = "".join(lines_of(self._proc / str(pid) / "stat"))
         fields = text.rpartition(")")[2].split()
         return sum(map(int, fields[11:13])) / _TICKS
 
     def _waiting(self) -> float | None:
-        """Seconds in which some task waited for a core (pressure stall information)."""
+        """Return the seconds in which some task waited for a core (pressure stall information)."""
         for line in lines_of(self._proc / "pressure" / "cpu"):
             total = line.rpartition("total=")[2]
             if line.startswith("some ") and total.isdigit():
@@ -117,7 +117,7 @@ class Watch:
 
 
 def _spread(medians: Sequence[Sequence[float]]) -> float | None:
-    """How far a round is from the middle one, typically: the largest of the workloads'."""
+    """Return a round's typical distance from the middle one: the largest over the workloads."""
     found = []
     for of_rounds in medians:
         if len(of_rounds) > 2:

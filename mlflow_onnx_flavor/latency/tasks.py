@@ -1,4 +1,4 @@
-"""Tasks of a participant: a process that holds one model as it is served, and times its answers."""
+"""Tasks of a contestant: a process that holds one model as it is served, and times its answers."""
 
 from __future__ import annotations
 
@@ -26,47 +26,47 @@ from mlflow_onnx_flavor.latency.workloads import PYFUNC, SESSION, Workload
 BATCHES = 8
 MIN_CALLS, MAX_CALLS = 2, 2000
 # A call of this length is a block of its own without a warm-up: what a warm-up would mend (caches,
-# sleeping threads) is a matter of a millisecond or two.
+# sleeping threads) takes a millisecond or two.
 LONG_CALL_NS = 200_000_000
 
-# A block is so many calls as would fill its time at the pace of the fastest call, so that a few
+# A block has as many calls as would fill its time at the pace of the fastest call, so that a few
 # slow ones at its start (a thread that waits for a core on a busy machine takes 16 ms to come back)
-# do not become its median; where most calls are slow it ends after this many times its time.
+# do not become its median; if most calls are slow it ends after this many times its time.
 MAX_STRETCH = 12.0
-# The pace is first known from so many calls, in so much time at most.
+# The first estimate of the pace takes this many calls, and this much time at most.
 PACE_CALLS, PACE_NS = 30, 500_000_000
 
 # A thread pool spins for a while after its work (onnxruntime's for 30 ms, measured) and takes the
-# cores from whoever is timed next.  So the next one begins when this process has come to rest: no
-# thread of it wants to run, twice in a row.  The limit is for a process that never rests, and for a
-# system without /proc.
+# cores from the process that is timed next.  So the next one begins when this process sleeps: none
+# of its threads wants to run, twice in a row.  The limit is for a process that never sleeps, and
+# for a system without /proc.
 _REST_SLOT_S, _REST_SLOTS, _REST_LIMIT_S = 0.002, 2, 0.2
 _THREADS = Path("/proc/self/task")
 
 ARRIVALS_SEED = 20260103
 
-# The batches of one workload take no more memory than this, but one of them is needed.
+# The batches of one workload take at most this much memory, but there is always one batch.
 MOST_BYTES = 256_000_000
 
-# Within a block, the session alone gets this share of the time after the pyfunc.  Where a call is
-# long, what the pyfunc adds cannot be told, and the session is left out.
+# Within a block, the session alone gets this share of the time after the pyfunc.  When a call is
+# long, the pyfunc's overhead is too small to measure, and the session is left out.
 SESSION_SHARE = 0.25
 
 
 @dataclass
 class Opened:
-    """The model of this process; ``answers``: by path, what answers a call."""
+    """The model of this process; ``answers`` maps each path to the function that answers a call."""
 
     answers: dict[str, Callable[[Any], Any]]
     inputs: dict[int | None, Inputs]  # by sequence length
-    feeds: Callable[[Any], Any] | None = None  # of the session, where it can be called alone
+    feeds: Callable[[Any], Any] | None = None  # of the session, if it can be called alone
     batches: dict[tuple[str, Workload], list[Any]] = field(default_factory=dict)
     call_ns: dict[tuple[str, Workload], int] = field(default_factory=dict)  # of a recent call
     fastest_ns: dict[tuple[str, Workload], int] = field(default_factory=dict)
     calls: int = 0
 
     def batches_of(self, path: str, workload: Workload) -> list[Any]:
-        """Different batches of the rows, for the session as feeds; made once."""
+        """Return different batches of the rows, as feeds for the session; they are made once."""
         if (path, workload) not in self.batches:
             rows = self.inputs[workload.sequence_length]
             size = workload.batch_size
@@ -92,10 +92,10 @@ def open_model(
     """Load the model and answer once.
 
     ``provider``: the execution provider to load it on ({"name", "options"}); None to load it as
-    MLflow serves it.  ``inputs``: the rows at each sequence length, saved.  ``first``: the workload
-    of the first call.  ``threads``: of onnxruntime; None as the model says.  Returns
-    ``load_seconds``, which counts the imports of the model's framework but not MLflow's own,
-    ``first_call_ms``, ``peak_memory_bytes``, and the ``placement`` of nodes.
+    MLflow serves it.  ``inputs``: the saved rows by sequence length.  ``first``: the workload of
+    the first call.  ``threads``: onnxruntime's number of threads; None to use what the model says.
+    Returns ``load_seconds``, which counts the imports of the model's framework but not those of
+    MLflow, ``first_call_ms``, ``peak_memory_bytes``, and the ``placement`` of nodes.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore")
@@ -118,7 +118,7 @@ def open_model(
         opened.feeds = scoring.feeds
     first_call_ms = _timed_call(opened, PYFUNC, Workload(**first)) / 1e6
     gc.collect()
-    gc.freeze()  # a framework's million objects are not looked through again between blocks
+    gc.freeze()  # spares the collector a framework's million objects between blocks
     return {
         "load_seconds": load_seconds,
         "first_call_ms": first_call_ms,
@@ -128,7 +128,7 @@ def open_model(
 
 
 def meet_workload(workload: dict[str, Any]) -> int:
-    """Answer before the first block: some models compile for every shape that is new.
+    """Warm up before the first block: some models compile for every new shape.
 
     Returns the peak memory so far, in bytes.
     """
@@ -137,9 +137,9 @@ def meet_workload(workload: dict[str, Any]) -> int:
 
 
 def meet_session(workload: dict[str, Any]) -> bool:
-    """The same of the session alone, where there is one and its share of a call can be told.
+    """Warm up the session alone; return whether it can be called and its share of a call measured.
 
-    The feeds that it is given take memory that no service needs, so this comes after the peak.
+    The feeds for it take memory that no service needs, so this comes after the peak is read.
     """
     opened, met = _state["opened"], Workload(**workload)
     takes_part = SESSION in opened.answers and opened.call_ns[PYFUNC, met] < LONG_CALL_NS
@@ -157,13 +157,13 @@ def _meet(opened: Opened, path: str, workload: Workload) -> None:
 
 
 def run_block(workload: dict[str, Any], block_ms: float, warmup_ms: float) -> dict[str, np.ndarray]:
-    """Nanoseconds of each call of one block, shape (calls,), by path.
+    """Return nanoseconds of each call of one block, shape (calls,), by path.
 
-    Calls go on for ``block_ms`` at the pace of the fastest so far, `MAX_STRETCH` times as long at
-    most, after some for ``warmup_ms``, at least one, that are not counted: they bring the model's
-    data back into the caches and its own threads awake.  Then the session alone, where there is
-    one, for `SESSION_SHARE` of that.  Garbage is collected between blocks, not within, for every
-    participant alike.
+    First come warm-up calls for ``warmup_ms``, at least one, that are not counted: they bring the
+    model's data back into the caches and wake its threads.  Timed calls go on for ``block_ms`` at
+    the pace of the fastest so far, `MAX_STRETCH` times as long at most.  Then the session alone, if
+    there is one, gets `SESSION_SHARE` of that time.  Garbage is collected between blocks, not
+    within, for every contestant alike.
     """
     opened, asked = _state["opened"], Workload(**workload)
     times = {}
@@ -216,10 +216,10 @@ def come_to_rest() -> None:
 
 
 def threads_at_work() -> int:
-    """Threads of this process, but for the caller's, that run or wait for a core.
+    """Count the threads of this process, without the caller's, that run or wait for a core.
 
-    Their state tells it at once and on a busy machine too, where a thread that spins may get no
-    processor time for a while.  One, as far as is known, on a system without /proc.
+    Their state is exact at once and on a busy machine too, where a thread that spins may get no
+    processor time for a while.  Returns 1 on a system without /proc, where the number is unknown.
     """
     if not _THREADS.is_dir():
         return 1
@@ -233,10 +233,10 @@ def threads_at_work() -> int:
 
 
 def peak_memory() -> int:
-    """The largest resident memory of this process so far, in bytes.
+    """Return the largest resident memory of this process so far, in bytes.
 
-    From /proc where it exists: what `resource` tells there includes the memory of the parent that
-    started this process.
+    It is read from /proc if that exists: the value that `resource` reports there includes the
+    memory of the parent that started this process.
     """
     try:
         status = Path("/proc/self/status").read_text()
@@ -248,14 +248,15 @@ def peak_memory() -> int:
 
 
 def _loader(path: Path) -> Callable[[str, dict[str, Any] | None], Any]:
-    """How a model at ``path`` is loaded, with what every model needs imported already; what is
-    loaded has ``predict``.
+    """Return a function that loads the model at ``path`` into an object with ``predict``.
+
+    Modules that every model needs are imported already, so that loading does not count them.
     """
     if path.is_file():
         from mlflow_onnx_flavor.scoring import load_session
 
         return load_session
-    import mlflow.pyfunc  # noqa: F401  (not to be timed as part of loading)
+    import mlflow.pyfunc  # noqa: F401  (imported here so that loading is not timed with it)
     from mlflow.models import Model
 
     from mlflow_onnx_flavor import frameworks
@@ -288,7 +289,7 @@ def _calls(
 
 
 def _timed_call(opened: Opened, path: str, workload: Workload) -> int:
-    """Nanoseconds of one call, until its answer is there in memory; freeing it is not counted."""
+    """Return nanoseconds of one call, until its answer is in memory; freeing it is not counted."""
     batches = opened.batches_of(path, workload)
     data = batches[opened.calls % len(batches)]
     opened.calls += 1
@@ -296,7 +297,7 @@ def _timed_call(opened: Opened, path: str, workload: Workload) -> int:
     begun = time.perf_counter_ns()
     answer = call(data)
     if not isinstance(answer, _IN_MEMORY):
-        np.asarray(answer)  # a lazy answer costs its time when it is read
+        np.asarray(answer)  # a lazy answer takes its time when it is read
     return time.perf_counter_ns() - begun
 
 

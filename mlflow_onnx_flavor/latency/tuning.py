@@ -1,7 +1,7 @@
-"""Tune a model's session: find settings that are faster than onnxruntime's own, if there are any.
+"""Tuning: find session settings that are faster than onnxruntime's own, if there are any.
 
-Sessions of all settings live in one process, whose thread pools come to rest between blocks, so
-that none takes the cores from another.
+Sessions of all settings live in one process, whose thread pools sleep between blocks, so that none
+takes the cores from another.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mlflow_onnx_flavor.schemas.tuning import Settings, TriedSettings, Tuning
 log = logging.getLogger(__name__)
 
 BLOCK_MS, WARMUP_MS = 8.0, 2.0
-# All sessions together hold at most this much of the weights, so of a large model fewer are tried.
+# All sessions together hold at most this many bytes of weights: large models get fewer settings.
 MOST_WEIGHTS_BYTES = 2_000_000_000
 
 
@@ -39,10 +39,10 @@ def tune(
     confidence: float,
     seconds: float,
 ) -> Tuning:
-    """Settings for the session of the file ``model`` on ``provider`` ({"name", "options"}).
+    """Return settings for the session of the file ``model`` on ``provider`` ({"name", "options"}).
 
-    ``seconds``: of measuring, about.  They are chosen where they are faster than the default beyond
-    the interval, and slower at no batch size beyond it.
+    ``seconds``: about how long to measure.  Settings are chosen if they are faster than the default
+    by more than the interval, and at no batch size slower by more than the interval.
     """
     begun = time.perf_counter()
     contest = _Contest(model, graph, inputs, provider, batch_sizes)
@@ -75,7 +75,7 @@ def tune(
 
 
 class _Contest:
-    """The sessions of all settings, and the feeds that they take turns on."""
+    """The sessions of all settings, and the feeds on which they take turns."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class _Contest:
         self._calls = 0
 
     def open(self, all_settings: Sequence[Settings]) -> None:
-        """A setting whose session does not open is out, with its cause."""
+        """Open a session for each setting; leave out one that does not open, and note its cause."""
         from mlflow_onnx_flavor.scoring import open_graph
 
         for number, settings in enumerate(all_settings):
@@ -104,7 +104,7 @@ class _Contest:
                     self._feeds = self._batches(opened)
                 for size in self._batch_sizes:
                     opened.session.run(None, self._feeds[size][0])
-            except Exception as error:  # onnxruntime's errors have no base of their own
+            except Exception as error:  # onnxruntime's errors have no common base
                 if number == 0:
                     raise
                 log.info("settings %s are left out", settings, exc_info=True)
@@ -113,7 +113,7 @@ class _Contest:
             self._sessions[number] = opened.session
 
     def block(self, number: int) -> dict[Hashable, float] | None:
-        """Nanoseconds of a call of that session, the median of a block, by batch size."""
+        """Return the median nanoseconds of a call of that session in one block, by batch size."""
         session = self._sessions.get(number)
         if session is None:
             return None
@@ -154,5 +154,5 @@ def _middle(logs: Sequence[float]) -> float | None:
 
 
 def _bytes_beside(model: Path) -> int:
-    """Of the model's file and of the weights beside it."""
+    """Return the bytes of the model's file and of the weights beside it."""
     return sum(each.stat().st_size for each in model.parent.iterdir() if each.is_file())

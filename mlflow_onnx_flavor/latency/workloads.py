@@ -1,4 +1,4 @@
-"""Workloads: what one call is asked, and the inputs that ask it."""
+"""Workloads: the batch size and sequence length of a call, and the inputs for it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.inputs.probes.axis_sizes import axes_of, resized
 from mlflow_onnx_flavor.onnx_graph.axes import Axis
 
-# What of a model is called: its pyfunc, as it is served; onnxruntime's session alone, with feeds
-# that are ready.
+# The paths of a call: the model's pyfunc, as it is served, or onnxruntime's session alone, with
+# feeds that are ready.
 PYFUNC, SESSION = "pyfunc", "session"
 
 
 @dataclass(frozen=True)
 class Workload:
-    """``batch_size`` rows a call, ``sequence_length`` long along the open axis; None: as given."""
+    """A call of ``batch_size`` rows, ``sequence_length`` long on the open axis (None: as it is)."""
 
     batch_size: int
     sequence_length: int | None = None
@@ -30,14 +30,14 @@ class Workload:
         return f"{self.batch_size}{length}"
 
     def as_arguments(self) -> dict[str, Any]:
-        """As they cross the boundary of a process."""
+        """Return the fields as they cross the boundary of a process."""
         return {"batch_size": self.batch_size, "sequence_length": self.sequence_length}
 
 
 def workloads(
     batch_sizes: Sequence[int], sequence_lengths: Sequence[int] = ()
 ) -> tuple[Workload, ...]:
-    """Every batch size at every sequence length, the smallest first, each once."""
+    """Return every batch size at every sequence length once, the smallest first."""
     lengths: list[int] | list[None] = sorted(set(sequence_lengths)) or [None]
     return tuple(Workload(size, length) for length in lengths for size in sorted(set(batch_sizes)))
 
@@ -45,10 +45,10 @@ def workloads(
 def inputs_by_length(
     inputs: Inputs, axes: Sequence[Sequence[Axis]], sequence_lengths: Sequence[int]
 ) -> dict[int | None, Inputs]:
-    """The rows at every length, cut or begun again from the start; as they are under None.
+    """Return the rows at every length, cut or repeated from the start; unchanged rows under None.
 
-    ``axes``: those that the graph leaves open beside the batch, those of one size together; the
-    first that the inputs have is the sequence.  Raises ConfigurationError where there is none.
+    ``axes``: the axes that the graph leaves open beside the batch, grouped by equal size; the first
+    group that the inputs have is the sequence.  Raises ConfigurationError if there is none.
     """
     if not sequence_lengths:
         return {None: inputs}

@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-# An axis of an input: the input's name ("" for an array without one) and the axis' number.
+# An axis of an input: the input's name ("" for an array without one) and the axis's number.
 Axis = tuple[str, int]

@@ -1,4 +1,4 @@
-"""Nodes and constants of a graph in the making, for our own converters.
+"""Builder: nodes and constants of a new graph, for our own converters.
 
 The same parts become a model of their own (`as_model`) or go into the graph that skl2onnx builds.
 """
@@ -19,9 +19,9 @@ _ML = "ai.onnx.ml"
 
 
 class GraphParts:
-    """Collects nodes; every method that adds one returns the name of its output.
+    """A collection of nodes; every method that adds one returns the name of its output.
 
-    ``unique`` makes a name that nothing else in the graph has from a proposal.
+    ``unique`` turns a proposal into a name that nothing else in the graph has.
     """
 
     def __init__(self, unique: Callable[[str], str] | None = None):
@@ -33,7 +33,7 @@ class GraphParts:
     def add(
         self, op_type: str, *inputs: str, output: str = "", domain: str = "", **attributes: Any
     ) -> str:
-        """A node with one output, named ``output`` where that is given."""
+        """Add a node with one output, named ``output`` if that is set."""
         from onnx import helper
 
         name = output or self._unique(op_type.lower())
@@ -45,11 +45,11 @@ class GraphParts:
         return name
 
     def ml(self, op_type: str, *inputs: str, **attributes: Any) -> str:
-        """A node of the domain ai.onnx.ml."""
+        """Add a node of the domain ai.onnx.ml."""
         return self.add(op_type, *inputs, domain=_ML, **attributes)
 
     def constant(self, values: Any, dtype: Any = None) -> str:
-        """An initializer; text becomes a tensor of strings."""
+        """Add an initializer; text becomes a tensor of strings."""
         from onnx import helper, numpy_helper
 
         array = np.asarray(values) if dtype is None else np.asarray(values, dtype)
@@ -63,15 +63,18 @@ class GraphParts:
         return name
 
     def cast(self, value: str, dtype: Any, output: str = "") -> str:
-        """``value`` as numpy's ``dtype``."""
+        """Cast ``value`` to numpy's ``dtype``."""
         return self.add("Cast", value, output=output, to=onnx_type(dtype))
 
     def columns(self, rows: str, positions: Any) -> str:
-        """The columns of ``rows`` (shape (rows, columns)) at ``positions``."""
+        """Select the columns of ``rows`` (shape (rows, columns)) at ``positions``."""
         return self.add("Gather", rows, self.constant(positions, np.int64), axis=1)
 
     def sorted_rows(self, rows: str, columns: int) -> tuple[str, str]:
-        """Each row of ``rows`` (shape (rows, columns)) in ascending order, and the order itself."""
+        """Sort each row of ``rows`` (shape (rows, columns)) in ascending order.
+
+        Returns the names of the sorted rows and of the order.
+        """
         from onnx import helper
 
         values, order = self._unique("ascending"), self._unique("order")
@@ -89,9 +92,9 @@ class GraphParts:
         return values, order
 
     def label_of(self, positions: str, classes: Any, output: str = "") -> str:
-        """The class at each of ``positions``, an int64 array of shape (rows,).
+        """Look up the class at each of ``positions``, an int64 array of shape (rows,).
 
-        Their dtype is `label_dtype`.
+        The dtype of the classes is `label_dtype`.
         """
         known = np.asarray(classes).astype(label_dtype(classes))
         return self.add("Gather", self.constant(known), positions, output=output, axis=0)
@@ -102,7 +105,7 @@ def as_model(
     inputs: Mapping[str, tuple[Any, list[int | None]]],
     outputs: Mapping[str, tuple[Any, list[int | None]]],
 ) -> onnx.ModelProto:
-    """A model of the parts alone; each input and output: name -> (numpy dtype, shape)."""
+    """Return a model of the parts alone; each input and output: name -> (numpy dtype, shape)."""
     from onnx import helper
 
     def typed(values: Mapping[str, tuple[Any, list[int | None]]]) -> list[onnx.ValueInfoProto]:
@@ -120,7 +123,7 @@ def as_model(
 
 
 def label_dtype(classes: Any) -> Any:
-    """What labels are in a graph: text, int64 where all are whole numbers, else float64."""
+    """Return the dtype of labels in a graph: text, int64 if all are whole numbers, else float64."""
     known = np.asarray(classes)
     if known.dtype.kind not in "iubf":
         return object
@@ -128,7 +131,7 @@ def label_dtype(classes: Any) -> Any:
 
 
 def onnx_type(dtype: Any) -> int:
-    """ONNX's number of a numpy dtype; object and text are strings."""
+    """Return ONNX's number of a numpy dtype; object and text are strings."""
     from onnx import helper
 
     found = np.dtype(dtype)

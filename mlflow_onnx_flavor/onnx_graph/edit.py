@@ -1,4 +1,4 @@
-"""Put an exporter's graph in order: stable output names, only the outputs that have a meaning."""
+"""Edits to an exporter's graph: stable output names, and only the outputs that have a meaning."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def save(
     outputs: Mapping[str, str],
     inputs: Mapping[str, str] | None = None,
 ) -> tuple[str, ...]:
-    """Write ``model`` with the graph outputs ``outputs`` (name in the graph -> name to carry).
+    """Write ``model`` with the graph outputs ``outputs`` (name in the graph -> new name).
 
     Outputs that are not named are dropped; ``inputs`` renames graph inputs alike.  Returns the
     names of the outputs in the graph's order.
@@ -29,7 +29,7 @@ def save(
     import onnx
 
     if all(each.domain for each in model.opset_import):
-        # Only ai.onnx.ml is used; onnxruntime still wants to know the version of the standard.
+        # Only ai.onnx.ml is used; onnxruntime still requires the version of the standard operators.
         model.opset_import.append(onnx.helper.make_opsetid("", STANDARD_OPSET))
     _import_each_domain_once(model)
     _use_common_locale(model.graph)
@@ -71,12 +71,12 @@ def append_flattened(model: onnx.ModelProto, column: str, output: str) -> None:
 
 
 def answer_as(model: onnx.ModelProto, found: str, output: str, ndim: int) -> dict[str, str]:
-    """The renaming that makes ``found`` the output ``output`` with ``ndim`` axes.
+    """Return the renaming that makes ``found`` the output ``output`` with ``ndim`` axes.
 
-    Exporters give one number a row as (rows, 1) where the framework gives (rows,).
+    Exporters return one number a row as (rows, 1) if the framework returns (rows,).
     """
     if ndim != 1:
-        if any(each.name == found for each in model.graph.input):  # it is its own answer
+        if any(each.name == found for each in model.graph.input):  # an input that is an output too
             return {_copied(model, found, output): output}
         return {found: output}
     append_flattened(model, found, output)
@@ -98,10 +98,10 @@ def _copied(model: onnx.ModelProto, value: str, output: str) -> str:
 
 @contextmanager
 def plain_attributes() -> Iterator[None]:
-    """Let exporters hand numpy values to `onnx.helper.make_attribute`.
+    """Let exporters pass numpy values to `onnx.helper.make_attribute`.
 
-    skl2onnx's HistGradientBoosting converter gives arrays, np.uint32 and truth values among
-    integers as attributes, which onnx refuses.  The function is put back afterwards.
+    skl2onnx's HistGradientBoosting converter passes arrays, np.uint32 and booleans among integers
+    as attributes, which onnx refuses.  The function is put back afterwards.
     """
     from onnx import helper
 
@@ -126,7 +126,10 @@ def _plain(value: Any) -> Any:
 
 
 def _import_each_domain_once(model: onnx.ModelProto) -> None:
-    """skl2onnx imports the standard operators twice now and then, which tools stumble over."""
+    """Remove duplicate opset imports.
+
+    skl2onnx sometimes imports the standard operators twice, which other tools reject.
+    """
     newest: dict[str, int] = {}
     for each in model.opset_import:
         newest[each.domain] = max(each.version, newest.get(each.domain, 0))
@@ -137,10 +140,10 @@ def _import_each_domain_once(model: onnx.ModelProto) -> None:
 
 
 def _use_common_locale(graph: onnx.GraphProto) -> None:
-    """Let StringNormalizer use C.UTF-8, which every Linux image has.
+    """Set StringNormalizer's locale to C.UTF-8, which every Linux image has.
 
-    onnxruntime takes en_US.UTF-8 where nothing is said, and slim images lack it: the model would
-    not load where it is served.
+    onnxruntime uses en_US.UTF-8 by default, and slim images lack it: the model would not load where
+    it is served.
     """
     from onnx import helper
 
@@ -152,7 +155,7 @@ def _use_common_locale(graph: onnx.GraphProto) -> None:
 
 
 def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
-    """Rename values, making room first where another value has a new name already."""
+    """Rename values; first rename other values that have a new name already."""
     if not names:
         return
     taken = {name for node in graph.node for name in node.output} & set(names.values())

@@ -1,4 +1,4 @@
-"""The text of an exporter's error, without what is meant for a terminal."""
+"""The text of an exporter's error, without the control codes for a terminal."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def plain(text: str) -> str:
-    """``text`` without the colours that exporters write for terminals."""
+    """Return ``text`` without the colour codes that exporters write for terminals."""
     return _ANSI.sub("", text).strip()

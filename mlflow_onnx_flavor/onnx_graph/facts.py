@@ -1,4 +1,4 @@
-"""What a graph says of its inputs: where its trees split, how many tokens it embeds."""
+"""Facts about a graph's inputs: where its trees split, how many tokens it embeds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TREES = frozenset({"TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegre
 
 @dataclass(frozen=True)
 class GraphSplit:
-    """`tree_paths.Split`, by columns of the graph's inputs."""
+    """A `tree_splits.Split` in terms of the columns of the graph's inputs."""
 
     column: GraphColumn
     threshold: float
@@ -29,8 +29,10 @@ class GraphSplit:
 
 @dataclass(frozen=True)
 class GraphFacts:
-    """``splits``: of trees that see a column as it is given.  ``vocabularies``: how many rows the
-    embedding has that an input of integers picks from.
+    """The splits and vocabularies of a graph.
+
+    ``splits``: those of trees that read a column unchanged.  ``vocabularies``: by input of
+    integers, the number of rows of the embedding that it selects from.
     """
 
     splits: tuple[GraphSplit, ...] = ()
@@ -38,7 +40,10 @@ class GraphFacts:
 
 
 def graph_facts(path: Path) -> GraphFacts:
-    """Raises CorruptModelError where the file is no ONNX."""
+    """Return the facts about the graph in ``path``.
+
+    Raises CorruptModelError if the file is not ONNX.
+    """
     graph = read_structure(path).graph
     makers = {name: node for node in graph.node for name in node.output}
     widths = {each.name: _width(each) for each in graph.input}
@@ -67,13 +72,16 @@ def _splits(node: Any, columns: Sequence[GraphColumn | None]) -> Iterator[GraphS
 def _columns(
     name: str, makers: Mapping[str, Any], widths: Mapping[str, int]
 ) -> Iterator[GraphColumn | None]:
-    """The column of a graph input that each column of the value ``name`` is; None: made of more."""
+    """Yield, for each column of the value ``name``, the column of a graph input that it equals.
+
+    None stands for a column that is computed from more.
+    """
     if name in widths:
         yield from ((name, position) for position in range(widths[name]))
         return
     node = makers.get(name)
     if node is None or node.op_type not in _SAME_VALUES | {"Concat"}:
-        # What comes after it in a Concat would be counted wrongly.
+        # The columns after it in a Concat would be counted wrongly.
         yield from (None for _ in range(10_000))
         return
     for given in node.input if node.op_type == "Concat" else node.input[:1]:
@@ -97,6 +105,9 @@ def _origin(name: str, makers: Mapping[str, Any]) -> str:
 
 
 def _width(value: Any) -> int:
-    """Columns of a graph input of shape (rows, columns); those of a vector or unknown one are 1."""
+    """Return the columns of a graph input of shape (rows, columns).
+
+    A vector and an input of unknown shape count as 1.
+    """
     dims = value.type.tensor_type.shape.dim
     return prod(max(each.dim_value, 1) for each in list(dims)[1:])

@@ -1,4 +1,4 @@
-"""Copy an ONNX model as files: the graph and the weights beside it, never loaded into memory."""
+"""Copies of an ONNX model as files: the graph and the weights beside it, never held in memory."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MODEL_FILE = "model.onnx"  # the graph in a folder of ours
 
 
 def copy_model(source: Path, target: Path) -> onnx.ModelProto:
-    """``source`` as ``target``, and its external data under the names that the graph refers to.
+    """Copy ``source`` to ``target``, with its external data under the names that the graph uses.
 
-    Returns the model's structure, without its weights.  Raises CorruptModelError where the file is
-    no ONNX, or its weights are missing or outside its own folder.
+    Returns the model's structure, without its weights.  Raises CorruptModelError if the file is not
+    ONNX, or its weights are missing or outside its own folder.
     """
     structure = read_structure(source)
     files = {location: beside(source, location) for location in external_locations(structure)}
@@ -31,7 +31,7 @@ def copy_model(source: Path, target: Path) -> onnx.ModelProto:
 
 
 def external_locations(model: onnx.ModelProto) -> list[str]:
-    """The files that ``model`` keeps weights in, relative to its own; subgraphs count."""
+    """Return the files with weights of ``model``, relative to its own, including subgraphs'."""
     from onnx.external_data_helper import (
         ExternalDataInfo,
         _get_all_tensors,
@@ -43,7 +43,7 @@ def external_locations(model: onnx.ModelProto) -> list[str]:
 
 
 def beside(source: Path, location: str) -> Path:
-    """The file ``location`` beside ``source``; raises CorruptModelError where it is not there."""
+    """Return the file ``location`` beside ``source``; raise CorruptModelError if it is missing."""
     folder = source.parent.resolve()
     file = (folder / location).resolve()
     if folder not in file.parents:

@@ -1,7 +1,7 @@
-"""Let a graph compute in float32 what it computes in float64 or bfloat16.
+"""Conversion of a graph's arithmetic from float64 or bfloat16 to float32.
 
-onnxruntime has no float64 kernels for convolutions, recurrent layers, pooling and others, and next
-to none for bfloat16, every number of which is one of float32.
+onnxruntime has no float64 kernels for convolutions, recurrent layers, pooling and others, and
+hardly any for bfloat16, every number of which is exact in float32.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _TYPE_ATTRIBUTES = ("to", "dtype")
 
 
 def compute_in_float32(path: Path, dtypes: Collection[str], most_embedded_bytes: int) -> None:
-    """Change the file in ``path``: what is of ``dtypes`` ("float64", "bfloat16") is float32.
+    """Change the file in ``path``: values of ``dtypes`` ("float64", "bfloat16") become float32.
 
-    Inputs and outputs in float64 stay so; those in bfloat16, which numpy lacks, are float32 too.
-    Weights of more than ``most_embedded_bytes`` lie in ``{path.name}.data`` afterwards.
+    Inputs and outputs in float64 stay so; those in bfloat16, which numpy lacks, become float32 too.
+    Weights of more than ``most_embedded_bytes`` are then in ``{path.name}.data``.
     """
     import onnx
 
@@ -32,7 +32,7 @@ def compute_in_float32(path: Path, dtypes: Collection[str], most_embedded_bytes:
 
 
 def narrow(model: Any, types: Collection[int] = (_DOUBLE, _BFLOAT16)) -> None:
-    """As `compute_in_float32`, of an onnx.ModelProto that holds its weights, in place."""
+    """Change an onnx.ModelProto that holds its weights in place, as `compute_in_float32` does."""
     from onnx import helper
 
     graph = model.graph

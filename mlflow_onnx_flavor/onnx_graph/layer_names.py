@@ -9,24 +9,25 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Of a node: the layer, such as "encoder/proj"; and the answer of a layer that its first output is.
+# Metadata keys of a node: its layer, such as "encoder/proj", and the layer whose answer its first
+# output is.
 _LAYER = "mlflow_onnx_flavor.layer"
 _ANSWERS = "mlflow_onnx_flavor.answer_of"
 _SCOPES_OF_PYTORCH = "pkg.torch.onnx.name_scopes"
 
 
 def layer_of(node: Any) -> str:
-    """The layer that a node was made from; "" where nothing says it.
+    """Return the layer that a node was made from; "" if it is unknown.
 
-    Without metadata, the node's name: tf2onnx keeps TensorFlow's scopes there, which are the names
-    of layers but for a number behind.
+    Without metadata it is the node's name: tf2onnx keeps TensorFlow's scopes there, which are the
+    names of layers except for a number at the end.
     """
     found = scopes_of(node)
     return found[-1] if found else node.name.rpartition("/")[0]
 
 
 def scopes_of(node: Any) -> list[str]:
-    """The qualified names of the layers that a node belongs to, the innermost last."""
+    """Return the qualified names of the layers that a node belongs to, the innermost last."""
     metadata = _metadata(node)
     if layer := metadata.get(_LAYER):
         parts = layer.split("/")
@@ -36,8 +37,10 @@ def scopes_of(node: Any) -> list[str]:
 
 
 def answers_of_layers(graph: Any) -> dict[str, str]:
-    """The value that is the answer of each layer: as `name_answers` wrote it down where the file
-    was made; of PyTorch's layers, what the last node of each gives.
+    """Return the value that is the answer of each layer.
+
+    `name_answers` recorded it when the file was made; for PyTorch's layers it is the output of the
+    last node of each.
     """
     metadata = [_metadata(node) for node in graph.node]
     if any(_LAYER in each for each in metadata):
@@ -50,10 +53,10 @@ def answers_of_layers(graph: Any) -> dict[str, str]:
 
 
 def name_layers(graph: Any, layer_by_scope: Mapping[str, str]) -> dict[str, str]:
-    """Write into each node the layer whose scope its name begins with; one without a scope belongs
-    where what it is given comes from.  Returns the layer of each value.
+    """Write into each node the layer whose scope its name begins with; return each value's layer.
 
-    ``layer_by_scope``: such as {"model_1/encoder_1/proj_1": "encoder/proj"}.
+    A node without a scope belongs to the layer that its inputs come from.  ``layer_by_scope``: such
+    as {"model_1/encoder_1/proj_1": "encoder/proj"}.
     """
     of_value: dict[str, str] = {}
     for node in graph.node:
@@ -67,8 +70,9 @@ def name_layers(graph: Any, layer_by_scope: Mapping[str, str]) -> dict[str, str]
 
 
 def name_answers(graph: Any, answer_by_value: Mapping[str, str]) -> None:
-    """Write into each node whose first output is a layer's answer of which layer, by the name that
-    the source's framework gives to that answer.
+    """Write the name of a layer's answer into each node whose first output is that answer.
+
+    It is the name that the source's framework gives to the answer.
     """
     for node in graph.node:
         if node.output[0] in answer_by_value:

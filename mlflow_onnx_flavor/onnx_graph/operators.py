@@ -1,4 +1,4 @@
-"""What a graph is made of: its operators, counted, those of subgraphs and functions too."""
+"""Operators of a graph, counted, including those of subgraphs and functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlflow_onnx_flavor.onnx_graph.structure import read_structure
 
 
 def count_operators(model: Path) -> Counter[tuple[str, str]]:
-    """How often each (domain, operator) stands in the file; "" is ONNX's own domain."""
+    """Return how often each (domain, operator) occurs in the file; "" is ONNX's own domain."""
     loaded = read_structure(model)
     found: Counter[tuple[str, str]] = Counter()
     _count(loaded.graph.node, found)

@@ -1,7 +1,8 @@
-"""What onnxruntime gives for the outputs of a graph, as arrays that can be compared row by row.
+"""Outputs of onnxruntime as arrays that can be compared row by row.
 
-Most are arrays.  ZipMap's maps from class to probability are the matrix that they were made of.  Of
-a sequence of tensors whose length the graph fixes, each is an output: ``states[0]``, ``states[1]``.
+Most are arrays.  ZipMap's maps from class to probability become the matrix that they were made
+from.  Each tensor of a sequence whose length the graph fixes becomes an output: ``states[0]``,
+``states[1]``.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from mlflow_onnx_flavor.onnx_graph.structure import read_structure
 
 
 def as_arrays(outputs: Mapping[str, Any], file: Path) -> dict[str, np.ndarray]:
-    """``outputs``: what a session on ``file`` gave, by name.
+    """Return the ``outputs`` of a session on ``file`` as arrays by name.
 
     Raises UnsupportedModelError, naming it, for an output that has no row for each input row: a
-    sequence as long as the data makes it, or one of anything but tensors.
+    sequence whose length depends on the data, or one of anything but tensors.
     """
     return dict(each for name, value in outputs.items() for each in _arrays(name, value, file))
 
@@ -46,7 +47,7 @@ def _is_sequence_of(kind: type, value: Any) -> bool:
 
 
 def _is_of_fixed_length(name: str, file: Path) -> bool:
-    """Whether a node puts the sequence together from its inputs."""
+    """Return whether a node assembles the sequence from its inputs."""
     makers = {each: node for node in read_structure(file).graph.node for each in node.output}
     while name in makers and makers[name].op_type == "Identity":
         name = makers[name].input[0]
@@ -54,6 +55,6 @@ def _is_of_fixed_length(name: str, file: Path) -> bool:
 
 
 def _matrix(maps: Sequence[Mapping[Any, float]]) -> np.ndarray:
-    """What ZipMap made of a matrix of probabilities, as the matrix: a column a class, in order."""
+    """Return ZipMap's maps as the matrix of probabilities: a column for each class, in order."""
     classes = sorted(maps[0])
     return np.array([[row[each] for each in classes] for row in maps], np.float32)

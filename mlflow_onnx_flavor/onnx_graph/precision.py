@@ -15,7 +15,7 @@ from mlflow_onnx_flavor.onnx_graph.structure import read_structure
 _FLOAT, _FLOAT16, _DOUBLE, _BFLOAT16 = 1, 10, 11, 16
 _NAMES = {_FLOAT: "float32", _FLOAT16: "float16", _BFLOAT16: "float16"}
 
-# These give float32 by the standard, whatever they are given, and what follows may cast it to
+# These return float32 by the standard, whatever their inputs are, and later nodes may cast it to
 # float64 again (https://onnx.ai/onnx/operators/, domain ai.onnx.ml).
 _FLOAT32_BY_STANDARD = frozenset(
     {
@@ -36,10 +36,10 @@ _FLOAT32_BY_STANDARD = frozenset(
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """What a graph computes with.
+    """The precision and the length of a graph's arithmetic.
 
-    ``dtype``: its coarsest float, as `arithmetic_of` reads it.  ``terms``: how many numbers are
-    added up on the way to an answer, as far as the file tells; None: not known.
+    ``dtype``: its coarsest float, from `arithmetic_of`.  ``terms``: how many numbers are added up
+    on the way to an answer, as far as the file shows; None: not known.
     """
 
     dtype: str = "float32"
@@ -47,9 +47,9 @@ class Arithmetic:
 
 
 def arithmetic_of(path: str | Path) -> Arithmetic:
-    """What the graph in ``path`` computes with; weights are not read.
+    """Return the arithmetic of the graph in ``path``; weights are not read.
 
-    Raises CorruptModelError where the file is no ONNX.
+    Raises CorruptModelError if the file is not ONNX.
     """
     model = read_structure(Path(path))
     return Arithmetic(_coarsest_float(model), terms(model.graph))
@@ -58,7 +58,7 @@ def arithmetic_of(path: str | Path) -> Arithmetic:
 def _coarsest_float(model: Any) -> str:
     """Return the coarsest float that any value of the graph has: "float64", "float32", "float16".
 
-    "float64" also where the graph has no floats at all, since nothing is then rounded.
+    It is "float64" too if the graph has no floats at all, since nothing is then rounded.
     """
     seen = set(_float_types(model.graph))
     for function in model.functions:

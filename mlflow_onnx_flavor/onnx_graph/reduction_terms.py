@@ -1,4 +1,4 @@
-"""How many numbers a graph adds up on the way to its answer, read from the file's structure."""
+"""The number of terms that a graph adds up on the way to its answer, read from its structure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-# Of a sum whose length is that of what it is given, the file does not tell.
+# The assumed length of a sum over an input whose size the file does not tell.
 _NOT_TOLD = 64
 
 _OF_ITS_INPUT = frozenset(
@@ -34,7 +34,7 @@ _SUPPORT_VECTORS = frozenset({"SVMClassifier", "SVMRegressor"})
 
 
 def terms(graph: Any) -> int:
-    """The lengths of the sums of all nodes, added up: an upper estimate, since some are parallel.
+    """Return the lengths of all nodes' sums, added up: an upper estimate, since some are parallel.
 
     ``graph``: an ONNX GraphProto, whose initializers need no values.
     """

@@ -1,8 +1,8 @@
-"""Read an ONNX file without its weights: names, types and shapes of a model of any size.
+"""The structure of an ONNX file without its weights: names, types and shapes at any size.
 
 `onnx.load` reads every byte of a file that holds its own weights.  Here the file is mapped and the
-values of its initializers are stepped over, so that memory stays that of the graph.  Field numbers
-are those of onnx.proto; the encoding is protobuf's (length-delimited fields within fields).
+values of its initializers are skipped, so that memory stays that of the graph.  Field numbers are
+those of onnx.proto; the encoding is protobuf's (length-delimited fields within fields).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 def read_structure(file: Path) -> onnx.ModelProto:
-    """The model in ``file`` with the values of its graph's initializers left out.
+    """Return the model in ``file`` without the values of its graph's initializers.
 
-    Raises CorruptModelError where the file is missing, or no ONNX.
+    Raises CorruptModelError if the file is missing or not ONNX.
     """
     from google.protobuf.message import DecodeError
 
@@ -45,7 +45,7 @@ def read_structure(file: Path) -> onnx.ModelProto:
 
 
 def _names(graph: onnx.GraphProto) -> Iterator[str]:
-    """Of what the graph takes and gives, and of its nodes."""
+    """Yield the names of the graph's inputs, outputs and nodes."""
     for value in (*graph.input, *graph.output, *graph.initializer):
         yield value.name
     for node in graph.node:
@@ -76,9 +76,9 @@ def _merge_graph(graph: onnx.GraphProto, content: mmap.mmap, begin: int, end: in
 
 
 def _fields(content: mmap.mmap, begin: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Each field of the message in ``content[begin:end]``.
+    """Yield each field of the message in ``content[begin:end]``.
 
-    Yields its number, where the field begins, where its value begins, and where both end.
+    The tuple holds its number, where the field begins, where its value begins, and where both end.
     """
     position = begin
     while position < end:
@@ -100,7 +100,7 @@ def _fields(content: mmap.mmap, begin: int, end: int) -> Iterator[tuple[int, int
 
 
 def _varint(content: mmap.mmap, position: int, end: int) -> tuple[int, int]:
-    """The variable-length integer at ``position`` (seven bits a byte), and what follows it."""
+    """Return the variable-length integer at ``position`` (seven bits a byte), and its end."""
     value = 0
     for shift in range(0, 70, 7):
         if position >= end:

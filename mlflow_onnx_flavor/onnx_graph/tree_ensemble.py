@@ -2,7 +2,7 @@
 
 Its predecessors hold thresholds in float32, so that a row near a threshold of float64 takes the
 wrong branch.  Here every threshold and leaf is the source's own number, and comparing in float64
-costs no time: a source that compares in float32 has its rows rounded to float32 first and is then
+costs no time: if a source compares in float32, its rows are rounded to float32 first and are then
 compared exactly.
 """
 
@@ -16,12 +16,12 @@ import numpy as np
 
 from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
 
-# The operator's own numbers of the comparisons; "not equal" (5) sends NaN astray.
+# The operator's own numbers of the comparisons; "not equal" (5) sends NaN to the wrong branch.
 LEQ, LT, GTE, GT, EQ, MEMBER = 0, 1, 2, 3, 4, 6
 _SUM, _NO_TRANSFORM = 1, 0
 
-# A leaf's vector is looked up, which takes this many numbers a row at once, 4 KB as float64; more
-# trees are looked up in groups.
+# Leaf vectors are looked up for this many numbers of a row at once, 4 KB as float64; more trees are
+# looked up in groups.
 _LOOKED_UP_AT_ONCE = 512
 
 
@@ -47,13 +47,14 @@ class Tree:
 
     @property
     def outputs(self) -> int:
+        """Return the number of outputs of a leaf."""
         return self.value.shape[1]
 
 
 def add_sum(
     graph: GraphParts, rows: str, trees: Sequence[Tree], targets: Sequence[int], n_targets: int
 ) -> str:
-    """The sum of the trees' single values, float64 of shape (rows, n_targets).
+    """Add the sum of the trees' single values, float64 of shape (rows, n_targets).
 
     ``rows``: float64 of shape (rows, features).  ``targets``: the column each tree adds to.
     """
@@ -66,11 +67,11 @@ def add_sum(
 
 
 def add_vector_sum(graph: GraphParts, rows: str, trees: Sequence[Tree]) -> str:
-    """The sum of the trees' leaf vectors, float64 of shape (rows, outputs).
+    """Add the sum of the trees' leaf vectors, float64 of shape (rows, outputs).
 
     A leaf of the operator holds one number for one column.  Giving each column its own copy of the
-    trees takes as many times longer, so each tree gives the number of the leaf that a row fell in,
-    and the vectors are looked up by it.
+    trees takes as many times longer, so each tree returns the number of the leaf that a row
+    reached, and the vectors are looked up by it.
     """
     outputs = trees[0].outputs
     if outputs == 1:
@@ -88,9 +89,10 @@ def add_leaf_indicators(
     columns: Sequence[np.ndarray],
     n_columns: int,
 ) -> str:
-    """float64 of shape (rows, n_columns): each leaf adds its value to a column of its own.
+    """Add an array in which each leaf adds its value to a column of its own.
 
-    ``columns``: of each tree the column of each node, read at leaves.
+    It is float64 of shape (rows, n_columns).  ``columns``: for each tree the column of each node,
+    read at leaves.
     """
     operands = _Operands()
     for tree, column in zip(trees, columns, strict=True):
@@ -134,7 +136,7 @@ class _Operands:
         self._nodes = self._leaves = 0
 
     def append(self, tree: Tree, targets: np.ndarray, weights: np.ndarray) -> None:
-        """``targets`` and ``weights``: of each node of the tree, read at its leaves."""
+        """Append a tree; ``targets`` and ``weights``: those of each node, read at its leaves."""
         is_leaf = tree.true_child < 0
         inner, leaves = np.flatnonzero(~is_leaf), np.flatnonzero(is_leaf)
         numbers = np.empty(len(is_leaf), np.int64)
@@ -147,7 +149,7 @@ class _Operands:
             for node in inner[tree.mode[inner] == MEMBER].tolist():
                 if len(tree.members[node]):
                     self.members += [*map(float, tree.members[node]), np.nan]  # NaN ends a set
-                else:  # onnxruntime refuses an empty set; this too holds for no number
+                else:  # onnxruntime refuses an empty set; no number is in this one either
                     mode[node], threshold[node] = LT, -np.inf
             self._extend(
                 nodes_featureids=tree.feature[inner],
@@ -166,7 +168,7 @@ class _Operands:
         self._leaves += len(leaves)
 
     def _extend_with_lone_leaf(self, leaf: np.ndarray) -> None:
-        """A tree must have a node: one whose both branches are the leaf."""
+        """Append a tree of one leaf: a tree needs a node, so both of its branches are the leaf."""
         zero, one = np.zeros(1, np.int64), np.ones(1, np.int64)
         self._extend(
             nodes_featureids=zero,

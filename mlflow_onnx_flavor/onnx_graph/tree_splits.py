@@ -1,4 +1,4 @@
-"""The splits of a tree ensemble in an ONNX graph, each with the way that leads there."""
+"""The splits of a tree ensemble in an ONNX graph, each with the path that leads there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LEAF = b"LEAF"
 
 @dataclass(frozen=True)
 class Split:
-    """``way``: what the features before it must be for a row to come here."""
+    """A split; ``way``: the intervals of the features before it that lead a row there."""
 
     feature: int
     threshold: float
@@ -30,11 +30,11 @@ class _Node:
     feature: int
     threshold: float
     ordered: bool
-    children: tuple[Any, Any]  # where the test holds, and where not; None for a leaf
+    children: tuple[Any, Any]  # the nodes if the test holds, and if not; None for a leaf
 
 
 def splits_of(node: Any) -> Iterator[Split]:
-    """Every split of a TreeEnsemble, TreeEnsembleClassifier or TreeEnsembleRegressor node."""
+    """Yield every split of a TreeEnsemble, TreeEnsembleClassifier or TreeEnsembleRegressor node."""
     attributes = {each.name: each for each in node.attribute}
     reader = _of_version_5 if node.op_type == "TreeEnsemble" else _of_version_3
     nodes, roots = reader(attributes)

@@ -1,4 +1,4 @@
-"""The last touch on an exported file: the versions that are asked for, and where it comes from."""
+"""The last step on an exported file: set requested versions and metadata such as provenance."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ def finish(
     ir_version: int | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the file again with what is given, and leave it alone where nothing is.
+    """Write the file again with the given versions and metadata; leave it alone if there are none.
 
-    ``opset`` and ``ir_version``: of a runtime that knows no newer ones; onnx's version converter
-    rewrites the graph.  ``metadata``: keys and values of the model's metadata_props.  Weights in
-    files of their own are not read.  Raises NotExportableError where a version cannot be reached.
+    ``opset`` and ``ir_version``: those of a runtime that knows no newer ones; onnx's version
+    converter rewrites the graph.  ``metadata``: keys and values of the model's metadata_props.
+    Weights in files of their own are not read.  Raises NotExportableError if a version cannot be
+    reached.
     """
     if opset is None and ir_version is None and not metadata:
         return
@@ -44,7 +45,7 @@ def finish(
 
 
 def opset_of(model: onnx.ModelProto) -> int:
-    """The version of the standard operators that ``model`` imports."""
+    """Return the version of the standard operators that ``model`` imports."""
     return max(each.version for each in model.opset_import if each.domain in _STANDARD)
 
 
@@ -62,7 +63,7 @@ def _with_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 
 
 def _possible(model: onnx.ModelProto, ir_version: int) -> int:
-    """The IR version, where it is one that knows the opset: older runtimes refuse the pair."""
+    """Return the IR version if it allows the opset: older runtimes refuse the pair."""
     from onnx import helper
 
     needed = helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True)

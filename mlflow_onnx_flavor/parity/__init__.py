@@ -1,11 +1,12 @@
-"""Parity: whether source and candidate give the same answers.
+"""Parity: measure whether source and candidate give the same answers.
 
     from mlflow_onnx_flavor import parity
 
     plan = parity.Plan(folder, "sklearn", candidates, evaluation, example, providers, ...)
     report = parity.measure(plan)
 
-`compare` holds two outputs side by side; `measure` does so for every candidate on every provider.
+The package `comparison` compares two outputs; `measure` does so for every candidate on every
+provider.
 """
 
 from mlflow_onnx_flavor.comparison.outputs import compare_outputs

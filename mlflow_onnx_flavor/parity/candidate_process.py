@@ -1,6 +1,7 @@
-"""The candidates on one execution provider, in a process that is started again after a crash.
+"""The candidates on one execution provider, in a process that is restarted after a crash.
 
-What fails, crashes, hangs or falls back to the CPU is a row of the report, never the end.
+A candidate that fails, crashes, hangs or falls back to the CPU gets a row of the report and never
+ends the measurement.
 """
 
 from __future__ import annotations
@@ -44,31 +45,31 @@ log = logging.getLogger(__name__)
 
 TASKS = "mlflow_onnx_flavor.parity.tasks"
 
-# One row at a time is for what depends on the batch size; it need not see every row.
+# Single rows reveal a dependence on the batch size; not every row is needed for that.
 MAX_SINGLE_ROWS = 256
 
-# Where only labels differ: what the values before them may be apart.
+# The tolerance on inner values when only labels differ, which have no tolerance of their own.
 _TOLERANCE_OF_LABELS = 1e-5
 
-# Candidate, kind of inputs and batch size: what rows on different providers have in common.
+# Candidate, kind of inputs and batch size: the key that rows on different providers share.
 RowKey = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What the source says about one kind of inputs.
+    """The source's answers to one kind of inputs.
 
-    ``outputs``: by batch size, on as many rows as `rows_compared` says; none of a size that the
-    source refuses.
+    ``outputs``: by batch size, on as many rows as `rows_compared` returns; a batch size that the
+    source refuses is left out.
     """
 
     inputs: Inputs
     path: Path
     outputs: Mapping[int, Mapping[str, np.ndarray]]
-    answer: Answer | None  # None where the source has no pyfunc, or one that does not answer
-    no_answer: str = ""  # why it does not
-    roundings: Roundings = field(default_factory=dict)  # its own, by output
-    kinds: tuple[str, ...] = ()  # of each row, where they are probes
+    answer: Answer | None  # None if the source has no pyfunc, or it fails
+    no_answer: str = ""  # the reason for None
+    roundings: Roundings = field(default_factory=dict)  # its own rounding error, by output
+    kinds: tuple[str, ...] = ()  # the kind of each row, for probes
 
 
 @dataclass(frozen=True)
@@ -78,16 +79,16 @@ class _Opened:
 
 
 def rows_compared(inputs: Inputs, batch_size: int) -> int:
-    """How many rows of ``inputs`` are compared at ``batch_size``."""
+    """Return how many rows of ``inputs`` are compared at ``batch_size``."""
     return inputs.rows if batch_size > 1 else min(inputs.rows, MAX_SINGLE_ROWS)
 
 
 class CandidateProcess:
-    """Compares candidates with their source on ``provider``; a context manager.
+    """A context manager that compares candidates with their source on ``provider``.
 
-    ``timeout_s``: the limit of one task.  ``differ_on_cpu``: of what was measured on the CPU
-    provider, the share of rows that differ; what differs beyond that is the provider's doing.
-    ``spares``: where its processes come from.
+    ``timeout_s``: the limit of one task.  ``differ_on_cpu``: the share of rows that differ on the
+    CPU provider, for rows measured there; a larger share elsewhere is due to the provider.
+    ``spares``: the pool that its processes come from.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class CandidateProcess:
         self._opened: tuple[CandidateFolder, _Opened] | None = None
 
     def start(self) -> None:
-        """Start the process, which imports what it needs while the caller does something else."""
+        """Start the process, which imports its modules while the caller does something else."""
         if not self._alive():
             self.close()
             self._worker = self._spares.take(f"the {self._provider} process")
@@ -112,7 +113,7 @@ class CandidateProcess:
     def compare(
         self, candidate: CandidateFolder, expected: Sequence[Expected], batch_sizes: Sequence[int]
     ) -> list[ParityRow]:
-        """A row for each kind of inputs and batch size."""
+        """Return a row for each kind of inputs and batch size."""
         try:
             opened = self._open(candidate)
         except OnnxFlavorError as error:
@@ -132,13 +133,13 @@ class CandidateProcess:
     def answers(
         self, candidate: CandidateFolder, inputs_path: Path, rows: int
     ) -> dict[str, np.ndarray]:
-        """Every output of ``candidate`` on ``rows`` rows in one batch."""
+        """Return every output of ``candidate`` on ``rows`` rows in one batch."""
         self.arithmetic(candidate)
         arguments = {"inputs_path": inputs_path, "batch_size": rows, "rows": rows}
         return self._call("run", arguments)["outputs"]
 
     def arithmetic(self, candidate: CandidateFolder) -> Arithmetic:
-        """What ``candidate`` computes with; opens it where it is not open."""
+        """Return the arithmetic of ``candidate``; open it if it is not open."""
         if self._opened is not None and self._alive() and self._opened[0] is candidate:
             return self._opened[1].arithmetic
         return self._open(candidate).arithmetic
@@ -150,10 +151,10 @@ class CandidateProcess:
         row: ParityRow,
         reference: Mapping[str, Any],
     ) -> ParityRow:
-        """``row`` with the node where its rows that differ most leave ``reference``, if one is
-        found; as it is where the search fails.
+        """Return ``row`` with the node where its worst rows leave ``reference``, if one is found.
 
-        ``reference``: as `tasks.locate` takes it.
+        The row is unchanged if the search fails.  ``reference``: in the form that `tasks.locate`
+        takes.
         """
         output = next(each for each in row.outputs if each.name == row.worst[0].output)
         arguments = {
@@ -187,7 +188,7 @@ class CandidateProcess:
         seen: dict[str, Any] = {"placement": opened.placement}
         try:
             if not self._alive():
-                self._open(candidate)  # the one before crashed on other inputs
+                self._open(candidate)  # a crash on other inputs may have closed it
             outputs = self._run(expected, batch_size, rows)
             arithmetic, roundings = opened.arithmetic, expected.roundings
             tied = tied_rows(asked, outputs, arithmetic, roundings.get(SCORES))
@@ -268,7 +269,7 @@ class CandidateProcess:
         error: OnnxFlavorError,
         **seen: Any,
     ) -> ParityRow:
-        """A row that ended early, with what was ``seen`` until then."""
+        """Return a row for a comparison that ended early, with what was ``seen`` until then."""
         status = _status(error)
         return self._row(
             candidate,
@@ -292,7 +293,10 @@ class CandidateProcess:
         )
 
     def close(self) -> None:
-        """End the process.  Safe to call twice."""
+        """End the process.
+
+        It is safe to call this twice.
+        """
         if self._worker is not None:
             self._worker.close()
 

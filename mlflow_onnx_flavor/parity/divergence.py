@@ -1,6 +1,6 @@
-"""The first node of a graph whose answer leaves the tolerance, found by narrowing down.
+"""Divergence: bisect a graph for the first node whose answer leaves the tolerance.
 
-The values between the inputs and the outputs are exposed a few at a time and held against a
+The values between the inputs and the outputs are exposed a few at a time and compared with a
 reference: the same file on another provider, another file with values of the same names, or the
 source's own layers.  So few sessions are made, and no more than a few values are held at once.
 """
@@ -19,19 +19,21 @@ from mlflow_onnx_flavor.machine.scratch import temporary_folder
 from mlflow_onnx_flavor.onnx_graph.layer_names import answers_of_layers, layer_of
 from mlflow_onnx_flavor.schemas.evidence import Divergence
 
-# So many values are looked at in one session.
+# The number of values that one session exposes.
 _AT_ONCE = 16
 
 Values = Mapping[str, np.ndarray]
 
 
 class Reference(Protocol):
-    """Knows what some values of the graph should be."""
+    """A source of the values that some names in the graph should have."""
 
-    what: str  # in words, for the report
+    what: str  # its description for the report
     names: Sequence[str]  # of the values that it knows
 
-    def values(self, names: Sequence[str]) -> Values: ...
+    def values(self, names: Sequence[str]) -> Values:
+        """Return the arrays of the values ``names``."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -43,17 +45,19 @@ class Known:
 
     @property
     def names(self) -> Sequence[str]:
+        """Return the names of all values."""
         return list(self.arrays)
 
     def values(self, names: Sequence[str]) -> Values:
+        """Return the arrays of the values ``names``."""
         return {name: self.arrays[name] for name in names}
 
 
 def known_of_layers(graph: ExposedGraph, layers: Values, what: str) -> Known:
-    """What the source's layers gave, under the names of the values that they became.
+    """Return the answers of the source's layers under the names of the graph's values.
 
-    ``layers``: by the source's own names.  A value of another shape than the layer's answer is left
-    out.
+    ``layers``: by the source's own names.  A value whose shape differs from the layer's answer is
+    left out.
     """
     values = answers_of_layers(graph.model.graph)
     named = {layer: value for layer, value in values.items() if layer in layers}
@@ -69,9 +73,9 @@ def known_of_layers(graph: ExposedGraph, layers: Values, what: str) -> Known:
 
 
 class ExposedGraph:
-    """A graph whose inner values can be asked for, on one provider.
+    """A graph on one provider whose inner values can be read.
 
-    ``open_session``: from a file to an onnxruntime session.  ``feeds``: what it runs on.
+    ``open_session``: makes an onnxruntime session from a file.  ``feeds``: the inputs to run on.
     """
 
     def __init__(
@@ -88,8 +92,8 @@ class ExposedGraph:
         self.names = [name for node in self.model.graph.node for name in node.output if name]
 
     def values(self, names: Sequence[str]) -> Values:
-        """The arrays of the values ``names``."""
-        if not names:  # onnxruntime takes none for all
+        """Return the arrays of the values ``names``."""
+        if not names:  # onnxruntime reads an empty list as all outputs
             return {}
         import onnx
 
@@ -109,14 +113,15 @@ class ExposedGraph:
 def first_divergence(
     graph: ExposedGraph, reference: Reference, tolerance: float
 ) -> Divergence | None:
-    """The node where ``graph`` leaves ``reference`` by more than ``tolerance`` (a scaled error).
+    """Return the node where ``graph`` leaves ``reference`` by more than ``tolerance``.
 
-    None where no value that both know does, or none but the graph's inputs is known to both.
+    ``tolerance``: a scaled error.  Returns None if no value that both know leaves it, or if both
+    know none but the graph's inputs.
     """
     known = set(reference.names)
     shared = [name for name in graph.names if name in known]
     errors = _Errors(graph, reference)
-    low, high = 0, len(shared)  # what lies before `low` agrees; the first that does not is sought
+    low, high = 0, len(shared)  # all before `low` agree; the first that differs is below `high`
     found: str | None = None
     while low < high:
         places = sorted({int(at) for at in np.linspace(low, high - 1, _AT_ONCE)})
@@ -147,8 +152,9 @@ def first_divergence(
 def _origin(
     makers: Mapping[str, Any], errors: _Errors, found: str, known: set[str], tolerance: float
 ) -> tuple[str, _Between]:
-    """Follow ``found`` back while a value that it is made of is wrong already; and what lies before
-    the last.
+    """Follow ``found`` back while a value that it is computed from is wrong already.
+
+    Returns the first wrong value, and the nodes between it and the known values.
     """
     while True:
         between = _between(makers, found, known)
@@ -160,7 +166,7 @@ def _origin(
 
 @dataclass(frozen=True)
 class _Between:
-    """The nodes that make a value of values that are known, the last first; and those values."""
+    """The nodes that compute a value from known values, the last first; and those values."""
 
     nodes: Sequence[Any]
     given: Sequence[str]

@@ -1,4 +1,4 @@
-"""What is known of a provider that differs or fails: the cause, and what cures it."""
+"""Known causes of a provider that differs or fails, each with its remedy."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _F32_HINT = json.dumps({"CPU": {_PRECISION_HINT: "f32"}})
 def cause_and_remedy(
     provider: ExecutionProvider, outputs: Sequence[OutputParity], share_on_cpu: float | None
 ) -> tuple[str, str]:
-    """Cause and remedy for outputs that leave their tolerance; ("", "") where none is known.
+    """Return cause and remedy for outputs that leave their tolerance; ("", "") if unknown.
 
     ``share_on_cpu``: the share of rows on which the same candidate differs from its source on the
-    CPU provider, for the same inputs; None where that was not measured.
+    CPU provider, for the same inputs; None if that was not measured.
     """
     share = share_that_differs(outputs)
     if share == 0 or provider.name == CPU:
@@ -34,17 +34,17 @@ def cause_and_remedy(
 
 
 def share_that_differs(outputs: Sequence[OutputParity]) -> float:
-    """Of the output that differs most: its rows beyond the automatic tolerance / all its rows."""
+    """Return the share of rows beyond the automatic tolerance, of the output that differs most."""
     return max((_beyond(output) / max(output.rows, 1) for output in outputs), default=0.0)
 
 
 def share_of(row: ParityRow) -> float:
-    """As `share_that_differs`; 1 where the row was not measured."""
+    """Return `share_that_differs` for a row; 1 if the row was not measured."""
     return share_that_differs(row.outputs) if row.status == "measured" else 1.0
 
 
 def fell_back(provider: ExecutionProvider) -> tuple[str, str]:
-    """Cause and remedy where ``provider`` opened the model and runs nothing of it."""
+    """Return cause and remedy for a ``provider`` that opened the model and runs nothing of it."""
     return (
         f"{provider} took none of the model's nodes: the CPU ran them all",
         "leave this provider out, or use one that knows the model's operators",
@@ -52,7 +52,7 @@ def fell_back(provider: ExecutionProvider) -> tuple[str, str]:
 
 
 def remedy_for(provider: ExecutionProvider, status: Status) -> str:
-    """What to do about a row that ended with ``status`` before there was an answer."""
+    """Return what to do about a row that ended with ``status`` before there was an answer."""
     if status == "timed out":
         return "give fewer evaluation rows" + _or_leave_out(provider)
     if status == "crashed":
@@ -65,7 +65,7 @@ def remedy_for(provider: ExecutionProvider, status: Status) -> str:
 
 
 def _reduced_precision(outputs: Sequence[OutputParity], certain: bool) -> tuple[str, str]:
-    # Rounding moves scores, and labels only with them; it changes no shape.
+    # Rounding moves scores, and labels only along with them; it changes no shape.
     moved = any(output.kind == "scores" and _beyond(output) for output in outputs)
     if not moved or not all(output.same_shape for output in outputs):
         return "", ""

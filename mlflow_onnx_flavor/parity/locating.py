@@ -1,4 +1,4 @@
-"""Which rows of a report to look into, and what to hold the candidate against."""
+"""Locating: choose the rows of a report to examine, and the reference for the candidate."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from mlflow_onnx_flavor.onnx_graph.structure import read_structure
 from mlflow_onnx_flavor.schemas.evidence import ParityRow
 from mlflow_onnx_flavor.schemas.origins import EXTREME_PROBES
 
-# Beyond so many bytes a file is not read again to expose its inner values.
+# Files of more bytes than this are not read again to expose their inner values.
 _MOST_BYTES = 500_000_000
 
 Layers = Callable[[], Mapping[str, Any]]
 
 
 def worth_locating(rows: Sequence[ParityRow]) -> ParityRow | None:
-    """The first row of one candidate on one provider whose answers differ."""
+    """Return the first row of one candidate on one provider whose answers differ."""
     for row in sorted(rows, key=lambda row: -row.batch_size):
         if row.status == "measured" and row.worst and row.inputs != EXTREME_PROBES:
             return row
@@ -32,10 +32,11 @@ def reference_for(
     agrees_on_cpu: bool,
     layers: Layers,
 ) -> dict[str, Any] | None:
-    """What `tasks.locate` can hold ``candidate`` against; None where there is nothing.
+    """Return the reference that `tasks.locate` compares ``candidate`` with; None if there is none.
 
-    ``agreeing``: a candidate that agrees with the source.  ``agrees_on_cpu``: whether this one does
-    there.  ``layers``: asks the source for the answers of its layers on the rows that differ.
+    ``agreeing``: a candidate that agrees with the source.  ``agrees_on_cpu``: whether this
+    candidate agrees on the CPU.  ``layers``: calls the source for the answers of its layers on the
+    rows that differ.
     """
     file = graph_file(candidate.folder)
     if file.stat().st_size > _MOST_BYTES or _is_quantized(file):
@@ -50,6 +51,6 @@ def reference_for(
 
 
 def _is_quantized(file: Path) -> bool:
-    """Whether the graph computes in integers by design: then every such node differs."""
+    """Return whether the graph computes in integers by design, so that every such node differs."""
     kinds = {node.op_type for node in read_structure(file).graph.node}
     return bool(kinds & {"DynamicQuantizeLinear", "MatMulInteger", "QuantizeLinear", "QLinearConv"})

@@ -1,4 +1,4 @@
-"""Measure parity of every candidate on every provider, each provider in a process of its own."""
+"""Parity of every candidate on every provider, each provider in a process of its own."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ _OF_ONE_SIZE = frozenset({EVALUATION_DATA, INPUT_EXAMPLE, PROBES, EXTREME_PROBES
 def measure(plan: Plan) -> ParityReport:
     """Compare every candidate with the source, on the evaluation data and the example.
 
-    Each output is compared at each batch size; at the largest, so is what a consumer of the pyfunc
-    sees, on the same rows.
-    Raises InvalidDataError where there is no row to compare, and whatever stops the source.
+    Each output is compared at each batch size; at the largest, the pyfunc's answer is compared as a
+    consumer sees it, on the same rows.
+    Raises InvalidDataError if there is no row to compare, and whatever the source raises.
     """
     _check(plan.inputs)
     own = plan.source_worker
@@ -77,9 +77,9 @@ def measure(plan: Plan) -> ParityReport:
 
 
 class _Measurement:
-    """One measurement under way: the source, a process for each provider, and what they said.
+    """A measurement in progress: the source, a process for each provider, and their answers.
 
-    ``stack``: ends the processes.
+    ``stack``: closes the processes.
     """
 
     def __init__(self, plan: Plan, source: SourceModelWorker, stack: ExitStack):
@@ -101,7 +101,7 @@ class _Measurement:
         }
 
     def report(self) -> ParityReport:
-        """Compare on one provider after the other; the next process starts meanwhile."""
+        """Compare on one provider after the other, while the next process starts."""
         plan = self._plan
         self._processes[self._order[0]].start()
         probes = self._ask_source()
@@ -164,8 +164,9 @@ class _Measurement:
         return rows
 
     def _compared(self, candidate: CandidateFolder, process: CandidateProcess) -> list[ParityRow]:
-        """Return the rows of one candidate; where it agrees, inputs are searched where it does
-        not.
+        """Return the rows of one candidate.
+
+        If it agrees with the source, a search looks for inputs on which it does not.
         """
         plan, name = self._plan, candidate.identity.name
         rows = process.compare(candidate, self._expected, plan.batch_sizes)
@@ -186,7 +187,7 @@ class _Measurement:
         return look.located(process, rows)
 
     def _with_the_rest(self, rows: tuple[ParityRow, ...], more: RowStream) -> tuple[ParityRow, ...]:
-        """Return the rows with what the other batches of large data add to them."""
+        """Return the rows with the results of the other batches of large data added."""
         with self._stopwatch.running():
             carried = compare_rest(
                 rows,
@@ -201,16 +202,16 @@ class _Measurement:
             return tuple(carried)
 
     def _process_for(self, row: ParityRow) -> CandidateProcess:
-        """Return what measured the row; each further candidate needs a process of its own."""
+        """Return the process that measured the row; each further candidate needs its own."""
         position = self._plan.execution_providers.index(row.execution_provider)
         return self._processes.pop(position, None) or self._process(row.execution_provider)
 
 
 @dataclass(frozen=True)
 class _Looking:
-    """Looks for inputs on which a candidate differs, and for the node where it begins to.
+    """A search for inputs on which a candidate differs, and for the node where it begins to.
 
-    ``agreeing``: a candidate that does not, where there is one.
+    ``agreeing``: a candidate that agrees with the source, if there is one.
     """
 
     candidate: CandidateFolder
@@ -220,8 +221,9 @@ class _Looking:
     differ_on_cpu: Mapping[RowKey, float]
 
     def searched(self, process: CandidateProcess, seed: int, batch_size: int) -> list[Expected]:
-        """The inputs that were found, with what the source says of them; none where it cannot be
-        asked.
+        """Return the inputs that were found, with the source's answers to them.
+
+        The list is empty if nothing was found or the source cannot be called.
         """
         first, *others = self.expected
         begin_with = [first, *(each for each in others if each.inputs.origin == PROBES)]
@@ -248,7 +250,7 @@ class _Looking:
         return [replace(expected, inputs=Inputs(found.data, name))]
 
     def located(self, process: CandidateProcess, rows: list[ParityRow]) -> list[ParityRow]:
-        """``rows``, one of them with its divergence where the candidate differs."""
+        """Return ``rows``, one of them with its divergence if the candidate differs."""
         row = worth_locating(rows)
         if row is None:
             return rows
@@ -279,7 +281,7 @@ def _check(given: Sequence[Inputs]) -> None:
 def _probes(
     source: SourceModelWorker, rows: Inputs, candidate: CandidateFolder, seed: int | None
 ) -> tuple[list[tuple[Inputs, list[str]]], ProbeRecord | None]:
-    """Probes with the kind of each row, and the record of them."""
+    """Return probes with the kind of each row, and the record of them."""
     if seed is None:
         return [], None
     try:
@@ -291,16 +293,18 @@ def _probes(
 
 
 def _off_thresholds(inputs: Inputs, kinds: Sequence[str]) -> Inputs:
-    """Without the probes that stand on or beside a threshold: there an answer jumps, whatever
-    rounds.
+    """Return the inputs without the probes on or beside a threshold.
+
+    There an answer jumps under any rounding error.
     """
     kept = [at for at, kind in enumerate(kinds) if kind not in (AT_A_SPLIT, BESIDE_A_JUMP)]
     return inputs.take(kept) if len(kept) < len(kinds) else inputs
 
 
 def _save_worst(rows: Sequence[ParityRow], given: Sequence[Inputs], folder: Path) -> None:
-    """The rows that disagree most, each once, as one file of inputs; those of another size are in
-    folders of their own.
+    """Write the rows that disagree most, each once, as one file of inputs.
+
+    Rows of another size go into folders of their own.
     """
     parts = []
     for inputs in given:
@@ -332,10 +336,10 @@ def _ask(
 def _answers(
     source: SourceModelWorker, inputs: Inputs, batch_sizes: Sequence[int]
 ) -> dict[int, dict[str, np.ndarray]]:
-    """The source's outputs by batch size.
+    """Return the source's outputs by batch size.
 
-    A probe that the source refuses at one of them, such as a row of padding that it takes within a
-    batch alone, is not compared there.
+    A probe that the source refuses at a batch size is not compared there, such as a row of padding
+    that it accepts within a batch only.
     """
     batches = [(size, rows_compared(inputs, size)) for size in batch_sizes]
     try:
@@ -353,12 +357,12 @@ def _answers(
 
 
 def _cpu_first(providers: Sequence[ExecutionProvider]) -> list[int]:
-    """Positions of ``providers``, the CPU's first: it tells whether others are the cause."""
+    """Return positions of ``providers``, the CPU first: it shows whether others are the cause."""
     return sorted(range(len(providers)), key=lambda position: providers[position].name != CPU)
 
 
 def _differing(rows: Sequence[ParityRow]) -> dict[RowKey, float]:
-    """The share of rows that differ, of what was measured."""
+    """Return the share of rows that differ, for the rows that were measured."""
     return {
         (row.candidate, row.inputs, row.batch_size): share_of(row)
         for row in rows

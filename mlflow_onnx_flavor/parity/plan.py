@@ -1,4 +1,4 @@
-"""What a parity measurement is about, and how far it goes."""
+"""The plan of a parity measurement: what is compared, and how thoroughly."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from mlflow_onnx_flavor.source.process import SourceModelWorker
 
 @dataclass(frozen=True)
 class Plan:
-    """Which candidates are compared with which source, on what, and where.
+    """The candidates to compare, the source to compare them with, the inputs and the providers.
 
     ``evaluation`` and ``example``: one of the two may be None.
-    ``source_worker``: the source, where it is loaded already; it stays open.
+    ``source_worker``: the source, if it is loaded already; it stays open.
     ``spares``: processes that are ready already.
     ``timeout_s``: the limit for one candidate's answer to one kind of inputs.
-    ``probe_seed``: of probes to compare on as well; none where None.
-    ``worst_inputs``: a folder to write the rows to that disagree most, as a file that can be given
-    as evaluation data; nothing is written where all agree.
-    ``more``: large data whose first batch ``evaluation`` is; the others are compared after it, at
-    the largest batch size.
-    ``resume``: a file that keeps how far that came, for the next call.
-    ``on_progress``: is called with a sentence on what is done.
+    ``probe_seed``: the seed of probes to compare on as well; None to make no probes.
+    ``worst_inputs``: a folder to write the rows to that disagree most, as a file that can serve as
+    evaluation data; nothing is written if all agree.
+    ``more``: large data whose first batch is ``evaluation``; its other batches are compared after
+    it, at the largest batch size.
+    ``resume``: a file that keeps the progress through ``more`` for the next call.
+    ``on_progress``: called with a sentence about each step.
     """
 
     source_path: Path
@@ -51,5 +51,5 @@ class Plan:
 
     @property
     def inputs(self) -> tuple[Inputs, ...]:
-        """What is compared on: evaluation data and example, as far as there are any."""
+        """Return the inputs to compare on: evaluation data and example, if they exist."""
         return tuple(rows for rows in (self.evaluation, self.example) if rows is not None)

@@ -1,8 +1,8 @@
-"""Looks for inputs on which a candidate that agrees so far does not.
+"""Search for inputs on which a candidate differs that agrees so far.
 
-Rows that are furthest apart are varied, what is further apart is kept, and so on: a (mu + lambda)
-evolution strategy (Beyer and Schwefel, Evolution Strategies: A Comprehensive Introduction, Natural
-Computing 1, 2002) on the scaled error.
+The rows with the largest errors are varied, rows with larger errors are kept, and so on: a
+(mu + lambda) evolution strategy (Beyer and Schwefel, Evolution Strategies: A Comprehensive
+Introduction, Natural Computing 1, 2002) on the scaled error.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Ask = Callable[[Path, int], Outputs]
 
 
 def search(given: Sequence[Inputs], source: Ask, candidate: Ask, seed: int) -> Inputs | None:
-    """The rows that are furthest apart of those found; None where there is nothing to vary.
+    """Return the rows with the largest errors that were found; None if nothing can be varied.
 
-    ``given``: rows of one form to begin with.  ``source``, ``candidate``: answer a file of so many
-    rows.  What either refuses is left out.
+    ``given``: rows of one form to begin with.  ``source``, ``candidate``: answer a file of a given
+    number of rows.  Rows that either refuses are left out.
     """
     rng = np.random.default_rng(seed)
     kept = Inputs.joined([rows.take(_some(rows, rng)) for rows in given], SEARCHED_PROBES)
@@ -55,7 +55,7 @@ def _some(inputs: Inputs, rng: np.random.Generator, most: int = 512) -> np.ndarr
 
 
 def _errors(inputs: Inputs, source: Ask, candidate: Ask, folder: Path) -> np.ndarray | None:
-    """The largest scaled error of the scores of each row; None where they are not answered."""
+    """Return the largest scaled error of the scores of each row; None if either refuses them."""
     path = inputs.save(folder)
     try:
         expected, found = source(path, inputs.rows), candidate(path, inputs.rows)

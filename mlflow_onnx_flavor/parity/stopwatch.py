@@ -1,4 +1,4 @@
-"""Seconds that the models themselves took, apart from everything around them."""
+"""A stopwatch for the seconds that the models themselves take, without the work around them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Adds up ``seconds`` over every ``running()`` block."""
+    """A sum of ``seconds`` over every ``running()`` block."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
 
     @contextmanager
     def running(self) -> Iterator[None]:
+        """Add the time of the block to ``seconds``, even if the block raises."""
         begun_ns = time.perf_counter_ns()
         try:
             yield

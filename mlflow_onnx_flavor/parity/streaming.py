@@ -1,7 +1,7 @@
-"""The rest of large evaluation data: compared batch by batch, in memory that does not grow.
+"""Streaming: compare the rest of large evaluation data batch by batch, in constant memory.
 
-The source works on one batch while candidates do and the next is read.  What was found is written
-down as it goes, so that a comparison that was stopped goes on where it was.
+Source and candidates work on a batch at the same time, while the next one is read.  Results are
+written to a file on the way, so that a comparison that was stopped resumes from there.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mlflow_onnx_flavor.schemas.evidence import OutputParity, ParityRow
 from mlflow_onnx_flavor.schemas.origins import EVALUATION_DATA
 from mlflow_onnx_flavor.source.process import SourceModelWorker
 
-# A candidate that differs on more of the first rows is not asked for millions more.
+# A candidate that differs on more than this share of the first rows is not run on millions more.
 _HOPELESS = 0.01
 _SAY_EVERY_S = 5.0
 
@@ -39,14 +39,14 @@ MakeProcess = Callable[[ParityRow], CandidateProcess]
 
 @dataclass
 class _Compared:
-    """One candidate on one provider under way."""
+    """The comparison of one candidate on one provider, in progress."""
 
     row: ParityRow
     candidate: CandidateFolder
     process: CandidateProcess
     outputs: tuple[OutputParity, ...]  # of the graph, so far
     rows: int
-    arithmetic: Arithmetic | None = None  # known once it has answered
+    arithmetic: Arithmetic | None = None  # known after the first answer
     cause: str = ""
 
     def key(self) -> str:
@@ -65,10 +65,10 @@ def compare_rest(
     resume: Path | None = None,
     on_progress: Callable[[str], None] = lambda _text: None,
 ) -> list[ParityRow]:
-    """``rows`` with those of evaluation data at the largest batch size carried on to the end of
-    ``stream``, whose first batch they were measured on.
+    """Extend the rows of evaluation data at the largest batch size to the end of ``stream``.
 
-    ``resume``: a file that says how far a comparison of the same data and models came.
+    Returns ``rows`` with the results; they were measured on the first batch of ``stream``.
+    ``resume``: a file with the progress of a comparison of the same data and models.
     """
     largest = max((row.batch_size for row in rows), default=0)
     by_name = {each.identity.name: each for each in candidates}
@@ -93,7 +93,7 @@ def compare_rest(
 
 
 def is_carried(row: ParityRow, largest: int) -> bool:
-    """Whether `compare_rest` goes on with ``row``.  ``largest``: of the batch sizes."""
+    """Return whether `compare_rest` extends ``row``; ``largest``: the largest batch size."""
     return (
         row.inputs == EVALUATION_DATA
         and row.batch_size == largest
@@ -128,7 +128,7 @@ def _run(
 
 @dataclass(frozen=True)
 class _Asked:
-    """A batch whose answers are under way."""
+    """A batch whose answers are being computed."""
 
     path: Path
     rows: int
@@ -154,7 +154,7 @@ def _ask(
 
 
 def _answer(each: _Compared, path: Path, rows: int) -> Mapping:
-    """The candidate's outputs; what stops it ends it for good."""
+    """Return the candidate's outputs; an error ends the candidate's comparison for good."""
     if each.cause:
         return {}
     try:
@@ -187,7 +187,7 @@ def _as_row(each: _Compared) -> ParityRow:
 
 
 class _Progress:
-    """How far it came: said now and then, and written down."""
+    """The progress of a comparison: reported now and then, and written to the resume file."""
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ from mlflow_onnx_flavor.parity.divergence import (
 from mlflow_onnx_flavor.scoring.runtimes import CPU
 
 # Threads that wait for work by spinning take the cores from the source, which answers at the same
-# time: of 32,768 rows of a forest that is two fifths of the candidate's processor time.  No answer
+# time: on 32,768 rows of a forest that is two fifths of the candidate's processor time.  No answer
 # depends on it.
 _SESSION_OPTIONS = {
     "config_entries": {
@@ -38,12 +38,12 @@ _open: dict[str, Any] = {}
 
 
 def open_candidate(path: str, provider: dict[str, Any]) -> dict[str, Any]:
-    """Open a model folder or an ``.onnx`` file on ``provider`` ({"name", "options"}, and
-    "session_options" where some are asked for).
+    """Open a model folder or an ``.onnx`` file on ``provider``.
 
-    Returns where its nodes were placed and what the graph computes with:
+    ``provider``: {"name", "options"}, and "session_options" if some are set.
+    Returns where its nodes were placed and the graph's arithmetic:
     ``{"placement": {provider: nodes}, "arithmetic": {"dtype": "float32", "terms": 40}}``.
-    Raises ExecutionProviderError where the provider does not start.
+    Raises ExecutionProviderError if the provider does not start.
     """
     from mlflow_onnx_flavor.scoring import ExecutionProviderUnavailable, load_session
 
@@ -63,12 +63,12 @@ def open_candidate(path: str, provider: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(inputs_path: str, batch_size: int, rows: int) -> dict[str, Any]:
-    """``{"outputs": {name: array}}`` on the first ``rows`` rows, in batches of ``batch_size``.
+    """Return outputs by name on the first ``rows`` rows, in batches of ``batch_size``.
 
-    The last batch is as short as the rows that are left.  A first one that is not full is filled up
-    with rows from the start, whose answers are dropped, and so is the last where the graph fixes
-    the size of a batch.
-    Raises UnsupportedModelError for an output that batches cannot be joined to.
+    The form is ``{"outputs": {name: array}}``.  The last batch is as short as the rows that are
+    left.  A first batch that is not full is padded with rows from the start, whose answers are
+    dropped, and so is the last if the graph fixes the batch size.
+    Raises UnsupportedModelError for an output that cannot be joined over batches.
     """
     inputs = Inputs.load(Path(inputs_path))
     session = _open["session"]
@@ -87,10 +87,11 @@ def run(inputs_path: str, batch_size: int, rows: int) -> dict[str, Any]:
 def locate(
     inputs_path: str, rows: list[int], tolerance: float, reference: dict[str, Any]
 ) -> dict[str, Any] | None:
-    """Where the open candidate leaves ``reference`` on some rows: a `Divergence` (JSON), or None.
+    """Return where the open candidate leaves ``reference`` on some rows, or None.
 
-    ``reference``: ``{"what": words}`` with "path", a file with values of the same names, run on the
-    CPU; or with "layers", what the source's layers gave on these rows, by name.
+    The result is a `Divergence` as JSON.  ``reference``: ``{"what": words}`` with "path", a file
+    with values of the same names to run on the CPU; or with "layers", the answers of the source's
+    layers on these rows, by name.
     """
     inputs = Inputs.load(Path(inputs_path)).take(rows)
     feeds = _open["session"].feeds(inputs.data)
@@ -112,7 +113,7 @@ def _opener(provider: dict[str, Any]) -> Callable[[str], Any]:
 
 
 def _without(ours: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """``ours`` but for what is ``asked`` for otherwise."""
+    """Return ``ours`` without the configuration entries that ``asked`` sets."""
     entries = asked.get("config_entries") or {}
     return {
         name: {key: each for key, each in values.items() if key not in entries}
@@ -121,8 +122,8 @@ def _without(ours: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any
 
 
 def answer(inputs_path: str, rows: int) -> dict[str, Any]:
-    """What the candidate's pyfunc answers on the first ``rows`` rows, loaded as MLflow loads it."""
-    # Scoring code that a model was logged with earlier looks for them here only.
+    """Return the answer of the candidate's pyfunc, loaded by MLflow, on the first ``rows`` rows."""
+    # Scoring code that was logged with earlier models looks for them only here.
     options = _open["provider"].get("session_options") or {}
     config = {"execution_providers": [_open["provider"]], "session_options": options}
     model = pyfunc_of(_open["path"], config)

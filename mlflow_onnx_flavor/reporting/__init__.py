@@ -1,1 +1,1 @@
-"""Reports of a release, one output a file."""
+"""Reports of a release, one file for each output format."""

@@ -1,4 +1,4 @@
-"""What a person reads in the terminal when a release, or one measurement of it, has ended.
+"""The terminal's summary of a release, or of one measurement of it, when it has ended.
 
 print_summary(summary, file=sys.stdout, report_location="...", ui_command="mlflow ui ...")
 """
@@ -43,7 +43,10 @@ def print_summary(
     report_location: str = "",
     ui_command: str = "",
 ) -> None:
-    """Print what the release did.  ``rich`` None: as the file is a terminal or not."""
+    """Print the outcome of the release.
+
+    ``rich``: None to lay text out for a terminal only if ``file`` is one.
+    """
     verdict, shown = summary.verdict, headline.reported_candidates(summary)
     findings = verdict.of(verdict.chosen) if verdict and verdict.chosen else ()
     if verdict is not None and verdict.chosen is None:
@@ -68,7 +71,7 @@ def print_summary(
 def print_parity(
     report: ParityReport, findings: Iterable[Finding], *, file: TextIO, rich: bool | None = None
 ) -> None:
-    """Print a parity report that stands alone, and what its gate says of it."""
+    """Print a parity report that stands alone, and the findings of its gate."""
     summary = ReleaseSummary(source=SourceSummary(uri=report.source.uri), parity=report)
     blocks = (
         Block(f"Parity with {report.source.uri}", _without_gate(summary)),
@@ -84,7 +87,7 @@ def print_parity(
 def print_latency(
     report: LatencyReport, findings: Iterable[Finding], *, file: TextIO, rich: bool | None = None
 ) -> None:
-    """Print a latency report that stands alone, and what its gate says of it."""
+    """Print a latency report that stands alone, and the findings of its gate."""
     summary = ReleaseSummary(source=SourceSummary(uri=report.source.uri), latency=report)
     blocks = (
         Block(f"Latency{_interval_title(summary)}", _latency_table(summary)),
@@ -102,7 +105,7 @@ def print_latency(
 
 
 def _without_gate(summary: ReleaseSummary) -> Table:
-    """The parity table without what depends on a tolerance: the gates below say that."""
+    """Return the parity table without what depends on a tolerance: the gates below show that."""
     return tables.parity_table(summary).without("Differ", "Tolerance")
 
 
@@ -218,7 +221,7 @@ def _gates_table(findings: Iterable[Finding], summary: ReleaseSummary) -> Table:
 
 
 def _candidate_cell(candidate: str, shown: frozenset[str]) -> str:
-    """Empty where the title names the only candidate: the column is then left out."""
+    """Return the candidate's name; "" if the title names the only one, which drops the column."""
     return candidate if len(shown) > 1 else ""
 
 

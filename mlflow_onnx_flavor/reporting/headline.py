@@ -1,4 +1,4 @@
-"""What a reader needs first: how it ended, what was chosen, how fast, how exact, what to do."""
+"""The headline of a report: outcome, choice, speed, accuracy and next steps."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Outcome = Literal["passed", "failed", "stopped"]
 
 @dataclass(frozen=True)
 class WorstError:
-    """Of the candidate that was chosen (of all, where none was) on the providers it was judged on.
+    """The largest error of the chosen candidate, on the providers that it was judged on.
 
-    ``label_disagreements`` of ``rows`` rows, None without labels.  ``absolute_error``: None without
-    numeric outputs.
+    If none was chosen, it covers all candidates.  ``label_disagreements`` of ``rows`` rows, None
+    without labels.  ``absolute_error``: None without numeric outputs.
     """
 
     absolute_error: float | None
@@ -44,25 +44,28 @@ class WorstError:
 
 
 def outcome(summary: ReleaseSummary) -> Outcome:
-    """A failed verdict is "failed" also where an error says so; any other error is "stopped"."""
+    """Return the outcome of the release.
+
+    A failed verdict gives "failed", even if there is an error too; any other error gives "stopped".
+    """
     if summary.verdict is not None and not summary.verdict.passed:
         return "failed"
     return "stopped" if summary.error or summary.verdict is None else "passed"
 
 
 def nothing_converted(summary: ReleaseSummary) -> bool:
-    """Export strategies were tried, and none gave a right model."""
+    """Return whether export strategies were tried and none gave a correct model."""
     return bool(failed_attempts(summary))
 
 
 def failed_attempts(summary: ReleaseSummary) -> tuple[AttemptSummary, ...]:
-    """Return the attempts of a conversion that gave no right model; empty after one that did."""
+    """Return the attempts of a conversion that gave no correct model; empty after one that did."""
     conversion = summary.conversion
     return conversion.attempts if conversion and conversion.strategy is None else ()
 
 
 def sentence(summary: ReleaseSummary) -> str:
-    """The release in one sentence."""
+    """Return the release in one sentence."""
     verdict = summary.verdict
     if outcome(summary) == "failed":
         names = judged_candidates(summary)
@@ -89,7 +92,7 @@ def sentence(summary: ReleaseSummary) -> str:
 
 
 def alias_change(summary: ReleaseSummary) -> str:
-    """What became of the alias, in one clause: "champion moved from version 3 to version 4"."""
+    """Return the alias's change in one clause: "champion moved from version 3 to version 4"."""
     registered = summary.registered
     if registered is None or registered.alias_moved_to is None:
         return summary.promotion or "no alias was moved"
@@ -102,7 +105,7 @@ def alias_change(summary: ReleaseSummary) -> str:
 
 
 def judged_candidates(summary: ReleaseSummary) -> tuple[str, ...]:
-    """Candidates with findings: the chosen one first, the others as they were judged."""
+    """Return the candidates with findings: the chosen one first, the others in judging order."""
     if summary.verdict is None:
         return ()
     names = dict.fromkeys(finding.candidate for finding in summary.verdict.findings)
@@ -111,7 +114,7 @@ def judged_candidates(summary: ReleaseSummary) -> tuple[str, ...]:
 
 
 def why_not_chosen(summary: ReleaseSummary, candidate: str) -> str:
-    """One line on a candidate that was judged and not chosen."""
+    """Return one line on a candidate that was judged and not chosen."""
     verdict = summary.verdict
     if verdict is None:
         return "not judged"
@@ -130,6 +133,7 @@ def why_not_chosen(summary: ReleaseSummary, candidate: str) -> str:
 
 
 def where(finding: Finding) -> str:
+    """Return the execution provider, batch size and sequence length of a finding in words."""
     batch = "" if finding.batch_size is None else f", batch {finding.batch_size}"
     if finding.sequence_length is not None:
         batch += f", length {finding.sequence_length}"
@@ -137,7 +141,7 @@ def where(finding: Finding) -> str:
 
 
 def reported_candidates(summary: ReleaseSummary) -> frozenset[str]:
-    """The chosen candidate, or all where none is chosen."""
+    """Return the chosen candidate, or all if none is chosen."""
     if summary.verdict is not None and summary.verdict.chosen is not None:
         return frozenset({summary.verdict.chosen})
     reports = [report for report in (summary.parity, summary.latency) if report is not None]
@@ -145,7 +149,7 @@ def reported_candidates(summary: ReleaseSummary) -> frozenset[str]:
 
 
 def speedups(summary: ReleaseSummary) -> tuple[tuple[int, Interval], ...]:
-    """Batch size and speed-up over the source, of the chosen candidate on its provider."""
+    """Return batch size and speed-up over the source of the chosen candidate on its provider."""
     verdict = summary.verdict
     if verdict is None or verdict.chosen is None or summary.latency is None:
         return ()
@@ -161,8 +165,9 @@ def speedups(summary: ReleaseSummary) -> tuple[tuple[int, Interval], ...]:
 
 
 def worst_error(summary: ReleaseSummary) -> WorstError | None:
-    """The largest difference from the source on the evaluation data, or on the input example where
-    there is none; None where nothing was compared.
+    """Return the largest difference from the source; None if nothing was compared.
+
+    It is measured on the evaluation data, or on the input example if there is none.
     """
     compared = list(_compared(summary))
     if not compared:
@@ -182,7 +187,7 @@ def worst_error(summary: ReleaseSummary) -> WorstError | None:
 
 
 def next_steps(summary: ReleaseSummary) -> tuple[str, ...]:
-    """What to do about a release that did not pass; empty where nothing needs doing."""
+    """Return what to do about a release that did not pass; empty if nothing needs doing."""
     if outcome(summary) == "passed":
         return ()
     steps = _after_conversion(summary) if nothing_converted(summary) else []
@@ -192,7 +197,7 @@ def next_steps(summary: ReleaseSummary) -> tuple[str, ...]:
 
 
 def reproduce_command(summary: ReleaseSummary) -> str:
-    """The command line that makes this release again."""
+    """Return the command line that makes this release again."""
     words = ["mlflow-onnx", "release", summary.source.resolved_uri or summary.source.uri]
     name = summary.registered.name if summary.registered else summary.registered_model
     words += ["--registered-model", name] if name else []

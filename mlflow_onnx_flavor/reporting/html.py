@@ -1,4 +1,4 @@
-"""The report for a browser: one file with everything in it, no script, nothing from the network."""
+"""The report for a browser: one file with everything in it, no script and no network access."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PLOT_DESCRIPTIONS = {
 
 @dataclass(frozen=True)
 class Fact:
-    """One of the figures at the top of the page."""
+    """A figure at the top of the page."""
 
     label: str
     value: str
@@ -48,6 +48,8 @@ class Fact:
 
 @dataclass(frozen=True)
 class CandidateGates:
+    """The findings of one candidate, gate by gate."""
+
     name: str
     chosen: bool
     passed: bool
@@ -56,9 +58,9 @@ class CandidateGates:
 
 
 def render_html(summary: ReleaseSummary, drawn: Mapping[str, Figure] | None = None) -> str:
-    """The report of ``summary`` as one HTML document; every text from outside is escaped.
+    """Return the report of ``summary`` as one HTML document; all external text is escaped.
 
-    ``drawn``: its `plots.figures`, where they are at hand.
+    ``drawn``: its `plots.figures`, if the caller has them already.
     """
     import jinja2
 
@@ -138,7 +140,7 @@ def _facts(summary: ReleaseSummary) -> list[Fact]:
 
 
 def _candidates(summary: ReleaseSummary) -> list[CandidateGates]:
-    """Gate by gate: the chosen candidate first, then those that failed."""
+    """Return each judged candidate's findings: the chosen one first, then those that failed."""
     shown: list[CandidateGates] = []
     verdict = summary.verdict
     if verdict is None:
@@ -152,7 +154,7 @@ def _candidates(summary: ReleaseSummary) -> list[CandidateGates]:
                 chosen=chosen,
                 passed=all(finding.passed for finding in findings),
                 why="" if chosen else headline.why_not_chosen(summary, name),
-                # What failed is what a reader looks for.
+                # Failures come first: a reader looks for them.
                 table=tables.gates_table(sorted(findings, key=lambda finding: finding.passed)),
             )
         )
@@ -160,7 +162,7 @@ def _candidates(summary: ReleaseSummary) -> list[CandidateGates]:
 
 
 def _configuration(summary: ReleaseSummary) -> str:
-    """The configuration of the release as the YAML file that --config reads."""
+    """Return the configuration of the release as the YAML file that --config reads."""
     if summary.configuration is None:
         return ""
     import yaml
@@ -173,7 +175,7 @@ def _data_uri(figure) -> str:
 
 
 def _with_code(text: str):
-    """Escaped, with what stands between backticks set as code."""
+    """Return the escaped text, with the parts between backticks set as code."""
     from markupsafe import Markup
 
     parts = printable(text).split("`")
@@ -186,10 +188,10 @@ def _with_code(text: str):
 
 
 def _is_link(url: str) -> bool:
-    """Only such addresses become links: "javascript:" and the like stay text."""
+    """Return whether the address may become a link: "javascript:" and the like stay text."""
     return url.startswith(("http://", "https://"))
 
 
 def _fit_to_print(value):
-    # Markup, what the template itself wrote, is a str subclass and must stay one.
+    # Markup, which the template itself wrote, is a str subclass and must stay one.
     return printable(value) if type(value) is str else value

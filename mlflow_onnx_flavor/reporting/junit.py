@@ -1,9 +1,10 @@
 """The verdict as JUnit XML, for CI systems that show test results.
 
-A suite per candidate and gate, a case per execution provider and batch size.  What holds the
-release back is a ``<failure>`` (a gate) or an ``<error>`` (no measurement, no model); what does not
-(other candidates, providers that nobody asked for) is ``<skipped>`` and says why.  So a release
-that passes has no failures and no errors, and one that does not has at least one.
+There is a suite for each candidate and gate, a case for each execution provider and batch size.  A
+finding that holds the release back is a ``<failure>`` (a gate) or an ``<error>`` (no measurement,
+no model); one that does not (other candidates, providers that nobody requested) is ``<skipped>``
+and says why.  So a release that passes has no failures and no errors, and one that does not has at
+least one.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ Result = Literal["failure", "error", "skipped"]
 
 @dataclass(frozen=True)
 class Case:
-    """``result`` None: it passed.  ``text`` goes into the body of the result or the output."""
+    """A test case; ``result`` is None if it passed.
+
+    ``text`` goes into the body of the result or the output.
+    """
 
     name: str
     result: Result | None = None
@@ -36,7 +40,7 @@ class Case:
 
 
 def render_junit(summary: ReleaseSummary) -> str:
-    """JUnit XML of the release, with an XML declaration, to be written as UTF-8."""
+    """Return JUnit XML of the release, with an XML declaration, to be written as UTF-8."""
     title = summary.registered_model or summary.source.uri
     root = ElementTree.Element("testsuites", {"name": printable(f"ONNX release of {title}")})
     suites = [(name, cases) for name, cases in _suites(summary) if cases]
@@ -96,7 +100,7 @@ def _finding_case(finding: Finding, summary: ReleaseSummary) -> Case:
 
 
 def _unjudged_cases(summary: ReleaseSummary) -> list[Case]:
-    """Providers that were tried but that no gate was held against."""
+    """Return cases for providers that were tried but that no gate judged."""
     if summary.verdict is None or summary.parity is None:
         return []
     judged = {finding.execution_provider for finding in summary.verdict.findings}
@@ -113,7 +117,7 @@ def _unjudged_cases(summary: ReleaseSummary) -> list[Case]:
 
 
 def _release_case(summary: ReleaseSummary) -> Case:
-    """The release as a whole: red whenever it did not pass, whatever the other cases say."""
+    """Return the case of the whole release: red whenever it did not pass, whatever others say."""
     sentence = headline.sentence(summary)
     outcome = headline.outcome(summary)
     if outcome == "passed":

@@ -1,4 +1,4 @@
-"""The evidence as flat MLflow metrics, to be compared between runs and drawn by the UI.
+"""The evidence as flat MLflow metrics, to compare between runs and to plot in the UI.
 
 Names read ``what.candidate.provider.batch_n``, such as
 ``speedup.fused.CPUExecutionProvider.batch_32``; units are part of the name.
@@ -21,7 +21,10 @@ LONGEST_NAME = 250  # MLflow's limit
 
 
 def metrics(summary: ReleaseSummary) -> dict[str, float]:
-    """Metric name -> value.  Names are valid in MLflow; NaN is left out, which no backend plots."""
+    """Return metric values by name.
+
+    Names are valid in MLflow; NaN is left out, which no backend plots.
+    """
     found: dict[str, float] = {}
     names = ProviderNames(summary)
     for row in summary.parity.rows if summary.parity else ():
@@ -61,7 +64,7 @@ def _where(model: str, provider: ExecutionProvider | None, names: ProviderNames)
 
 
 def metric_name(text: str) -> str:
-    """``text`` as MLflow accepts it: letters, digits, ``_ - .``, no empty part."""
+    """Return ``text`` as MLflow accepts it: letters, digits, ``_ - .``, no empty part."""
     parts = (re.sub(r"[^A-Za-z0-9_-]", "_", part) for part in text.split("."))
     return ".".join(part or "_" for part in parts)[:LONGEST_NAME].rstrip(".")
 
@@ -86,7 +89,10 @@ def _parity_metrics(
 
 
 def _add_worst(found: dict[str, float], row: dict[str, float]) -> None:
-    """Evaluation data and input example share a name at the same batch size: the worse counts."""
+    """Add the metrics of a row; where a name exists, the worse value counts.
+
+    Evaluation data and input example share a name at the same batch size.
+    """
     for name, value in row.items():
         found[name] = max(value, found.get(name, value))
 
@@ -106,7 +112,7 @@ def _speedup_metrics(row: LatencyRow, names: ProviderNames) -> dict[str, float]:
 
 
 def _latency_rows(summary: ReleaseSummary) -> list[LatencyRow]:
-    """Of the candidates as they are served."""
+    """Return the latency rows of the candidates as they are served."""
     return [row for row in (summary.latency.rows if summary.latency else ()) if is_judged(row)]
 
 
@@ -116,7 +122,7 @@ def _workload(row: LatencyRow) -> str:
 
 
 def _call_metrics(summary: ReleaseSummary, names: ProviderNames) -> dict[str, list[float]]:
-    """Every measurement of each name: a baseline is measured anew against every candidate."""
+    """Return every measurement by name: a baseline is measured anew against each candidate."""
     found: dict[str, list[float]] = {}
     for row in _latency_rows(summary):
         place = f"{names.key(row.execution_provider)}.{_workload(row)}"

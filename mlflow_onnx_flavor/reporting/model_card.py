@@ -1,4 +1,4 @@
-"""What the registry says of a version: a short description in Markdown, and searchable tags."""
+"""The registry's model card: a short description of a version in Markdown, and searchable tags."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|<>~&$])")
 
 
 def describe_version(summary: ReleaseSummary) -> str:
-    """Markdown for the description of the registered version; names from outside are escaped."""
+    """Return Markdown for the registered version's description; external names are escaped."""
     verdict, conversion, data = summary.verdict, summary.conversion, summary.data
     source = _code(summary.source.resolved_uri or summary.source.uri)
     facts = [("Source", source + _in_parentheses(summary.source.framework))]
@@ -46,7 +46,7 @@ def describe_version(summary: ReleaseSummary) -> str:
 
 
 def tags(summary: ReleaseSummary) -> dict[str, str]:
-    """Tags of the registered version, all with the prefix "onnx."; empty values are left out."""
+    """Return tags of the registered version, all prefixed "onnx."; empty values are left out."""
     verdict, conversion = summary.verdict, summary.conversion
     worst, speedups = headline.worst_error(summary), headline.speedups(summary)
     values = {

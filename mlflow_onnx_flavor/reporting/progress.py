@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Says what is being done and for how long.
+    """A display of the current step and its duration.
 
-    ``quiet``: says nothing.  ``file``: standard error unless given.  Steps may be nested; an
-    error inside a step ends its line with "failed" and goes on its way.
+    ``quiet``: prints nothing.  ``file``: None for standard error.  Steps may be nested; an error
+    inside a step ends its line with "failed" and propagates.
     """
 
     def __init__(self, *, quiet: bool = False, file: TextIO | None = None):
@@ -40,7 +40,7 @@ class Progress:
 
     @contextmanager
     def __call__(self, text: str) -> Iterator[None]:
-        """A step: ``text`` says what is being done."""
+        """Run a step: ``text`` describes it."""
         text = one_line(text)
         started_ns = time.perf_counter_ns()
         ended = "failed"
@@ -52,7 +52,7 @@ class Progress:
             self._end(text, ended, (time.perf_counter_ns() - started_ns) / 1e9)
 
     def note(self, text: str) -> None:
-        """A sentence on the way; on a terminal it stands beside the spinner until the next one."""
+        """Print a sentence within a step; on a terminal it stays at the spinner until the next."""
         text = one_line(text)
         if self._quiet:
             return
@@ -63,7 +63,7 @@ class Progress:
 
     @property
     def _stream(self) -> TextIO:
-        # Looked up when needed: tests and notebooks replace sys.stderr.
+        # Looked up at each use: tests and notebooks replace sys.stderr.
         return self._file if self._file is not None else sys.stderr
 
     def _begin(self, text: str) -> None:
@@ -108,7 +108,7 @@ def _spinner(file: TextIO):
     from rich.text import Text
 
     class StepColumn(ProgressColumn):
-        """What is being done, for how long, and the last note; cut at the end of the line."""
+        """The current step, its duration and the last note; cut at the end of the line."""
 
         def render(self, task) -> Text:
             elapsed = numbers.duration(int(task.elapsed or 0))
@@ -122,7 +122,7 @@ def _spinner(file: TextIO):
         console=Console(file=file, force_terminal=True),
         transient=True,
         expand=True,
-        # What the program itself prints on standard output must stay as it is.
+        # Text that the program itself prints on standard output must stay as it is.
         redirect_stdout=False,
         redirect_stderr=False,
     )

@@ -1,4 +1,4 @@
-"""How text is laid out where it is printed: ruled and coloured on a terminal, else plain lines.
+"""Layout of printed text: ruled and coloured on a terminal, else plain lines.
 
 Plain lines have no colours and no drawn boxes, and a row of a table is one line however long it
 is, so that logs can be searched and cut.
@@ -31,12 +31,15 @@ class Block:
 
 
 def is_terminal(file: TextIO) -> bool:
-    """Whether ``file`` is a terminal that understands more than plain lines."""
+    """Return whether ``file`` is a terminal that understands more than plain lines."""
     return file.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def print_blocks(blocks: Iterable[Block], file: TextIO, rich: bool | None = None) -> None:
-    """Print the blocks that say something.  ``rich`` None: as the file is a terminal or not."""
+    """Print the blocks that are not empty.
+
+    ``rich``: None to lay text out for a terminal only if ``file`` is one.
+    """
     said = [block for block in blocks if block]
     if is_terminal(file) if rich is None else rich:
         _print_rich(said, file)
@@ -65,7 +68,7 @@ def _print_rich(blocks: list[Block], file: TextIO) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    # Text objects, not markup: a name such as "[red]" stays what it is.
+    # Text objects, not markup: a name such as "[red]" is printed unchanged.
     console = Console(file=file, force_terminal=True, highlight=False)
     for block in blocks:
         console.print(Text(one_line(block.title), style="bold"))

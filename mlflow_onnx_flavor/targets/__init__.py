@@ -1,4 +1,4 @@
-"""Targets: where an ONNX model goes on from here, as a program of another framework or as text.
+"""Targets: the forms that an ONNX model is exported to, a program of another framework or text.
 
 Adding a target is adding one file (or folder) to this package, with a `base.Target` as ``target``.
 """
@@ -17,13 +17,16 @@ from mlflow_onnx_flavor.targets.base import Target
 
 @cache
 def names() -> tuple[str, ...]:
-    """Every target, in alphabetical order."""
+    """Return the names of all targets, in alphabetical order."""
     modules = (each.name for each in pkgutil.iter_modules(__path__))
     return tuple(sorted(name for name in modules if isinstance(_target(name), Target)))
 
 
 def get(name: str) -> Target:
-    """The target ``name``.  Raises ConfigurationError with the nearest name where there is none."""
+    """Return the target ``name``.
+
+    Raises ConfigurationError with the nearest name if there is no such target.
+    """
     if name not in names():
         near = difflib.get_close_matches(name, names(), n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names())}"
@@ -32,7 +35,7 @@ def get(name: str) -> Target:
 
 
 def is_installed(name: str) -> bool:
-    """Whether what the target needs can be imported."""
+    """Return whether the modules that the target needs can be imported."""
     return all(importlib.util.find_spec(each) is not None for each in get(name).modules)
 
 

@@ -1,4 +1,4 @@
-"""What a target is: a place where a model runs or is read, which is not ONNX Runtime's own file."""
+"""The interface of a target: another runtime or a readable form than ONNX Runtime's own file."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Run = Callable[[Arrays], dict[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Request:
-    """What a target writes from.
+    """The model to write and how to write it.
 
-    ``model``: the ONNX file, its external data beside it.  ``example``: an array for each input of
-    the graph, all with the same rows.  ``precision``: "float32", or "float16" where the target can
-    store weights so.
+    ``model``: the ONNX file, with its external data beside it.  ``example``: an array for each
+    input of the graph, all with the same rows.  ``precision``: "float32", or "float16" if the
+    target can store weights so.
     """
 
     model: Path
@@ -35,12 +35,12 @@ class Request:
 
 
 class Target(ABC):
-    """One target: ``target`` of a module of this package, whose name is the target's.
+    """One target: the object ``target`` of a module of this package, whose name is the target's.
 
     ``modules``: what must be importable; ``extra``: the extra of this package that installs it.
-    ``cannot``: a phrase on what it cannot take.  ``lowers``: whether operators of ai.onnx.ml are
-    rewritten into ordinary ones first.  ``lossless``: whether what is read back is the model.
-    ``precisions``: that weights can be stored in.
+    ``cannot``: a phrase on what the target cannot express.  ``lowers``: whether operators of
+    ai.onnx.ml are rewritten into ordinary ones first.  ``lossless``: whether reading the form back
+    gives the same model.  ``precisions``: those that weights can be stored in.
     """
 
     description: str = ""
@@ -53,31 +53,34 @@ class Target(ABC):
 
     @abstractmethod
     def write(self, request: Request, folder: Path) -> None:
-        """Write the model into ``folder``, which is empty.  Runs in a child process.
+        """Write the model into ``folder``, which is empty; runs in a child process.
 
         Raises UnsupportedModelError, naming the operator or the axis, for what the target cannot
-        have.
+        express.
         """
 
     @abstractmethod
     def load(self, folder: Path) -> Run:
-        """Return a function from inputs to outputs that runs what `write` wrote, by the target
-        alone.  Runs in a child process.
+        """Return a function from inputs to outputs that runs what `write` wrote.
+
+        It uses the target alone, and runs in a child process.
         """
 
     def versions(self) -> dict[str, str]:
-        """The versions of the libraries that the target runs with."""
+        """Return the versions of the libraries that the target runs with."""
         return {}
 
     def describe(self, folder: Path, model: Model) -> bool:
-        """Add to ``model`` (an MLmodel file in the making) what loads ``folder`` as an MLflow
-        model; returns False where the target is for reading alone.
+        """Add to ``model`` the fields that load ``folder`` as an MLflow model.
+
+        ``model`` is an MLmodel file before it is written.  Returns False if the target is for
+        reading only.
         """
         return False
 
 
 def check_installed(name: str, target: Target) -> None:
-    """Raise MissingFrameworkError, with what to install, where a module is missing."""
+    """Raise MissingFrameworkError, with what to install, if a module is missing."""
     missing = [each for each in target.modules if importlib.util.find_spec(each) is None]
     if missing:
         raise MissingFrameworkError(

@@ -1,6 +1,6 @@
-"""Export an ONNX model to a target, prove it, and only then put it where it was asked for.
+"""Export: write an ONNX model for a target, prove it, and only then move it to its place.
 
-What differs, fails or is refused leaves nothing behind.
+An export that differs, fails or is refused leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -34,13 +34,16 @@ from mlflow_onnx_flavor.targets.base import check_installed
 from mlflow_onnx_flavor.targets.logged_form import write_mlmodel
 from mlflow_onnx_flavor.targets.report import REPORT_FILE, ExportReport
 
-# The example that a program is traced with: neither 0 nor 1, which tracers take for constants.
+# The rows of the example that a program is traced with: tracers take 0 and 1 for constants.
 _TRACED_ROWS = 3
 
 
 @dataclass(frozen=True)
 class ModelToExport:
-    """``path``: a model folder or an ``.onnx`` file.  ``data``: rows to compare on."""
+    """The model to export and the rows to compare it on.
+
+    ``path``: a model folder or an ``.onnx`` file.  ``data``: the rows.
+    """
 
     path: Path
     uri: str
@@ -49,7 +52,10 @@ class ModelToExport:
 
 @dataclass(frozen=True)
 class Settings:
-    """``fixed``: sizes of open axes by name.  ``probe_seed``: None where no probes are made."""
+    """Settings of an export.
+
+    ``fixed``: sizes of open axes by name.  ``probe_seed``: None to make no probes.
+    """
 
     fixed: Mapping[str, int] = field(default_factory=dict)
     precision: str = "float32"
@@ -59,10 +65,10 @@ class Settings:
 
 
 def export(model: ModelToExport, target: str, output: Path, settings: Settings) -> ExportReport:
-    """Write ``model`` for ``target`` into the folder ``output``, which must not be there or empty.
+    """Write ``model`` for ``target`` into the folder ``output``, which must be absent or empty.
 
-    Raises ConfigurationError, MissingFrameworkError, UnsupportedModelError and, for what answers
-    otherwise than ONNX Runtime does, GateFailedError; nothing is left in ``output`` then.
+    Raises ConfigurationError, MissingFrameworkError, UnsupportedModelError and, if the answers
+    differ from ONNX Runtime's, GateFailedError; nothing is left in ``output`` then.
     """
     check_installed(target, targets.get(target))
     _check(target, output, settings)
@@ -86,7 +92,7 @@ def export(model: ModelToExport, target: str, output: Path, settings: Settings) 
 def try_all(
     model: ModelToExport, names: Sequence[str], settings: Settings
 ) -> tuple[ExportReport, ...]:
-    """The table "where this model runs": a report for each target; nothing is kept."""
+    """Return a report for each target, the table "where this model runs"; nothing is kept."""
     with (
         tempfile.TemporaryDirectory(prefix="mlflow-onnx-targets-") as work,
         proof.Reference(model.path) as reference,
@@ -128,7 +134,7 @@ def _exported(
     settings: Settings,
     reference: proof.Reference,
 ) -> ExportReport:
-    """Write into ``made`` and compare."""
+    """Write the model into ``made`` and compare it."""
     chosen = targets.get(target)
     rows = reference.rows(model.data, settings.probe_seed)
     if not rows and not chosen.lossless:
@@ -184,7 +190,7 @@ def _proved(
     reference: proof.Reference,
     labels: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
-    """Outcome, cause and evidence, from a process that has nothing but the target."""
+    """Return outcome, cause and evidence, from a process that has only the target."""
     with Worker(name=f"the {target} process") as worker:
         arguments = {"target": target, "folder": made}
         worker.call(f"{proof.RUNNER}:open_target", arguments, timeout_s=proof.TIMEOUT_S)
@@ -201,7 +207,7 @@ def _proved(
 
 
 def _example(rows: Sequence[proof.Rows], fixed: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """Rows for tracing; repeated where there are not enough."""
+    """Return rows for tracing, repeated if there are not enough."""
     if not rows:
         return {}
     count = fixed.get("batch", _TRACED_ROWS)

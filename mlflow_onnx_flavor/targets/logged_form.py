@@ -1,4 +1,4 @@
-"""An exported model as an MLflow model: its MLmodel file, its environment, and how it is logged."""
+"""The logged form of an exported model: its MLmodel file, its environment, and its logging."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow.models import Model
     from mlflow.models.model import ModelInfo
 
-# How the libraries of targets are named on the index, where not as their module.
+# Distributions of the targets' libraries on the package index, by the name of their module.
 _DISTRIBUTIONS = {"torch": "torch", "openvino": "openvino"}
 
 
@@ -28,10 +28,10 @@ def write_mlmodel(
     feeds: Mapping[str, np.ndarray],
     outputs: Mapping[str, np.ndarray],
 ) -> None:
-    """The MLmodel file and the environment of what ``target`` wrote into ``folder``.
+    """Write the MLmodel file and the environment of an export in ``folder``.
 
-    ``feeds`` and ``outputs``: some of the graph's, which its signature is read from.  A target that
-    is for reading alone gets neither.
+    ``feeds`` and ``outputs``: arrays of the graph, which its signature is inferred from.  A target
+    that is for reading only gets neither file.
     """
     from mlflow.models import Model
     from mlflow.models.signature import ModelSignature
@@ -49,7 +49,7 @@ def write_mlmodel(
 
 
 def _schema(arrays: Mapping[str, np.ndarray]) -> Any:
-    """Tensors with an open first axis, named where there are several."""
+    """Return tensors with an open first axis, named if there are several."""
     from mlflow.types import Schema, TensorSpec
 
     return Schema(
@@ -65,7 +65,7 @@ def _schema(arrays: Mapping[str, np.ndarray]) -> Any:
 
 
 def log_exported(folder: Path, name: str, registered_model: str | None) -> ModelInfo:
-    """Log the folder that was exported to the active run, or one of its own, and register it."""
+    """Log the exported folder to the active run, or to one of its own, and register it."""
     from mlflow.models import Model
 
     return Model.log(
@@ -78,7 +78,7 @@ def log_exported(folder: Path, name: str, registered_model: str | None) -> Model
 
 
 def save_model(path: str, mlflow_model: Model, exported: Path) -> None:
-    """What MLflow calls to fill the model's folder: a copy of ``exported``, under its own id."""
+    """Fill the model's folder for MLflow: a copy of ``exported``, under its own id."""
     from mlflow.models import Model
 
     shutil.copytree(exported, path, dirs_exist_ok=True)

@@ -22,6 +22,8 @@ MODEL, SETTINGS = "model.xml", "settings.json"
 
 
 class OpenvinoTarget(Target):
+    """The target "openvino": OpenVINO's IR, in float32 or with weights in float16."""
+
     description = "OpenVINO's IR (XML and weights) with a pyfunc that serves it"
     modules = ("openvino",)
     extra = "openvino-ir"
@@ -29,6 +31,10 @@ class OpenvinoTarget(Target):
     cannot = "text, sequences, whole numbers beyond 32 bits"
 
     def write(self, request: Request, folder: Path) -> None:
+        """Write the IR and the settings to compile it with.
+
+        Raises UnsupportedModelError if OpenVINO cannot read the model.
+        """
         import openvino
 
         core = openvino.Core()
@@ -38,20 +44,23 @@ class OpenvinoTarget(Target):
             raise UnsupportedModelError(_why(error)) from error
         half = request.precision == "float16"
         openvino.save_model(model, str(folder / MODEL), compress_to_fp16=half)
-        # The plug-in's own choice is bfloat16 on processors that have it.
+        # The plug-in's own default is bfloat16 on processors that have it.
         settings = {"INFERENCE_PRECISION_HINT": "f32"}
         outputs = _outputs(request.model)
         (folder / SETTINGS).write_text(json.dumps({"compile": settings, "outputs": outputs}))
 
     def load(self, folder: Path) -> Run:
+        """Return a function that runs the compiled IR of ``folder``."""
         return _opened(folder)
 
     def versions(self) -> dict[str, str]:
+        """Return the version of openvino."""
         import openvino
 
         return {"openvino": openvino.__version__.partition("-")[0]}
 
     def describe(self, folder: Path, model: Model) -> bool:
+        """Add a pyfunc flavor to ``model``, with a copy of the module that serves it."""
         from mlflow import pyfunc
 
         pyfunc.add_to_model(
@@ -68,7 +77,7 @@ class OpenvinoTarget(Target):
 
 
 def _served() -> str:
-    """The module that serves the folder wherever mlflow and openvino are installed."""
+    """Return the source of the module that serves the folder with mlflow and openvino alone."""
     return (Path(__file__).parent / "openvino_ir" / "pyfunc.py").read_text()
 
 
@@ -90,7 +99,7 @@ def _outputs(path: Path) -> list[str]:
 
 
 def _why(error: Any) -> str:
-    """The operator that OpenVINO names, from a message of many lines."""
+    """Return the operator that OpenVINO names in its message of many lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [line for line in lines if "not supported" in line or "No conversion" in line]
     return f"OpenVINO does not read the graph: {(named or [one_line(error)])[0]}"

@@ -1,4 +1,4 @@
-"""Hold an exported model against the ONNX model that it was made of, each in its own process."""
+"""Proof: compare an exported model with its ONNX model, each in its own process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mlflow_onnx_flavor.targets.report import Speed
 TASKS, RUNNER = "mlflow_onnx_flavor.targets.tasks", "mlflow_onnx_flavor.targets.runner"
 TIMEOUT_S = 600.0
 SPEED_BUDGET_S = 0.3
-# One row at a time is for what depends on the batch size; it need not see every row.
+# Single rows reveal a dependence on the batch size; not every row is needed for that.
 MAX_SINGLE_ROWS = 64
 MAX_ROWS = 20_000
 
@@ -44,14 +44,16 @@ class Rows:
 
     @property
     def count(self) -> int:
+        """Return the number of rows."""
         return len(next(iter(self.feeds.values())))
 
     def first(self, count: int) -> Arrays:
+        """Return the inputs of the first ``count`` rows."""
         return {name: array[:count] for name, array in self.feeds.items()}
 
 
 class Reference:
-    """The ONNX model on ONNX Runtime's CPU provider, in a child process; a context manager."""
+    """A context manager for the ONNX model on ONNX Runtime's CPU provider, in a child process."""
 
     def __init__(self, model: Path):
         self.model = model
@@ -60,10 +62,11 @@ class Reference:
         self._answers: dict[tuple[str, int], Arrays] = {}
 
     def open(self) -> None:
+        """Open the ONNX model in the child process."""
         self._call("open_reference", {"model": self.model})
 
     def rows(self, data: Sequence[Inputs], probe_seed: int | None) -> list[Rows]:
-        """The rows of ``data``, and probes made from the first where there is a seed."""
+        """Return the rows of ``data``, and probes made from the first if there is a seed."""
         kinds = [each.take(slice(0, MAX_ROWS)) for each in data]
         if probe_seed is not None and kinds:
             probed = probes_of(kinds[0], self.model, self._ask, probe_seed)
@@ -71,6 +74,7 @@ class Reference:
         return [Rows(each.origin, self._feeds(each)) for each in kinds]
 
     def answers(self, rows: Rows, batch_size: int) -> Arrays:
+        """Return the outputs for the rows that are compared at ``batch_size``; they are kept."""
         key = (rows.origin, batch_size)
         if key not in self._answers:
             arguments = {"inputs": compared(rows, batch_size), "batch_size": batch_size}
@@ -78,6 +82,7 @@ class Reference:
         return self._answers[key]
 
     def seconds(self, rows: Rows, batch_size: int) -> float:
+        """Return the median seconds of one call of ``batch_size`` rows."""
         return self._call("seconds", _timing(rows, batch_size))
 
     def _ask(self, inputs: Inputs) -> Arrays:
@@ -110,7 +115,7 @@ class Reference:
 
 
 def compared(rows: Rows, batch_size: int) -> Arrays:
-    """The feeds that are compared at ``batch_size``."""
+    """Return the feeds that are compared at ``batch_size``."""
     return rows.feeds if batch_size > 1 else rows.first(MAX_SINGLE_ROWS)
 
 
@@ -122,7 +127,10 @@ def compare(
     batch_sizes: Sequence[int],
     labels: Mapping[str, Sequence[str]],
 ) -> tuple[ParityRow, ...]:
-    """A row for each kind of inputs and batch size.  ``worker``: has what was exported open."""
+    """Return a row for each kind of inputs and batch size.
+
+    ``worker``: a process that has the exported model open.
+    """
     return tuple(
         _compared(worker, target, reference, each, size, labels)
         for each in rows
@@ -165,20 +173,20 @@ def _compared(
 def _with_texts(
     outputs: Arrays, labels: Mapping[str, Sequence[str]]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Positions of labels as the texts that they stand for."""
+    """Yield outputs, with positions of labels replaced by the texts that they stand for."""
     for name, array in outputs.items():
         yield name, np.array(labels[name], object)[array] if name in labels else array
 
 
 def judge(target: str, rows: Sequence[ParityRow], gate: ParityGate) -> tuple[Finding, ...]:
-    """The findings of the parity gate, which is the release's own."""
+    """Return the findings of the parity gate, the same gate that judges a release."""
     return tuple(findings_on_parity(target, ExecutionProvider(name=target), list(rows), gate))
 
 
 def measure_speed(
     worker: Worker, reference: Reference, rows: Rows, batch_sizes: Sequence[int]
 ) -> tuple[Speed, ...]:
-    """How long a call takes, one process after the other."""
+    """Return how long a call takes, measured in one process after the other."""
     return tuple(
         Speed(
             batch_size=size,

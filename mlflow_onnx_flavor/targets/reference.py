@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: what every target is held against."""
+"""The reference: ONNX Runtime on the CPU, which every target is compared with."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from mlflow_onnx_flavor.targets.base import Arrays, Run
 
 
 def open_model(model: Path) -> Run:
-    """A function from the graph's inputs to its outputs, as arrays, on the CPU provider."""
+    """Return a function from the graph's inputs to its outputs, as arrays, on the CPU provider."""
     from mlflow_onnx_flavor.scoring.opening import open_session
 
     session = open_session(model, [{"name": "CPUExecutionProvider"}], {})
     names = [each.name for each in session.get_outputs()]
-    # Read once: sequences and maps need the graph, which may be gone when it runs.
+    # Computed once: sequences and maps need the graph's file, which may be gone later.
     tensors = all(each.type.startswith("tensor") for each in session.get_outputs())
 
     def run(inputs: Arrays) -> dict:

@@ -1,4 +1,4 @@
-"""What came of an export: stored beside it as ``export.json``, and printed as one table."""
+"""The report of an export: stored beside it as ``export.json``, and printed as one table."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Speed(BaseModel):
 
 
 class ExportReport(BaseModel):
-    """``outcome``: "right": agrees under the gates; "written": there were no rows to compare on.
+    """The outcome of an export: "right" agrees under the gates, "written" had no rows to compare.
 
     ``labels``: for an output of text, which the target has as positions, the texts.  ``replaced``:
-    operators that were rewritten, and how often.  ``model_digest``: of the ONNX model;
-    ``digest``: of what was written.
+    operators that were rewritten, and how often.  ``model_digest``: that of the ONNX model;
+    ``digest``: that of the export.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,7 +54,7 @@ class ExportReport(BaseModel):
 
 
 def table_rows(reports: tuple[ExportReport, ...] | list[ExportReport]) -> list[tuple[str, ...]]:
-    """The table "where this model runs": target, version, outcome, speed, cause."""
+    """Return the table "where this model runs": target, version, outcome, speed, cause."""
     return [
         (
             each.target,
@@ -81,7 +81,7 @@ def _speed(report: ExportReport) -> str:
 
 
 def _worst(report: ExportReport) -> str:
-    """How far the outputs are apart at most, as a scaled error's bound: the largest absolute."""
+    """Return the largest absolute error of the outputs, which bounds the scaled error."""
     scores = [each for row in report.parity for each in row.outputs if each.kind == "scores"]
     if not scores:
         return ""

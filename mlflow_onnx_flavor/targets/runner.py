@@ -1,4 +1,4 @@
-"""Tasks of a process that has nothing but a target: open what was exported, and answer with it."""
+"""Tasks of a process that has only a target: open an exported model, and answer with it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ _open: dict[str, Any] = {}
 
 
 def open_target(target: str, folder: str) -> dict[str, Any]:
-    """Open what was written, in this process alone; returns the versions of its libraries."""
+    """Open the exported model, in this process alone; return the versions of its libraries."""
     chosen = targets.get(target)
     opened(chosen.load(Path(folder)))
     return chosen.versions()
 
 
 def opened(run: Any) -> None:
-    """Answer with ``run`` from now on."""
+    """Set ``run`` as the function that answers from now on."""
     _open["run"] = run
 
 
 def answers(inputs: Arrays, batch_size: int) -> dict[str, Any]:
-    """``{"outputs": arrays by name}`` for all rows, in batches of ``batch_size``; the last may be
-    shorter.
+    """Return ``{"outputs": arrays by name}`` for all rows, in batches of ``batch_size``.
+
+    The last batch may be shorter.
     """
     rows = _rows(inputs)
     parts: dict[str, list[np.ndarray]] = {}
@@ -43,7 +44,7 @@ def answers(inputs: Arrays, batch_size: int) -> dict[str, Any]:
 
 
 def seconds(inputs: Arrays, batch_size: int, budget_s: float) -> float:
-    """The median time of one call of ``batch_size`` rows, which are repeated as needed."""
+    """Return the median time of one call of ``batch_size`` rows, which are repeated as needed."""
     at = np.arange(batch_size) % _rows(inputs)
     batch, run, times = {name: array[at] for name, array in inputs.items()}, _run(), []
     run(batch)

@@ -1,4 +1,4 @@
-"""An ONNX graph in a form that people read and compare, and the way back.
+"""Serialized forms: an ONNX graph as text that people read and compare, and the way back.
 
 Weights that the model keeps in files of their own stay there: those files are copied beside the
 form, which refers to them by name.
@@ -26,14 +26,14 @@ from mlflow_onnx_flavor.targets.base import Arrays, Request, Run, Target
 if TYPE_CHECKING:
     import onnx
 
-# protobuf's own limit; a file above it keeps its weights in files of their own.
+# protobuf's own limit; a model above it keeps its weights in files of their own.
 MOST_BYTES = 2**31 - 1
 
 
 class SerializedTarget(Target):
     """A form that onnx itself writes and reads.
 
-    ``form``: onnx's name of it.  ``suffixes``: of its files, the first is the one that is written.
+    ``form``: onnx's name for it.  ``suffixes``: those of its files; the first is used for writing.
     """
 
     lowers = False
@@ -45,6 +45,7 @@ class SerializedTarget(Target):
         self.description, self.cannot, self.lossless = description, cannot, lossless
 
     def write(self, request: Request, folder: Path) -> None:
+        """Write the model in this form, with copies of its external data beside it."""
         model = read_model(request.model)
         text = self.to_text(model)
         for location in external_locations(model):
@@ -54,7 +55,10 @@ class SerializedTarget(Target):
         (folder / f"model{self.suffixes[0]}").write_bytes(text)
 
     def to_text(self, model: onnx.ModelProto) -> bytes:
-        """``model`` in this form.  Raises UnsupportedModelError where the form cannot hold it."""
+        """Return ``model`` in this form.
+
+        Raises UnsupportedModelError if the form cannot hold it.
+        """
         import onnx
 
         try:
@@ -73,6 +77,7 @@ class SerializedTarget(Target):
         return text
 
     def from_text(self, text: bytes) -> onnx.ModelProto:
+        """Parse a model from this form."""
         import onnx
 
         with warnings.catch_warnings():
@@ -80,6 +85,7 @@ class SerializedTarget(Target):
             return onnx._get_serializer(self.form).deserialize_proto(text, onnx.ModelProto())
 
     def load(self, folder: Path) -> Run:
+        """Return a function that runs the model after reading it back from this form."""
         from mlflow_onnx_flavor.targets.reference import open_model
 
         back = tempfile.TemporaryDirectory(prefix="mlflow-onnx-read-")
@@ -90,16 +96,16 @@ class SerializedTarget(Target):
 
 
 def _run_beside(_folder: tempfile.TemporaryDirectory, run: Run, inputs: Arrays) -> dict:
-    """What ``run`` answers; the folder of its model lives as long as this does."""
+    """Return the answer of ``run``; the partial that binds it keeps the model's folder alive."""
     return run(inputs)
 
 
 def import_model(file: Path, output: Path, forms: Sequence[SerializedTarget]) -> Path:
-    """Write the model in ``file`` as the ONNX file ``output``, and its external data beside it.
+    """Write the model in ``file`` as the ONNX file ``output``, with its external data beside it.
 
-    ``forms``: those that are known; the file's ending says which one it is.  Raises
-    ModelNotFoundError, ConfigurationError for an ending that no form has, UnsupportedModelError for
-    a text that is not of its form, CorruptModelError for weights outside the file's folder.
+    ``forms``: the known forms; the file's suffix selects one.  Raises ModelNotFoundError,
+    ConfigurationError for a suffix that no form has, UnsupportedModelError for a text that is not
+    of its form, CorruptModelError for weights outside the file's folder.
     """
     if not file.is_file():
         raise ModelNotFoundError(f"there is no file {str(file)!r}; give one that export wrote")
@@ -133,7 +139,7 @@ def import_model(file: Path, output: Path, forms: Sequence[SerializedTarget]) ->
 
 
 def read_model(path: Path) -> onnx.ModelProto:
-    """The model in ``path``, what it keeps in other files left there."""
+    """Return the model in ``path``; weights in other files are left there."""
     import onnx
 
     if path.stat().st_size > MOST_BYTES:
@@ -145,7 +151,7 @@ def read_model(path: Path) -> onnx.ModelProto:
 
 
 def _not_readable() -> tuple[type[Exception], ...]:
-    """What the readers of the forms raise; the libraries' own errors share no base class."""
+    """Return the errors that the readers of the forms raise, which share no base class."""
     import onnx.parser
     from google.protobuf import json_format, message, text_format
 

@@ -25,8 +25,8 @@ def write(
 ) -> dict[str, Any]:
     """Write ``model`` for ``target`` into ``folder``.
 
-    ``example``: as `base.Request`.  ``fixed``: sizes of open axes by their name.  Returns
-    ``{"labels", "replaced", "versions"}``, the first two as `lowering.LoweredModel` has them.
+    ``example``: see `base.Request`.  ``fixed``: sizes of open axes by their name.  Returns
+    ``{"labels", "replaced", "versions"}``, the first two as in `lowering.LoweredModel`.
     """
     chosen, path = targets.get(target), Path(model)
     prepared, facts = _prepared(chosen, path, Path(folder), fixed)
@@ -39,7 +39,7 @@ def write(
 def _prepared(
     target: Target, path: Path, folder: Path, fixed: Mapping[str, int]
 ) -> tuple[Path, dict[str, Any]]:
-    """The file that is written from: ``path`` itself, or another beside its external data."""
+    """Return the file to write from: ``path`` itself, or another beside its external data."""
     import onnx
 
     facts: dict[str, Any] = {"labels": {}, "replaced": {}}
@@ -94,7 +94,7 @@ def open_reference(model: str) -> dict[str, Any]:
 
 
 def feeds(inputs_path: str, rows: int | None = None) -> dict[str, np.ndarray]:
-    """The graph's inputs for the rows of a file, as the logged model would be fed."""
+    """Return the graph's inputs for the rows of a file, as the logged model would receive them."""
     inputs = Inputs.load(Path(inputs_path))
     some = inputs if rows is None else inputs.take(slice(0, rows))
     return dict(_open["session"].feeds(some.data))

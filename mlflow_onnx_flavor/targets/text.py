@@ -1,4 +1,4 @@
-"""The graph in ONNX's own textual syntax, an assignment a node."""
+"""The graph in ONNX's own textual syntax, an assignment for each node."""
 
 from mlflow_onnx_flavor.targets.serialized import SerializedTarget
 

@@ -1,1 +1,1 @@
-"""Generated inputs that look for trouble."""
+"""Probes: generated inputs that provoke differences between source and candidate."""

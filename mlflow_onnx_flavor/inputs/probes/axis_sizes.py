@@ -1,4 +1,4 @@
-"""Probes of other sizes: along every axis that the graph leaves open, beside that of the batch."""
+"""Probes of other sizes along every axis, beside the batch, that the graph leaves open."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _ROWS = 4
 
 
 def size_probes(data: InputData, axes: Sequence[Sequence[Axis]]) -> Iterator[Inputs]:
-    """A few rows at size 1, one more than given, twice as much, and 7/4 and 7/2 of it, where places
-    of neighbours in an image that is resized are rounded.
+    """Yield a few rows at other sizes of each group of axes, cut or repeated from the start.
 
-    ``axes``: those in one sequence have the same size.  Cut, or begun again from the start.
+    The sizes are 1, one more than the given size, twice the size, and 7/4 and 7/2 of it, at which
+    the positions of neighbours in a resized image are rounded.  ``axes``: those in one sequence
+    have the same size.
     """
     if not isinstance(data, np.ndarray | dict):
         return
@@ -32,7 +33,7 @@ def size_probes(data: InputData, axes: Sequence[Sequence[Axis]]) -> Iterator[Inp
 def axes_of(
     arrays: Mapping[str, np.ndarray], axes: Sequence[Sequence[Axis]]
 ) -> Iterator[list[Axis]]:
-    """The groups of ``axes`` that the arrays have; an array without a name is the only input."""
+    """Yield the groups of ``axes`` that the arrays have; an unnamed array is the only input."""
     for group in axes:
         named = group if "" not in arrays else [("", axis) for _, axis in group]
         known = [(name, axis) for name, axis in named if name in arrays]
@@ -43,7 +44,7 @@ def axes_of(
 def resized(
     arrays: Mapping[str, np.ndarray], axes: Sequence[Axis], size: int
 ) -> dict[str, np.ndarray]:
-    """The arrays with each of ``axes`` cut to ``size``, or begun again from its start."""
+    """Return the arrays with each of ``axes`` cut to ``size``, or repeated from its start."""
     made = dict(arrays)
     for name, axis in axes:
         made[name] = np.take(made[name], np.arange(size) % made[name].shape[axis], axis)

@@ -1,4 +1,4 @@
-"""Probes of columns: numbers at the ends of their range and beyond, text never seen."""
+"""Probes of columns: numbers at the ends of their range and beyond, and unseen text."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Made = Iterator[tuple[str, pd.DataFrame, bool]]
 
 
 def frame_probes(frame: pd.DataFrame, rng: np.random.Generator) -> Made:
-    """Kind, rows and whether they are extreme; every row has the columns and dtypes of ``frame``.
+    """Yield kind, rows and whether they are extreme; rows have the columns and dtypes of ``frame``.
 
-    Where a probe changes one column, the others are those of rows that were given.
+    If a probe changes one column, the others come from given rows.
     """
     given = frame.iloc[rng.permutation(len(frame))[:_BASES]].reset_index(drop=True)
     for kind, changes, extreme in _changes(frame):
@@ -44,7 +44,7 @@ def frame_probes(frame: pd.DataFrame, rng: np.random.Generator) -> Made:
 def _changes(
     frame: pd.DataFrame,
 ) -> Iterator[tuple[str, list[tuple[int, Sequence[Any]]], bool]]:
-    """For each kind of probe, the values to put into each column (by position)."""
+    """Yield, for each kind of probe, the values to put into each column (by position)."""
     numbers = [at for at in range(frame.shape[1]) if _is_number(frame.dtypes.iloc[at])]
     texts = [at for at in range(frame.shape[1]) if _is_text(frame.iloc[:, at])]
     ranges = {at: _range(frame.iloc[:, at]) for at in numbers}
@@ -54,7 +54,7 @@ def _changes(
     yield NEGATIVE_INTEGERS, [(at, (-1, -2, -7)) for at in signed], False
     yield "missing", [(at, [None]) for at in range(frame.shape[1])], False
     yield "text never seen", [(at, UNSEEN_TEXTS) for at in texts], False
-    # A graph has no missing text but this, so a candidate may take it for missing.
+    # A graph has no other form of missing text, so a candidate may read it as missing.
     yield "empty text", [(at, [""]) for at in texts], True
     yield "every text", [(at, _seen(frame.iloc[:, at])) for at in texts], False
     yield "extreme numbers", [(at, _extreme(*ranges[at])) for at in numbers], True
@@ -62,8 +62,9 @@ def _changes(
 
 
 def _at_once(given: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
-    """All columns of numbers at an end of their range, or beyond it: what branches on a sum goes
-    both ways.
+    """Return all columns of numbers at an end of their range, or beyond it, at once.
+
+    A branch on a sum of columns then goes both ways.
     """
     numbers = [at for at in range(frame.shape[1]) if _is_number(frame.dtypes.iloc[at])]
     places = {at: _range(frame.iloc[:, at]) for at in numbers}
@@ -84,9 +85,9 @@ def _at_once(given: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_one_value(given: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
-    """All columns of numbers at 0, at 1, or at one value from the middle of all of them.
+    """Return all columns of numbers at 0, at 1, or at one value from the middle of all of them.
 
-    Rows without any spread are what guards such as ``x / (x.sum() + 1e-12)`` are written for.
+    Guards such as ``x / (x.sum() + 1e-12)`` exist for rows without any spread.
     """
     numbers = [at for at in range(frame.shape[1]) if _is_number(frame.dtypes.iloc[at])]
     ranges = [_range(frame.iloc[:, at]) for at in numbers]
@@ -107,7 +108,7 @@ def _of_one_value(given: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
 def _changed(
     given: pd.DataFrame, column: int, values: Sequence[Any], rng: np.random.Generator
 ) -> pd.DataFrame | None:
-    """A row for each of ``values`` that the column can hold, the rest of it from ``given``."""
+    """Return a row for each of ``values`` that the column can hold, the rest from ``given``."""
     dtype = given.dtypes.iloc[column]
     held = [each for each in (_held(value, dtype) for value in values) if len(each)]
     if not held:
@@ -118,7 +119,7 @@ def _changed(
 
 
 def _held(value: Any, dtype: Any) -> pd.Series:
-    """``value`` as a column of ``dtype``; empty where it cannot be held without a change."""
+    """Return ``value`` as a column of ``dtype``; empty if the dtype would change the value."""
     empty = pd.Series([], dtype=dtype)
     kind = getattr(dtype, "kind", "O")
     if value is None and (kind in "iub" and isinstance(dtype, np.dtype)):
@@ -147,7 +148,7 @@ def _is_text(column: pd.Series) -> bool:
 
 
 def _range(column: pd.Series) -> tuple[float, float]:
-    """The smallest and largest finite number; (0, 1) where there is none."""
+    """Return the smallest and largest finite number; (0, 1) if there is none."""
     numbers = column.to_numpy(np.float64, na_value=np.nan)
     numbers = numbers[np.isfinite(numbers)]
     return (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 1.0)
@@ -158,13 +159,13 @@ def _ends(low: float, high: float) -> list[float]:
 
 
 def _beyond(low: float, high: float) -> list[float]:
-    """A quarter of the range outside it."""
+    """Return the values a quarter of the range outside it."""
     width = (high - low) / 4 or max(abs(high), 1.0)
     return [low - width, high + width, np.floor(low - width), np.ceil(high + width)]
 
 
 def _extreme(low: float, high: float) -> list[float]:
-    """Zero, as far outside as the range is wide, huge, and smaller than any normal float32."""
+    """Return zero, values a range's width outside, huge ones, and one below any normal float32."""
     far = [0.0, low - (high - low), high + (high - low)]
     huge = 1e6 * max(abs(low), abs(high), 1.0)
     return [*far, huge, -huge, 1e30, -1e30, 1e-40, -1e-40, 2.0**31, -(2.0**31)]
@@ -175,7 +176,7 @@ def _seen(column: pd.Series, most: int = 50) -> list[str]:
 
 
 def _recombined(frame: pd.DataFrame, rng: np.random.Generator, rows: int = 64) -> pd.DataFrame:
-    """Every column from another row: combinations that were not given."""
+    """Return rows whose columns each come from another row: combinations that were not given."""
     columns = [
         frame.iloc[rng.integers(0, len(frame), rows), at].reset_index(drop=True)
         for at in range(frame.shape[1])
@@ -184,7 +185,7 @@ def _recombined(frame: pd.DataFrame, rng: np.random.Generator, rows: int = 64) -
 
 
 def _between(frame: pd.DataFrame, rng: np.random.Generator, rows: int = 64) -> pd.DataFrame | None:
-    """Somewhere on the line between two rows, in all columns of floats at once."""
+    """Return rows on the line between two given rows, in all columns of floats at once."""
     floats = [
         at for at in range(frame.shape[1]) if getattr(frame.dtypes.iloc[at], "kind", "") == "f"
     ]

@@ -1,8 +1,8 @@
-"""Where a model's answer jumps: thresholds that no graph shows, found by asking the model alone.
+"""Jumps of a model's answer: thresholds that no graph shows, found by calling the model alone.
 
-One column of a row is swept over its range; between two values whose answers differ, the halves are
-followed in which the change stays.  A smooth answer's change shrinks with the interval; a jump's
-does not.
+One column of a row is swept over its range; an interval between two values whose answers differ is
+halved, and the half in which the change stays is kept.  A smooth answer's change shrinks with the
+interval; a jump's does not.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Scores = Callable[[pd.DataFrame], np.ndarray]
 _BASES, _COLUMNS, _GRID, _MOST = 4, 16, 33, 64
 _HALVINGS, _LEAST_SHARE = 14, 0.25
 
-# How far beside a jump the probes are, as a share of the column's range: a faithful candidate may
-# compute the place of the jump with rounding.
+# The distance of the probes from a jump, as a share of the column's range: a faithful candidate may
+# compute the place of the jump with a rounding error.
 _BESIDE = 1e-4
 
 
 @dataclass(frozen=True)
 class _Intervals:
-    """Of ``column`` in rows like ``rows``; shape (intervals,) each."""
+    """Intervals of ``column`` in rows like ``rows``; each array has shape (intervals,)."""
 
     rows: pd.DataFrame
     columns: np.ndarray
@@ -34,7 +34,7 @@ class _Intervals:
     high: np.ndarray
 
     def at(self, values: np.ndarray) -> pd.DataFrame:
-        """The rows with ``values`` in the column of each."""
+        """Return the rows, each with its value of ``values`` in the column of its interval."""
         made = self.rows.reset_index(drop=True)
         for column in np.unique(self.columns):
             here = self.columns == column
@@ -52,7 +52,7 @@ class _Intervals:
 def rows_beside_jumps(
     frame: pd.DataFrame, scores: Scores, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Pairs of rows, one on each side of a jump, with the columns and dtypes of ``frame``."""
+    """Return pairs of rows, one on each side of a jump, in the columns and dtypes of ``frame``."""
     columns = [at for at, dtype in enumerate(frame.dtypes) if getattr(dtype, "kind", "") == "f"]
     columns = [at for at in columns if isinstance(frame.dtypes.iloc[at], np.dtype)]
     rng.shuffle(columns)
@@ -87,7 +87,7 @@ def rows_beside_jumps(
 def _swept(
     frame: pd.DataFrame, columns: list[int], scores: Scores, rng: np.random.Generator
 ) -> _Intervals | None:
-    """Neighbouring values of a sweep between which the answer changes; some of them."""
+    """Return some neighbouring values of a sweep between which the answer changes."""
     bases = frame.iloc[rng.permutation(len(frame))[:_BASES]]
     rows, places, low, high = [], [], [], []
     for column in columns:

@@ -1,4 +1,4 @@
-"""Probes: inputs that look for trouble, made from the rows that are given and from the graph.
+"""Probes: inputs that provoke differences, made from the given rows and from the graph.
 
 made = make_probes(evaluation, splits=splits, seed=0)
 [(probe.kind, probe.inputs.rows) for probe in made]
@@ -31,7 +31,7 @@ Scores = Callable[[Inputs], np.ndarray]
 
 @dataclass(frozen=True)
 class Probe:
-    """Rows of one kind; their origin says whether they are such as no service should be asked."""
+    """Rows of one kind; their origin marks rows that no service would be asked."""
 
     kind: str
     inputs: Inputs
@@ -45,8 +45,9 @@ def make_probes(
     seed: int = 0,
     rows_per_kind: int = 48,
 ) -> list[Probe]:
-    """``splits``: of trees; a column is a name, or a position in an array of two axes.
+    """Return probes of every kind that fits the inputs.
 
+    ``splits``: the splits of trees; a column is a name, or a position in an array of two axes.
     ``vocabularies``: the number of tokens by input name ("" for an array without names).
     """
     rng = np.random.default_rng(seed)
@@ -59,9 +60,9 @@ def make_probes(
 
 
 def jump_probes(inputs: Inputs, scores: Scores, seed: int = 0) -> list[Probe]:
-    """Rows on both sides of the places where ``scores`` jumps when one column of floats changes.
+    """Return rows on both sides of each jump of ``scores`` when one column of floats changes.
 
-    Nothing for inputs that are no frame and no matrix.
+    The list is empty for inputs that are neither a frame nor a matrix.
     """
     data, rng = inputs.data, np.random.default_rng(seed)
     if isinstance(data, pd.DataFrame):
@@ -88,7 +89,7 @@ def _made(
         for kind, frame, extreme in _of_frame(data, splits, rng):
             yield kind, Inputs(frame, _origin(extreme))
     elif _is_matrix(data) and not vocabularies:
-        # A matrix is a frame of columns without names.
+        # A matrix becomes a frame of columns without names.
         frame = pd.DataFrame(data)
         for kind, rows, extreme in _of_frame(frame, splits, rng):
             yield kind, Inputs(rows.to_numpy(data.dtype), _origin(extreme))

@@ -1,4 +1,4 @@
-"""Rows near given rows: one number changed, all changed a little, or between two of them."""
+"""Mutations: rows near given rows, with one number changed, all changed a little, or in between."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import pandas as pd
 
 from mlflow_onnx_flavor.inputs.batches import Inputs
 
-# Steps are this share of a column's range, from small to large.
+# Exponents of ten: steps are this share of a column's range, from small to large.
 _SHARES = (-4.0, -0.5)
 
 
 def can_vary(inputs: Inputs) -> bool:
-    """Whether there is a number of floats to change."""
+    """Return whether the inputs have a float to change."""
     data = inputs.data
     if isinstance(data, pd.DataFrame):
         return any(_is_float(dtype) for dtype in data.dtypes)
@@ -21,7 +21,7 @@ def can_vary(inputs: Inputs) -> bool:
 
 
 def neighbours(inputs: Inputs, number: int, rng: np.random.Generator) -> Inputs:
-    """``number`` rows, each made from one or two of ``inputs``; same columns and dtypes."""
+    """Return ``number`` rows, each made from one or two of ``inputs``; same columns and dtypes."""
     first, second = (rng.integers(0, inputs.rows, number) for _ in range(2))
     data, way = inputs.data, _Way(first, second, rng)
     if isinstance(data, pd.DataFrame):
@@ -42,7 +42,7 @@ def _is_float(dtype: object) -> bool:
 
 
 class _Way:
-    """What each new row is made by: a step of one column, of all, or a place between two rows."""
+    """The mutation of each new row: a step of one column, of all, or a place between two rows."""
 
     def __init__(self, first: np.ndarray, second: np.ndarray, rng: np.random.Generator):
         number = len(first)
@@ -57,7 +57,10 @@ class _Way:
         return self.vary(array, np.zeros(len(self._first), bool))
 
     def vary(self, values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """``values``: of shape (rows, ...).  ``chosen``: the new rows whose one step is here."""
+        """Return the mutated ``values``, shape (rows, ...).
+
+        ``chosen``: the new rows whose single step is in these values.
+        """
         before, other = values[self._first], values[self._second]
         shape = (-1, *[1] * (values.ndim - 1))
         step, share = self._step.reshape(shape), self._share.reshape(shape)

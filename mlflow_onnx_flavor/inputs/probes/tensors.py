@@ -1,4 +1,4 @@
-"""Probes of tensors: of one value, of other sizes, tokens at the ends of the vocabulary, masks."""
+"""Probes of tensors: constant values, other sizes, tokens at the vocabulary's ends, masks."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _NEGATIVE = (-1, -2, -7)
 
 
 def array_probes(arrays: Arrays, vocabularies: Mapping[str, int], rng: np.random.Generator) -> Made:
-    """Kind, named arrays of the shapes and dtypes of ``arrays``, and whether they are extreme.
+    """Yield kind, named arrays with shapes and dtypes of ``arrays``, and whether they are extreme.
 
-    A probe changes one input; the others are those of rows that were given.
+    A probe changes one input; the others come from given rows.
     """
     rows = len(next(iter(arrays.values())))
     given = {name: each[rng.permutation(rows)[:_BASES]] for name, each in arrays.items()}
@@ -78,7 +78,7 @@ def _of_masks(given: np.ndarray) -> Iterator[tuple[str, np.ndarray, bool]]:
     first = np.zeros_like(given)
     first[:, :1] = 1
     yield "masks all on and almost all off", np.concatenate([np.ones_like(given), first]), False
-    # Beside others: a source may take such a row within a batch and refuse it alone.
+    # Beside others: a source may accept such a row within a batch and refuse it alone.
     yield PADDING_ALONE, np.concatenate([np.zeros_like(given[:1]), given[:2]]), False
 
 
@@ -106,7 +106,7 @@ def _of_integers(
 
 
 def _beside(given: Arrays, name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-    """``values`` as the input ``name``, with as many rows of the others."""
+    """Return ``values`` as the input ``name``, with as many rows of the other inputs."""
     picked = np.arange(len(values)) % len(next(iter(given.values())))
     return {other: values if other == name else each[picked] for other, each in given.items()}
 

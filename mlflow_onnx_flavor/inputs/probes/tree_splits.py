@@ -1,4 +1,4 @@
-"""Rows that come to the splits of trees and stand on them, or one rounding beside them."""
+"""Rows that reach the splits of trees and stand on their thresholds, or one rounding beside."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-# Above the first, up to and including the second.
+# Values above the first bound, up to and including the second.
 Interval = tuple[float, float]
 
 _MOST_ROWS = 3 * 1365
@@ -18,8 +18,8 @@ _MOST_ROWS = 3 * 1365
 class ColumnSplit:
     """A threshold that a tree compares ``column`` with.
 
-    ``way``: what other columns must be for a row to come there.  ``dtype``: the precision in which
-    the graph is given the column.
+    ``way``: the intervals of other columns that lead a row there.  ``dtype``: the precision in
+    which the graph receives the column.
     """
 
     column: Hashable
@@ -31,9 +31,9 @@ class ColumnSplit:
 def rows_at_splits(
     frame: pd.DataFrame, splits: Sequence[ColumnSplit], rng: np.random.Generator
 ) -> pd.DataFrame:
-    """For each split a row on it and one on each side, else like rows of ``frame``.
+    """Return for each split a row on it and one on each side, otherwise like rows of ``frame``.
 
-    A column of whole numbers holds the nearest ones on both sides.
+    A column of integers holds the nearest ones on both sides.
     """
     numeric = [name for name, dtype in frame.dtypes.items() if getattr(dtype, "kind", "") in "fiu"]
     splits = [each for each in splits if each.column in numeric]
@@ -63,7 +63,7 @@ def rows_at_splits(
 
 
 def _on_and_beside(split: ColumnSplit) -> np.ndarray:
-    """On the threshold, and next to it, in the precision that the graph sees."""
+    """Return the threshold and its neighbours, in the precision that the graph receives."""
     on = np.array(split.threshold, split.dtype)
     infinity = np.array(np.inf, split.dtype)
     return np.array([on, np.nextafter(on, -infinity), np.nextafter(on, infinity)], np.float64)

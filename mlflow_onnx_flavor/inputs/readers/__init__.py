@@ -1,1 +1,1 @@
-"""Readers of evaluation data, one format a file."""
+"""Readers of evaluation data, one file for each format."""

@@ -1,7 +1,7 @@
-"""Columns of evaluation data as the types of a signature, where that keeps every value.
+"""Conversion of evaluation data's columns to the types of a signature, if every value is kept.
 
-MLflow takes no int64 where a signature says double, and no categories where it says string, which
-is hard on files: a CSV file has no types, and whole numbers in it are read as integers.
+MLflow refuses int64 if a signature says double, and categories if it says string, which is hard on
+files: a CSV file has no types, and whole numbers in it are read as integers.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 
 def csv_types(signature: ModelSignature | None) -> dict[str, Any]:
-    """How columns are read from CSV: text as text, so that "007" stays what it is, and float as
-    float32, which the digits of a float64 would not fit.
+    """Return the dtypes to read CSV columns with.
+
+    Text stays text, so that "007" is kept, and float becomes float32, which the digits of a float64
+    would not fit.
     """
     if signature is None or signature.inputs is None or signature.inputs.is_tensor_spec():
         return {}
@@ -35,11 +37,11 @@ def csv_types(signature: ModelSignature | None) -> dict[str, Any]:
 
 
 def suited(column: pd.Series, spec: ColSpec, what: str) -> pd.Series:
-    """``column`` as MLflow takes it for ``spec``.
+    """Return ``column`` in the type that MLflow accepts for ``spec``.
 
-    Whole numbers become floats where they keep their value, categories of text become text; the
-    rest stays as it is.  Raises InvalidDataError for text where numbers are wanted, or the other
-    way round, with the first row that shows it, and for missing values in integers.
+    Whole numbers become floats if they keep their value, categories of text become text; other
+    columns stay as they are.  Raises InvalidDataError for text instead of numbers or the reverse,
+    with the first row that shows it, and for missing values in integers.
     """
     from mlflow.types import DataType
 

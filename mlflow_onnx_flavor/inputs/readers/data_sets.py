@@ -1,6 +1,6 @@
 """Data sets that are folders: Delta tables, Hugging Face data sets, Parquet files.
 
-Each is read in batches of rows, never whole, and without the framework that wrote it but for Delta
+Each is read in batches of rows, never whole, and without the framework that wrote it, except Delta
 tables, whose log `deltalake` reads.
 """
 
@@ -20,27 +20,28 @@ if TYPE_CHECKING:
 
 
 def is_data_set(folder: Path) -> bool:
-    """Whether there is a folder that can be read."""
+    """Return whether ``folder`` is a folder that can be read."""
     return folder.is_dir() and (
         _is_delta(folder) or _is_hugging_face(folder) or any(folder.rglob("*.parquet"))
     )
 
 
 def frames(folder: Path, rows_at_once: int) -> Iterator[pd.DataFrame]:
-    """The rows in order, at most so many at a time."""
+    """Yield the rows in order, at most ``rows_at_once`` at a time."""
     for batch in _batches(folder, rows_at_once):
         for start in range(0, len(batch), rows_at_once):
             yield batch.slice(start, rows_at_once).to_pandas()
 
 
 def row_count(folder: Path) -> int:
+    """Return the number of rows of the data set in ``folder``."""
     if _is_hugging_face(folder) and not _is_delta(folder):
         return sum(len(batch) for batch in _batches(folder, 0))
     return _data_set(folder).count_rows()
 
 
 def delta_version(folder: Path) -> int:
-    """Of the Delta table in ``folder``, as it is now."""
+    """Return the current version of the Delta table in ``folder``."""
     return _delta_table(folder).version()
 
 

@@ -1,4 +1,4 @@
-"""Evaluation data: the user's own rows, held against the model's signature before anything runs."""
+"""Evaluation data: the user's own rows, checked against the model's signature before a run."""
 
 from __future__ import annotations
 
@@ -26,24 +26,26 @@ _RUN = re.compile(r"runs:/[^/]+")
 
 
 def read_evaluation_data(location: str, signature: ModelSignature | None) -> Inputs:
-    """Rows from a file (Parquet, CSV, Arrow, npz, npy), a folder (Parquet files, a Delta table, a
-    Hugging Face data set), an MLflow artifact URI, or ``runs:/RUN_ID``, the run's data set.
+    """Read rows from a file, a folder, an MLflow artifact URI or the data set of a run.
 
-    Raises InvalidDataError naming the column: missing, too many, or of a type that the signature
-    does not take.  Without a signature the data is taken as it is.
+    Files: Parquet, CSV, Arrow, npz, npy; folders: Parquet files, a Delta table, a Hugging Face data
+    set; ``runs:/RUN_ID`` is the run's data set.
+    Raises InvalidDataError naming the column: missing, unexpected, or of a type that the signature
+    refuses.  Without a signature the data stays as it is.
     """
     return read_local(local_file(location), signature)
 
 
 def read_local(path: Path, signature: ModelSignature | None) -> Inputs:
-    """`read_evaluation_data` of a file or folder of this machine."""
+    """Read a file or folder of this machine as `read_evaluation_data` does."""
     return as_inputs(read_table(path, csv_types(signature)), signature, what=path.name)
 
 
 def as_inputs(data: Any, signature: ModelSignature | None, what: str = "the data") -> Inputs:
-    """``data`` (DataFrame, Series, array, or dictionary of arrays) in the form the model is handed.
+    """Return ``data`` in the form in which the model receives it.
 
-    ``what`` names the data in messages.  Raises InvalidDataError as `read_evaluation_data` does.
+    ``data`` is a DataFrame, Series, array, or dictionary of arrays; ``what`` names it in messages.
+    Raises InvalidDataError as `read_evaluation_data` does.
     """
     if isinstance(data, Inputs):
         return data
@@ -59,6 +61,10 @@ def as_inputs(data: Any, signature: ModelSignature | None, what: str = "the data
 
 
 def local_file(location: str) -> Path:
+    """Return the local path of ``location``, after downloading it if it is not on this machine.
+
+    Raises InvalidDataError if it cannot be fetched.
+    """
     path = Path(location.removeprefix("file://"))
     if path.exists() or ":/" not in location:
         return path
@@ -75,14 +81,14 @@ def local_file(location: str) -> Path:
 
 
 def _as_frame(table: Table, schema: Schema, what: str) -> pd.DataFrame:
-    """The columns of the signature, in its order and with its types."""
+    """Return the columns of the signature, in its order and with its types."""
     from mlflow.exceptions import MlflowException
-    from mlflow.models.utils import _enforce_schema  # what serving does to every request
+    from mlflow.models.utils import _enforce_schema  # the check that serving makes of every request
     from mlflow.types import DataType
 
     frame = _frame_of(table, what)
     if schema.has_input_names():
-        names = {str(name): name for name in schema.input_names()}  # whole numbers are names too
+        names = {str(name): name for name in schema.input_names()}  # integers are names too
         _check_names(list(map(str, frame.columns)), schema, "column", what)
         frame = frame.rename(columns=lambda name: names[str(name)])
         frame = frame[[name for name in names.values() if name in frame]]
@@ -91,7 +97,7 @@ def _as_frame(table: Table, schema: Schema, what: str) -> pd.DataFrame:
             f"{what} has {len(frame.columns)} columns where the model takes {len(schema.inputs)}"
         )
     elif schema.input_types() == [DataType.string]:
-        frame = frame.set_axis([0], axis=1)  # as MLflow hands on a list of texts
+        frame = frame.set_axis([0], axis=1)  # the form in which MLflow passes on a list of texts
     columns = list(frame.columns)
     frame = frame.copy(deep=False)
     specs: list[Any] = schema.inputs
@@ -186,7 +192,7 @@ def _tensor(array: np.ndarray, spec: TensorSpec, what: str) -> np.ndarray:
         )
     if spec.type.kind in "UO":
         return array.astype(object)
-    # pandas and CSV give float64 and int64 for what a model takes as float32 or int32.
+    # pandas and CSV give float64 and int64 to a model that takes float32 or int32.
     if array.dtype.kind in "OUS" or not np.can_cast(array.dtype, spec.type, "same_kind"):
         raise InvalidDataError(f"{what}: {name} must be {spec.type}, but is {array.dtype}")
     cast = array.astype(spec.type)

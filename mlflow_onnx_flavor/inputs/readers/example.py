@@ -1,4 +1,4 @@
-"""The input example that was logged with a model, in the form that the model is handed."""
+"""The input example that was logged with a model, in the form in which the model receives it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def logged_example(metadata: Model, folder: Path) -> Any:
-    """The example as it was logged; None where none was.
+    """Return the example as it was logged; None if there is none.
 
-    Raises CorruptModelError for a file that MLflow could not read within Python's limits, and what
-    MLflow raises.
+    Raises CorruptModelError for a file that MLflow could not read within Python's limits, and
+    whatever MLflow raises.
     """
     info = metadata.saved_input_example_info
     name = info.get("artifact_path") if isinstance(info, dict) else None
@@ -35,12 +35,12 @@ def logged_example(metadata: Model, folder: Path) -> Any:
 
 
 def input_example(metadata: Model, folder: Path, signature: ModelSignature) -> Inputs | None:
-    """The logged example as `Inputs`, None where none was logged.
+    """Return the logged example as `Inputs`; None if there is none.
 
-    Raises CorruptModelError where the example cannot be read or contradicts the signature.
+    Raises CorruptModelError if the example cannot be read or contradicts the signature.
     """
     from mlflow.exceptions import MlflowException
-    from mlflow.models.utils import _enforce_schema  # what serving does to every request
+    from mlflow.models.utils import _enforce_schema  # the check that serving makes of every request
 
     try:
         example = logged_example(metadata, folder)

@@ -1,5 +1,6 @@
-"""Read evaluation data from Parquet, CSV, Arrow, npz and npy files and from folders, as frames or
-named arrays.
+"""Read evaluation data from files and folders, as frames or named arrays.
+
+The formats are Parquet, CSV, Arrow, npz and npy.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ _ROWS_AT_ONCE = 65_536
 
 
 def read_table(path: Path, csv_types: Mapping[str, Any] | None = None) -> Table:
-    """The file's contents: a DataFrame, or arrays by name ("" for the one array of a ``.npy``).
+    """Return the file's contents: a DataFrame, or arrays by name ("" for that of a ``.npy``).
 
-    ``csv_types``: as what columns are read from CSV, see `column_types`.  Raises InvalidDataError
-    where the file is missing, of another kind, broken or empty.
+    ``csv_types``: the dtypes to read CSV columns with, see `column_types`.  Raises InvalidDataError
+    if the file is missing, of another kind, broken or empty.
     """
     readers: Mapping[str, Callable[[Path], Table]] = {
         ".parquet": _read_parquet,
@@ -80,7 +81,7 @@ def _read_csv(path: Path, types: dict[str, Any]) -> pd.DataFrame:
 
 
 def _read_arrow(path: Path) -> pd.DataFrame:
-    """An Arrow IPC file or stream."""
+    """Read an Arrow IPC file or stream."""
     import pyarrow as pa
 
     with pa.memory_map(str(path)) as source:

@@ -1,4 +1,4 @@
-"""What a table may be: checked from what its file declares, before a table is built of it."""
+"""Limits of a table, checked against what its file declares before the table is built."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_COLUMNS = 50_000
 _HEAD = 16_000_000  # characters within which the first two rows of a CSV file must end
 _BYTES_OF_A_VALUE = 8
 _ROWS_AT_ONCE = 200_000  # more are read in batches
-# What pandas, pyarrow and the modules below them raise for a file that is cut or crooked.
+# Errors that pandas, pyarrow and the modules below them raise for a truncated or malformed file.
 UNREADABLE: tuple[type[Exception], ...] = (
     *(ValueError, OSError, KeyError, EOFError, IndexError, TypeError, AttributeError),
     *(MemoryError, OverflowError, NotImplementedError, RuntimeError, pa.ArrowException),
@@ -25,8 +25,9 @@ UNREADABLE: tuple[type[Exception], ...] = (
 
 
 def check_csv(path: Path) -> None:
-    """Raise InvalidDataError where the first two rows, which say how many columns there are, have
-    more than `MOST_COLUMNS`.
+    """Raise InvalidDataError if the first two rows have more than `MOST_COLUMNS`.
+
+    These rows determine the number of columns.
     """
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         head = file.read(_HEAD)
@@ -35,7 +36,7 @@ def check_csv(path: Path) -> None:
 
 
 def check_parquet(path: Path) -> None:
-    """Raise InvalidDataError for more columns than may be, or more values than memory holds."""
+    """Raise InvalidDataError for too many columns, or more values than memory holds."""
     import pyarrow.parquet as pq
 
     metadata = pq.read_metadata(path)
@@ -45,17 +46,17 @@ def check_parquet(path: Path) -> None:
 
 
 def check_arrow(schema: pa.Schema, path: Path) -> None:
-    """Raise InvalidDataError for more columns than may be."""
+    """Raise InvalidDataError for too many columns."""
     _check_columns(len(schema), path)
 
 
 def _rows(head: str) -> Any:
-    """The rows of the text that are not blank; what is no CSV has none."""
+    """Yield the rows of the text that are not blank; text that is not CSV has none."""
     reader = csv.reader(io.StringIO(head))
     before = csv.field_size_limit(_HEAD)
     try:
         yield from (row for row in reader if row)
-    except csv.Error:  # pandas says what is wrong with it
+    except csv.Error:  # pandas reports the error
         return
     finally:
         csv.field_size_limit(before)

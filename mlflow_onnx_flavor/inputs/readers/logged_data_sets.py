@@ -1,4 +1,4 @@
-"""The data set that a run logged as its input: where it lies, if that is on this machine."""
+"""The data set that a run logged as its input, found on this machine or fetched."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _AS_PARQUET = "save it as a Parquet file, and give that"
 
 
 def file_of_data_set(run_id: str) -> Path:
-    """The local file or folder of the data set that the run ``run_id`` logged as its input: that of
-    the context "evaluation", else the only one.
+    """Return the local file or folder of the data set that the run ``run_id`` logged as input.
 
-    Delta tables and Hugging Face data sets are those on this machine, as they were logged; files of
-    stores and of the web are fetched.  Raises InvalidDataError for any other, saying what to do.
+    It is the one of the context "evaluation", else the only one.  Delta tables and Hugging Face
+    data sets are those on this machine, as they were logged; files of stores and of the web are
+    fetched.  Raises InvalidDataError for any other, with what to do.
     """
     import mlflow.data
     from mlflow import MlflowClient
@@ -56,7 +56,7 @@ def _delta_table(name: str, source: Any) -> Path:
 
 
 def _hugging_face(name: str, source: Any) -> Path:
-    """A folder that `save_to_disk` wrote, with one of its splits where one is named; or a file."""
+    """Return a folder that `save_to_disk` wrote, or its split if one is named; or a file."""
     files = [source.data_files] if isinstance(source.data_files, str) else source.data_files or []
     path = _on_this_machine(files[0] if len(files) == 1 else source.path)
     if path is None or len(files) > 1 or source.data_dir:

@@ -1,4 +1,4 @@
-"""Evaluation data that is too large to hold: read and checked a batch at a time."""
+"""Evaluation data that is too large for memory: read and checked a batch at a time."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 32_768
 
-# More rows than these are streamed; of a CSV file, which does not say how many it has, more bytes.
+# Data of more rows is streamed; a CSV file, which does not declare its rows, of more bytes.
 _MOST_ROWS = 200_000
 _MOST_BYTES_OF_CSV = 50_000_000
 
 
 class RowStream:
-    """The rows of a Parquet, Arrow or CSV file, or of a folder as `data_sets` reads it, in the form
-    the model is handed.
+    """The rows of a Parquet, Arrow or CSV file or of a folder, in the form the model receives.
 
-    ``rows``: how many there are; None where the file does not say.
+    Folders are read by `data_sets`.  ``rows``: how many there are; None if the file does not
+    declare it.
     """
 
     def __init__(self, path: Path, signature: ModelSignature | None):
@@ -44,14 +44,14 @@ class RowStream:
         self.rows = _row_count(path)
 
     def digest(self) -> str:
-        """SHA-256 (hex) of the file, or of the manifest of the folder."""
+        """Return the SHA-256 (hex) of the file, or of the manifest of the folder."""
         if self.path.is_dir():
             return digest_of_tree(self.path).removeprefix("sha256:")
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def batches(self, skip: int = 0) -> Iterator[Inputs]:
-        """`ROWS_AT_ONCE` rows at a time, the last as many as are left, without the first ``skip``.
+        """Yield `ROWS_AT_ONCE` rows at a time, after the first ``skip``; the last batch is shorter.
 
         Raises InvalidDataError as `read_evaluation_data` does, when the batch is reached.
         """
@@ -100,9 +100,9 @@ class RowStream:
 def evaluation_data(
     location: str | Path, signature: ModelSignature | None
 ) -> tuple[Inputs, RowStream | None]:
-    """The rows at ``location``; of what is better not read at once the first batch, and the stream.
+    """Return the rows at ``location``; for large data the first batch, and the stream.
 
-    Raises as `read_evaluation_data` does.
+    Raises what `read_evaluation_data` does.
     """
     path = local_file(str(location))
     stream = large_data(path, signature)
@@ -110,7 +110,7 @@ def evaluation_data(
 
 
 def large_data(path: object, signature: ModelSignature | None) -> RowStream | None:
-    """A stream where ``path`` is a file or folder that is better not read at once; else None."""
+    """Return a stream if ``path`` is a file or folder too large to read at once; else None."""
     if not isinstance(path, Path):
         return None
     if path.suffix == ".csv" and path.is_file():
@@ -124,7 +124,10 @@ def large_data(path: object, signature: ModelSignature | None) -> RowStream | No
 
 
 def _row_count(path: Path) -> int | None:
-    """What the file says; None where it says nothing, or is broken: reading it says how."""
+    """Return the rows that the file declares; None if it declares none or is broken.
+
+    The error of a broken file is reported when it is read.
+    """
     import pyarrow as pa
 
     try:

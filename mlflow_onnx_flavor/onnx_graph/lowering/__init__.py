@@ -1,5 +1,6 @@
-"""Rewrite the operators of ai.onnx.ml into ordinary ONNX operators, so that a model runs where
-these are unknown: PyTorch, TensorFlow, OpenVINO, accelerators.
+"""Lowering: rewrite the operators of ai.onnx.ml into ordinary ONNX operators.
+
+The model then runs where ai.onnx.ml is unknown: PyTorch, TensorFlow, OpenVINO, accelerators.
 
 lowered = lower(model)
 lowered.model, lowered.labels
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     import onnx
 
 ML = "ai.onnx.ml"
-# Sums and splits have had their axes as inputs since then.
+# The first opset in which sums and splits have their axes as inputs.
 LEAST_OPSET = 13
 
 
@@ -37,8 +38,8 @@ LEAST_OPSET = 13
 class LoweredModel:
     """A model without operators of ai.onnx.ml.
 
-    ``labels``: for each output of text, the texts: the output itself holds positions in them
-    (int64).  ``replaced``: the operators that were rewritten, and how many.
+    ``labels``: the texts of each output of text: the output itself holds positions in them (int64).
+    ``replaced``: the operators that were rewritten, and how many.
     """
 
     model: onnx.ModelProto
@@ -48,7 +49,7 @@ class LoweredModel:
 
 @cache
 def rules() -> Mapping[str, Rule]:
-    """The rule of every operator that can be rewritten."""
+    """Return the rule of every operator that can be rewritten."""
     found: dict[str, Rule] = {}
     for each in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{each.name}")
@@ -57,7 +58,7 @@ def rules() -> Mapping[str, Rule]:
 
 
 def ml_operators(model: onnx.ModelProto) -> list[str]:
-    """The operators of ai.onnx.ml in ``model``, subgraphs and functions included, each once."""
+    """Return the operators of ai.onnx.ml in ``model``, with subgraphs and functions, each once."""
     nodes = [*model.graph.node, *(node for each in model.functions for node in each.node)]
     return sorted(
         {each.op_type for node in nodes for each in _with_inner(node) if each.domain == ML}
@@ -65,10 +66,10 @@ def ml_operators(model: onnx.ModelProto) -> list[str]:
 
 
 def lower(model: onnx.ModelProto) -> LoweredModel:
-    """``model`` rewritten; it is left as it is.
+    """Return ``model`` rewritten, without changing it.
 
-    Raises UnsupportedModelError, naming the operator, where one has no rule, where it works on text
-    that is no label, or where it stands in a subgraph.
+    Raises UnsupportedModelError, naming the operator, if one has no rule, works on text that is no
+    label, or is in a subgraph.
     """
     import onnx
 
@@ -129,7 +130,7 @@ def _check(model: onnx.ModelProto) -> None:
 
 
 def _with_inner(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-    """The node, and those of its subgraphs."""
+    """Yield the node and those of its subgraphs."""
     yield node
     for attribute in node.attribute:
         for graph in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
@@ -138,7 +139,7 @@ def _with_inner(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
 
 
 class _Dtypes:
-    """The dtype of every value, inferred again where a rule brought something new."""
+    """The dtype of every value, inferred again after a rule added values."""
 
     def __init__(self, model: onnx.ModelProto):
         import onnx
@@ -178,7 +179,7 @@ class _Dtypes:
 
 
 class _Names:
-    """Names that nothing in the graph has."""
+    """A generator of names that nothing in the graph has."""
 
     def __init__(self, model: onnx.ModelProto):
         graph = model.graph
@@ -205,7 +206,7 @@ def _numpy_dtype(number: int) -> np.dtype:
 def _retype_outputs(
     model: onnx.ModelProto, dtypes: Mapping[str, np.dtype], labels: Mapping[str, list[str]]
 ) -> None:
-    """Outputs that are tensors now: maps of ZipMap, and texts that became positions."""
+    """Set the types of outputs that became tensors: maps of ZipMap, and texts as positions."""
     from onnx import helper
 
     from mlflow_onnx_flavor.onnx_graph.builder import onnx_type

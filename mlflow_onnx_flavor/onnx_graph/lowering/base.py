@@ -1,4 +1,4 @@
-"""What a rule of lowering works with: the operator's node, and the graph it is written into."""
+"""The base of the lowering rules: an operator's node, and the graph that a rule writes into."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ STRING = np.dtype(object)
 
 @dataclass(frozen=True)
 class MlNode:
-    """A node of ai.onnx.ml.  ``attributes``: Python values, tensors as numpy arrays.
+    """A node of ai.onnx.ml; ``attributes``: Python values, tensors as numpy arrays.
 
-    ``dtype``: numpy's, of its first input; object for text.
+    ``dtype``: the numpy dtype of its first input; object for text.
     """
 
     op_type: str
@@ -32,12 +32,14 @@ class MlNode:
     dtype: np.dtype
 
     def get(self, name: str, default: Any = None) -> Any:
+        """Return an attribute, or the default if the node does not set it."""
         return self.attributes.get(name, default)
 
     def numbers(self, name: str) -> np.ndarray:
-        """An attribute of numbers; its twin ``<name>_as_tensor`` counts first, where it is there.
+        """Return an attribute of numbers; its twin ``<name>_as_tensor`` takes precedence.
 
-        Empty where neither is: float32 or int64 as the standard has them, or the tensor's dtype.
+        The dtype is float32 or int64 by the standard, or the tensor's; the array is empty if
+        neither attribute is set.
         """
         tensor = self.attributes.get(f"{name}_as_tensor")
         if tensor is not None:
@@ -50,7 +52,7 @@ class MlNode:
         return np.asarray(values, np.int64 if isinstance(values[0], int) else np.float32)
 
     def refuse(self, why: str) -> UnsupportedModelError:
-        """The error for what this node asks that ordinary operators cannot do."""
+        """Return the error for a feature of this node that ordinary operators cannot express."""
         place = f" (node {self.name!r})" if self.name else ""
         return UnsupportedModelError(
             f"the operator {self.op_type}{place} {why}; it runs in ONNX Runtime alone"
@@ -58,7 +60,7 @@ class MlNode:
 
 
 class Lowered(GraphParts):
-    """Collects the ordinary nodes that stand for one of ai.onnx.ml.
+    """A collection of the ordinary nodes that replace a node of ai.onnx.ml.
 
     ``labels``: for each output whose text became positions, the texts that they stand for.
     """
@@ -70,20 +72,21 @@ class Lowered(GraphParts):
         self.labels: dict[str, list[str]] = {}
 
     def initial_value(self, name: str) -> np.ndarray | None:
-        """The array of an initializer of the model; None for a value that is computed."""
+        """Return the array of an initializer of the model; None for a value that is computed."""
         from onnx import numpy_helper
 
         tensor = self._initializers.get(name)
         return None if tensor is None else numpy_helper.to_array(tensor)
 
     def output(self, name: str, value: str, dtype: Any) -> None:
-        """``value`` as the node's output ``name``, of numpy's ``dtype``."""
+        """Make ``value`` the node's output ``name``, of numpy's ``dtype``."""
         self.add("Identity", value, output=name)
         self.dtypes[name] = np.dtype(dtype)
 
     def label_output(self, name: str, positions: str, classes: list[int] | list[str]) -> None:
-        """The class at each of ``positions`` (int64) as the output ``name``; text stays positions,
-        which `labels` explains.
+        """Make the class at each of ``positions`` (int64) the output ``name``.
+
+        Text stays as positions, which `labels` explains.
         """
         if classes and isinstance(classes[0], str):
             self.labels[name] = list(classes)
@@ -93,31 +96,31 @@ class Lowered(GraphParts):
             self.output(name, self.add("Gather", table, positions, axis=0), np.int64)
 
     def rows_of(self, value: str) -> str:
-        """The number of rows of ``value``, int64 of shape (1,)."""
+        """Add the number of rows of ``value``, int64 of shape (1,)."""
         return self.add("Slice", self.add("Shape", value), *self._span(0, 1))
 
     def side_by_side(self, *columns: str) -> str:
-        """Matrices of the same rows, one beside the other."""
+        """Concatenate matrices of the same rows along the columns."""
         return columns[0] if len(columns) == 1 else self.add("Concat", *columns, axis=1)
 
     def column(self, matrix: str, position: int) -> str:
-        """One column of a matrix, shape (rows, 1)."""
+        """Select one column of a matrix, shape (rows, 1)."""
         return self.columns(matrix, [position])
 
     def flat(self, value: str) -> str:
-        """``value`` with all axes in one."""
+        """Flatten ``value`` to one axis."""
         return self.add("Reshape", value, self.constant([-1], np.int64))
 
     def as_matrix(self, value: str, columns: int) -> str:
-        """``value`` with shape (rows, columns)."""
+        """Reshape ``value`` to (rows, columns)."""
         return self.add("Reshape", value, self.constant([-1, columns], np.int64))
 
     def total(self, *values: str) -> str:
-        """Arrays of one shape added up in order, as a loop adds them."""
+        """Add up arrays of one shape in order, as a loop adds them."""
         return values[0] if len(values) == 1 else self.add("Sum", *values)
 
     def splits(self, matrix: str, count: int) -> list[str]:
-        """The columns of a matrix of ``count`` columns, each of shape (rows, 1)."""
+        """Split a matrix of ``count`` columns into its columns, each of shape (rows, 1)."""
         return [self.column(matrix, position) for position in range(count)]
 
     def _span(self, begin: int, end: int) -> tuple[str, str]:
@@ -128,7 +131,7 @@ Rule = Callable[[MlNode, Lowered], None]
 
 
 def as_node(node: onnx.NodeProto, dtype: np.dtype) -> MlNode:
-    """``node`` with its attributes read."""
+    """Return ``node`` with its attributes read."""
     from onnx import helper, numpy_helper
 
     return MlNode(

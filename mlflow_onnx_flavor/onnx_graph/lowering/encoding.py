@@ -1,4 +1,4 @@
-"""Operators that look up, pick or put together: encoders of numbers, columns, maps of ZipMap."""
+"""Operators that look up, select or combine: encoders of numbers, columns, maps of ZipMap."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FLOAT = np.dtype(np.float32)
 
 
 def label_encoder(node: MlNode, graph: Lowered) -> None:
-    """Numbers by a table; text that it answers with becomes positions."""
+    """Rewrite LabelEncoder: look numbers up in a table; text answers become positions."""
     if node.dtype == STRING:
         raise node.refuse(f"encodes the text {node.inputs[0]!r}")
     keys, values, default = _table(node)
@@ -33,7 +33,7 @@ def label_encoder(node: MlNode, graph: Lowered) -> None:
 
 
 def _table(node: MlNode) -> tuple[Any, Any, Any]:
-    """Keys, values and what stands for an unknown key; the dtypes are those of the attributes."""
+    """Return keys, values and the default for an unknown key, in the dtypes of the attributes."""
     if node.get("keys_strings") or node.get("classes_strings"):
         raise node.refuse("encodes text")
     keys = node.get("keys_tensor")
@@ -55,7 +55,7 @@ def _table(node: MlNode) -> tuple[Any, Any, Any]:
 
 
 def _equal(graph: Lowered, values: str, keys: np.ndarray) -> str:
-    """1 (int64) where a value is a key, with an axis for the keys at the end; NaN is NaN."""
+    """Return 1 (int64) where a value is a key, on a last axis for the keys; NaN equals NaN."""
     spread = graph.add("Unsqueeze", values, graph.constant([-1], np.int64))
     equal = graph.add("Equal", spread, graph.constant(keys))
     if keys.dtype.kind == "f" and np.isnan(keys).any():
@@ -65,6 +65,7 @@ def _equal(graph: Lowered, values: str, keys: np.ndarray) -> str:
 
 
 def one_hot_encoder(node: MlNode, graph: Lowered) -> None:
+    """Rewrite OneHotEncoder for numbers; refuse text and unknown categories that fail."""
     if node.dtype == STRING or node.get("cats_strings"):
         raise node.refuse(f"encodes the text {node.inputs[0]!r}")
     if not node.get("zeros", 1):
@@ -77,7 +78,7 @@ def one_hot_encoder(node: MlNode, graph: Lowered) -> None:
 
 
 def array_feature_extractor(node: MlNode, graph: Lowered) -> None:
-    """The last axis at some positions; of a vector as a row."""
+    """Rewrite ArrayFeatureExtractor: select positions of the last axis; a vector gives a row."""
     values, positions = node.inputs
     table = graph.initial_value(values)
     flat = graph.flat(positions)
@@ -96,6 +97,7 @@ def array_feature_extractor(node: MlNode, graph: Lowered) -> None:
 
 
 def feature_vectorizer(node: MlNode, graph: Lowered) -> None:
+    """Rewrite FeatureVectorizer: its inputs side by side in float32."""
     sizes = node.get("inputdimensions")
     if not sizes or len(sizes) != len(node.inputs):
         raise node.refuse("does not say how wide its inputs are")
@@ -107,7 +109,7 @@ def feature_vectorizer(node: MlNode, graph: Lowered) -> None:
 
 
 def zip_map(node: MlNode, graph: Lowered) -> None:
-    """The matrix that the maps are made of, a column a class, the classes in order."""
+    """Rewrite ZipMap to the matrix that its maps are made of, a column for each class in order."""
     classes = node.get("classlabels_strings") or node.get("classlabels_int64s")
     order = sorted(range(len(classes)), key=lambda position: classes[position])
     graph.output(node.outputs[0], graph.columns(node.inputs[0], order), FLOAT)

@@ -1,4 +1,4 @@
-"""Linear models: a product with the coefficients, in float32 as the standard has it."""
+"""Linear models: a product with the coefficients, in float32 as in the standard."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ FLOAT = np.dtype(np.float32)
 
 
 def rows_in_float32(graph: Lowered, node: MlNode) -> str:
+    """Return the node's first input, cast to float32 if it has another dtype."""
     return node.inputs[0] if node.dtype == FLOAT else graph.cast(node.inputs[0], FLOAT)
 
 
@@ -24,6 +25,7 @@ def _raw(graph: Lowered, node: MlNode, targets: int) -> str:
 
 
 def regressor(node: MlNode, graph: Lowered) -> None:
+    """Rewrite LinearRegressor."""
     targets = node.get("targets", 1)
     columns = [_raw(graph, node, targets)]
     transform = node.get("post_transform", "NONE")
@@ -31,11 +33,12 @@ def regressor(node: MlNode, graph: Lowered) -> None:
         columns = graph.splits(columns[0], targets)
     if transform == "NONE" or targets > 1 or transform == "PROBIT":
         graph.output(node.outputs[0], transformed(graph, columns, transform, FLOAT), FLOAT)
-    else:  # ONNX Runtime leaves one score as it is, but for PROBIT
+    else:  # ONNX Runtime transforms a single score only by PROBIT
         graph.output(node.outputs[0], columns[0], FLOAT)
 
 
 def classifier(node: MlNode, graph: Lowered) -> None:
+    """Rewrite LinearClassifier; refuse one without intercepts."""
     classes = node.get("classlabels_strings") or node.get("classlabels_ints") or []
     targets = len(node.get("intercepts") or [])
     if not targets:

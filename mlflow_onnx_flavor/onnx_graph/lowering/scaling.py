@@ -1,4 +1,4 @@
-"""Numbers changed one by one or row by row: Scaler, Normalizer, Imputer, Binarizer."""
+"""Scaling of numbers one by one or row by row: Scaler, Normalizer, Imputer, Binarizer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ FLOAT = np.dtype(np.float32)
 
 
 def scaler(node: MlNode, graph: Lowered) -> None:
-    """(x - offset) * scale; of float64 computed so, and rounded to float32 at the end."""
+    """Rewrite Scaler: (x - offset) * scale, rounded to float32 at the end.
+
+    A float64 input is computed in float64, any other in float32.
+    """
     rows, dtype = node.inputs[0], np.dtype(np.float64 if node.dtype == np.float64 else np.float32)
     if node.dtype != dtype:
         rows = graph.cast(rows, dtype)
@@ -20,7 +23,10 @@ def scaler(node: MlNode, graph: Lowered) -> None:
 
 
 def normalizer(node: MlNode, graph: Lowered) -> None:
-    """Rows divided by their largest number, their sum of sizes, or their length; zeros stay."""
+    """Rewrite Normalizer: divide rows by their largest number, absolute sum or length.
+
+    Rows of zeros stay as they are.
+    """
     rows, kind = node.inputs[0], node.get("norm", "MAX")
     last, zero = graph.constant([-1], np.int64), graph.constant(0, FLOAT)
     values = rows if node.dtype == FLOAT else graph.cast(rows, FLOAT)
@@ -42,12 +48,13 @@ def normalizer(node: MlNode, graph: Lowered) -> None:
 
 
 def _largest(graph: Lowered, values: str) -> str:
-    """The largest number of each row; ReduceMax has its axes in two places, by the opset."""
+    """Return the largest number of each row; the opset decides where ReduceMax has its axes."""
     position = graph.add("ArgMax", values, axis=-1, keepdims=1)
     return graph.add("GatherElements", values, position, axis=-1)
 
 
 def imputer(node: MlNode, graph: Lowered) -> None:
+    """Rewrite Imputer: replace the missing value, NaN included, by one for all or each column."""
     rows = node.inputs[0]
     if node.dtype.kind == "f":
         values, missing = node.get("imputed_value_floats"), node.get("replaced_value_float", 0.0)
@@ -64,6 +71,7 @@ def imputer(node: MlNode, graph: Lowered) -> None:
 
 
 def binarizer(node: MlNode, graph: Lowered) -> None:
+    """Rewrite Binarizer: 1 above the threshold, else 0."""
     threshold = graph.constant(node.get("threshold", 0.0), node.dtype)
     above = graph.add("Greater", node.inputs[0], threshold)
     graph.output(node.outputs[0], graph.cast(above, node.dtype), node.dtype)

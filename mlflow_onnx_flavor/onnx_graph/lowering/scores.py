@@ -1,4 +1,4 @@
-"""From raw scores to what an operator answers: ``post_transform``, and a second class from one.
+"""Scores from raw scores: ``post_transform``, and the score of a second class from one.
 
 The formulas are ONNX Runtime's own, in its order of operations.
 """
@@ -9,12 +9,12 @@ import numpy as np
 
 from mlflow_onnx_flavor.onnx_graph.lowering.base import Lowered, MlNode
 
-# As they are written there, to so many digits.
+# The constants have the digits that ONNX Runtime's source has.
 _ROOT_OF_TWO, _WINITZKI, _PI = 1.41421356, 0.147, 3.14159
 
 
 def transformed(graph: Lowered, columns: list[str], transform: str, dtype: np.dtype) -> str:
-    """The columns side by side after ``transform``, shape (rows, columns)."""
+    """Return the columns side by side after ``transform``, shape (rows, columns)."""
     matrix = graph.side_by_side(*columns)
     if transform == "LOGISTIC":
         return logistic(graph, matrix, dtype)
@@ -28,7 +28,7 @@ def transformed(graph: Lowered, columns: list[str], transform: str, dtype: np.dt
 
 
 def logistic(graph: Lowered, value: str, dtype: np.dtype) -> str:
-    """1 / (1 + exp(-x)), by the exponential of -|x| alone, which does not overflow."""
+    """Return 1 / (1 + exp(-x)), computed from exp(-|x|), which does not overflow."""
     one = graph.constant(1, dtype)
     small = graph.add("Exp", graph.add("Neg", graph.add("Abs", value)))
     above = graph.add("Div", one, graph.add("Add", one, small))
@@ -37,12 +37,13 @@ def logistic(graph: Lowered, value: str, dtype: np.dtype) -> str:
 
 
 def softmax(graph: Lowered, matrix: str, columns: int, dtype: np.dtype) -> str:
+    """Return the softmax of each row of ``matrix``, its powers added up in order."""
     powers = graph.add("Exp", graph.add("Sub", matrix, _largest(graph, matrix, columns)))
     return graph.add("Div", powers, graph.total(*graph.splits(powers, columns)))
 
 
 def _softmax_zero(graph: Lowered, matrix: str, columns: int, dtype: np.dtype) -> str:
-    """As `softmax`, but what is zero stays so."""
+    """Return `softmax`, except that zeros stay zero."""
     largest = _largest(graph, matrix, columns)
     powers = graph.add("Exp", graph.add("Sub", matrix, largest))
     scaled = graph.add("Mul", matrix, graph.add("Exp", graph.add("Neg", largest)))
@@ -58,7 +59,7 @@ def _largest(graph: Lowered, matrix: str, columns: int) -> str:
 
 
 def probit(graph: Lowered, value: str, dtype: np.dtype) -> str:
-    """The inverse of the normal distribution by Winitzki's formula for the error function's."""
+    """Return the inverse of the normal distribution by Winitzki's inverse error function."""
 
     def number(amount: float) -> str:
         return graph.constant(amount, dtype)
@@ -75,7 +76,7 @@ def probit(graph: Lowered, value: str, dtype: np.dtype) -> str:
 
 
 def beside_the_other(graph: Lowered, score: str, transform: str, dtype: np.dtype) -> str:
-    """The score of the second class with that of the first before it: 1 - score, or by LOGISTIC."""
+    """Return the score of the second class with the first's before it: 1 - score, or LOGISTIC."""
     if transform == "LOGISTIC":
         both = [graph.add("Neg", score), score]
         return graph.side_by_side(*(logistic(graph, each, dtype) for each in both))
@@ -94,10 +95,10 @@ def two_classes(
     transform: str,
     dtype: np.dtype,
 ) -> None:
-    """The outputs of a classifier of one or two classes.
+    """Write the outputs of a classifier of one or two classes.
 
-    ``positive``: the score that decides, by ``threshold``.  ``columns``: the raw scores; of one
-    alone, the other is made.  ``is_binary``: one class has scores and there are two.
+    ``positive``: the score that decides, by ``threshold``.  ``columns``: the raw scores; if there
+    is one, the other is computed from it.  ``is_binary``: one class has scores and there are two.
     """
     goes = graph.flat(graph.add("Greater", positive, graph.constant(threshold, dtype)))
     if len(classes) == 2:

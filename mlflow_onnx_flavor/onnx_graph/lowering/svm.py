@@ -1,4 +1,4 @@
-"""Support vector machines: kernels with every support vector, in float32 as the standard has it."""
+"""Support vector machines: kernels with every support vector, in float32 as in the standard."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from mlflow_onnx_flavor.onnx_graph.lowering.base import Lowered, MlNode
 from mlflow_onnx_flavor.onnx_graph.lowering.linear import FLOAT, rows_in_float32
 from mlflow_onnx_flavor.onnx_graph.lowering.scores import beside_the_other, transformed
 
-# Squares of more features than these are added up by one node, whose order is the runtime's own.
+# With more features than this, one node adds up the squares, in an order that the runtime chooses.
 _FEATURES_ADDED_IN_ORDER = 256
 
 
 def _kernel(
     graph: Lowered, node: MlNode, rows: str, vectors: np.ndarray, kind: str, constant: float
 ) -> str:
-    """The kernel of each row with each of ``vectors``, shape (rows, vectors).
+    """Return the kernel of each row with each of ``vectors``, shape (rows, vectors).
 
-    ``constant``: what a linear kernel adds.
+    ``constant``: the number that a linear kernel adds.
     """
     gamma, coef0, degree = (*(node.get("kernel_params") or []), 0.0, 0.0, 0.0)[:3]
     if kind == "RBF":
@@ -53,6 +53,7 @@ def _squared_distances(graph: Lowered, rows: str, vectors: np.ndarray) -> str:
 
 
 def regressor(node: MlNode, graph: Lowered) -> None:
+    """Rewrite SVMRegressor."""
     rows = rows_in_float32(graph, node)
     coefficients, rho = node.numbers("coefficients"), node.numbers("rho")
     supports = node.get("n_supports", 0)
@@ -75,6 +76,7 @@ def regressor(node: MlNode, graph: Lowered) -> None:
 
 
 def classifier(node: MlNode, graph: Lowered) -> None:
+    """Rewrite SVMClassifier; refuse one that estimates probabilities by iteration."""
     if node.get("prob_a"):
         raise node.refuse("estimates probabilities by iterating until they settle")
     classes = node.get("classlabels_strings") or node.get("classlabels_ints")
@@ -99,7 +101,7 @@ def _by_votes(node: MlNode, graph: Lowered, classes: list, per_class: list[int])
             weights[begins[i] : begins[i + 1]] = coefficients[j - 1, begins[i] : begins[i + 1]]
             weights[begins[j] : begins[j + 1]] = coefficients[i, begins[j] : begins[j + 1]]
             products = graph.add("Mul", kernels, graph.constant(weights[None], FLOAT))
-            # Products of float32 are added up in float64.
+            # ONNX Runtime adds up products of float32 in float64.
             total = graph.add(
                 "ReduceSum", graph.cast(products, np.float64), graph.constant([1], np.int64)
             )
@@ -124,7 +126,7 @@ def _by_votes(node: MlNode, graph: Lowered, classes: list, per_class: list[int])
 
 
 def _added(graph: Lowered, counts: list[str]) -> str:
-    """Whole numbers added up; the operator Sum is for floats alone."""
+    """Add up whole numbers; the operator Sum accepts floats only."""
     total = counts[0]
     for each in counts[1:]:
         total = graph.add("Add", total, each)

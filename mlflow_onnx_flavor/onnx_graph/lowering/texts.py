@@ -1,7 +1,7 @@
-"""Texts that are answers: labels.  They become positions in a table that is kept beside the model.
+"""Labels as positions: texts that are answers become positions in a table beside the model.
 
-A graph without strings can still answer with a class: `labels` says which text a position stands
-for.  Text on the way to an answer (a column of strings that is encoded) has no such form.
+A graph without strings can still answer with a class: `labels` maps each position to its text.
+Text that is an intermediate value (a column of strings that is encoded) has no such form.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import onnx
 
 _STRING = 8  # onnx.TensorProto.STRING
-# Their first input's elements are moved about and no more.
+# Operators that only move the elements of their first input.
 _MOVES = frozenset(
     {"Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Expand"}
 )
@@ -24,7 +24,7 @@ _MOVES = frozenset(
 def positions_for_texts(
     model: onnx.ModelProto, labels: Mapping[str, list[str]]
 ) -> dict[str, list[str]]:
-    """Rewrite look-ups in tables of text to the positions that are looked up, in ``model`` itself.
+    """Rewrite look-ups in tables of text to the positions that are looked up, in place.
 
     ``labels``: values that hold positions already.  Returns all of them.  Raises
     UnsupportedModelError for other text, naming the input or the operator.

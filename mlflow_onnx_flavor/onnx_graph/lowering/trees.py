@@ -1,8 +1,8 @@
-"""Ensembles of trees: every row walks down every tree by looked-up nodes.
+"""Tree ensembles: every row walks down every tree by table look-ups.
 
 Nakandala et al., "A Tensor Compiler for Unified Machine Learning Prediction Serving" (OSDI 2020),
-call it tree traversal: the number of the node that a row is at is an integer, and one step is a
-look-up of feature, threshold and children for all rows and trees at once.
+call it tree traversal: a row's current node is an integer, and one step looks up feature, threshold
+and children for all rows and trees at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from mlflow_onnx_flavor.onnx_graph.lowering.base import Lowered, MlNode
 from mlflow_onnx_flavor.onnx_graph.lowering.scores import transformed, two_classes
 
-# The numbers that TreeEnsemble gives the comparisons of its older siblings.
+# TreeEnsemble's numbers for the comparisons that the older operators name.
 _MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ")
 _NOT_EQUAL, _MEMBER = 5, 6
 _AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
@@ -41,7 +41,10 @@ class _Forest:
 
 
 def _interval(mode: int, threshold: Any, dtype: np.dtype) -> tuple[Any, Any, bool]:
-    """Lowest and highest value that go to the true child, and whether the children are swapped."""
+    """Return the lowest and highest value that go to the true child, and a flag.
+
+    The flag says whether the children are swapped.
+    """
     infinity = np.array(np.inf, dtype)
     threshold = np.array(threshold, dtype)
     below, above = np.nextafter(threshold, -infinity), np.nextafter(threshold, infinity)
@@ -56,7 +59,7 @@ def _interval(mode: int, threshold: Any, dtype: np.dtype) -> tuple[Any, Any, boo
 
 
 class _Builder:
-    """Nodes one after another; `finish` makes arrays of them."""
+    """A list of nodes that grows one by one; `finish` turns it into arrays."""
 
     def __init__(self, dtype: np.dtype):
         self.dtype = dtype
@@ -86,7 +89,7 @@ class _Builder:
 
 
 def _old_forest(node: MlNode, prefix: str, dtype: np.dtype) -> _Forest:
-    """Of TreeEnsembleClassifier and TreeEnsembleRegressor.  ``prefix``: of their leaves."""
+    """Read TreeEnsembleClassifier or TreeEnsembleRegressor; ``prefix``: that of their leaves."""
     trees, ids = node.get("nodes_treeids"), node.get("nodes_nodeids")
     values = node.numbers("nodes_values")
     missing = node.get("nodes_missing_value_tracks_true") or [0] * len(ids)
@@ -119,12 +122,12 @@ def _old_forest(node: MlNode, prefix: str, dtype: np.dtype) -> _Forest:
 
 
 def _new_forest(node: MlNode, dtype: np.dtype) -> _Forest:
-    """Of TreeEnsemble."""
+    """Read TreeEnsemble."""
     splits, modes = node.numbers("nodes_splits"), node.numbers("nodes_modes")
     missing = node.get("nodes_missing_value_tracks_true") or [0] * len(splits)
     members = iter(_sets(node.get("membership_values"), int((modes == _MEMBER).sum())))
     builder = _Builder(dtype)
-    entries, lasts = [], []  # a test of membership is a chain of tests of equality
+    entries, lasts = [], []  # a membership test becomes a chain of equality tests
     for position, mode in enumerate(modes.tolist()):
         feature = node.get("nodes_featureids")[position]
         if mode != _MEMBER:
@@ -163,7 +166,7 @@ def _new_forest(node: MlNode, dtype: np.dtype) -> _Forest:
 
 
 def _sets(values: Any, count: int) -> list[list[float]]:
-    """The members of each set; NaN ends one."""
+    """Return the members of each set; NaN ends one."""
     if not count:
         return []
     values = np.asarray(values)
@@ -173,7 +176,7 @@ def _sets(values: Any, count: int) -> list[list[float]]:
 
 
 def _depth(forest: _Forest) -> int:
-    """The longest way from a root to a leaf."""
+    """Return the length of the longest path from a root to a leaf."""
     at, depth = np.unique(forest.roots), 0
     while len(at := at[forest.true[at] != at]):
         at = np.unique(np.concatenate([forest.true[at], forest.false[at]]))
@@ -182,7 +185,7 @@ def _depth(forest: _Forest) -> int:
 
 
 def _leaves(graph: Lowered, rows: str, forest: _Forest) -> str:
-    """The number of the leaf of each row in each tree, int64 of shape (rows, trees)."""
+    """Return the number of the leaf of each row in each tree, int64 of shape (rows, trees)."""
     trees, one_root = len(forest.roots), graph.constant(forest.roots.reshape(1, -1), np.int64)
     shape = graph.add("Concat", graph.rows_of(rows), graph.constant([trees], np.int64), axis=0)
     at = graph.add("Expand", one_root, shape)
@@ -215,7 +218,7 @@ def _leaves(graph: Lowered, rows: str, forest: _Forest) -> str:
 def _sum_over_trees(
     graph: Lowered, rows: str, forest: _Forest, targets: int, aggregate: str, dtype: np.dtype
 ) -> list[str]:
-    """For each target what the trees add up to, shape (rows, 1), in the order of the trees."""
+    """Return for each target the aggregate of the trees, shape (rows, 1), in the trees' order."""
     leaves = _leaves(graph, rows, forest)
     of_tree, trees = _targets_of_trees(forest), len(forest.roots)
     columns: list[list[str]] = [[] for _ in range(targets)]
@@ -238,7 +241,7 @@ def _sum_over_trees(
 
 
 def _table(forest: _Forest, target: int | None, dtype: np.dtype) -> np.ndarray:
-    """The value of each node for ``target``; for its only one where None."""
+    """Return the value of each node for ``target``; for its only target if None."""
     table = np.zeros(len(forest.true), dtype)
     for number, values in forest.values.items():
         table[number] = next(iter(values.values())) if target is None else values.get(target, 0)
@@ -246,7 +249,7 @@ def _table(forest: _Forest, target: int | None, dtype: np.dtype) -> np.ndarray:
 
 
 def _targets_of_trees(forest: _Forest) -> list[list[int]]:
-    """The targets that each tree adds to, in order."""
+    """Return the targets that each tree adds to, in order."""
     found = []
     for root in forest.roots.tolist():
         targets, seen, stack = set(), set(), [root]
@@ -272,7 +275,7 @@ def _aggregated(graph: Lowered, values: list[str], how: str, trees: int, dtype: 
 
 
 def _prepared(graph: Lowered, node: MlNode) -> tuple[str, np.dtype]:
-    """The rows in the dtype that thresholds are compared in: float64 where they are float64."""
+    """Return the rows in the dtype of the comparisons: float64 if the thresholds are float64."""
     dtype = np.dtype(np.float64) if node.dtype == np.float64 else np.dtype(np.float32)
     rows = node.inputs[0]
     return (rows if node.dtype == dtype else graph.cast(rows, dtype)), dtype
@@ -288,11 +291,12 @@ def _with_base(graph: Lowered, columns: list[str], base: np.ndarray, dtype: np.d
 
 
 def _one_tree_each(forest: _Forest, targets: int) -> bool:
-    """Whether each target is the answer of one tree, in their order: nothing is added up."""
+    """Return whether each target is the answer of one tree, in order, so that no sum is needed."""
     return _targets_of_trees(forest) == [[each] for each in range(targets)]
 
 
 def regressor(node: MlNode, graph: Lowered) -> None:
+    """Rewrite TreeEnsembleRegressor."""
     rows, dtype = _prepared(graph, node)
     forest = _old_forest(node, "target", dtype)
     targets = node.get("n_targets", 1)
@@ -305,6 +309,7 @@ def regressor(node: MlNode, graph: Lowered) -> None:
 
 
 def ensemble(node: MlNode, graph: Lowered) -> None:
+    """Rewrite TreeEnsemble; refuse comparisons in half precision."""
     rows, dtype = node.inputs[0], node.dtype
     if dtype == np.float16:
         raise node.refuse("compares in half precision")
@@ -327,6 +332,7 @@ def ensemble(node: MlNode, graph: Lowered) -> None:
 
 
 def classifier(node: MlNode, graph: Lowered) -> None:
+    """Rewrite TreeEnsembleClassifier."""
     rows, dtype = _prepared(graph, node)
     forest = _old_forest(node, "class", dtype)
     classes = node.get("classlabels_strings") or node.get("classlabels_int64s")
@@ -336,7 +342,7 @@ def classifier(node: MlNode, graph: Lowered) -> None:
     transform = node.get("post_transform", "NONE")
     if len(classes) <= 2:
         if len(scored) > 1 and not isinstance(classes[0], str):
-            classes = [0, 1]  # what ONNX Runtime answers with then, whatever the labels are
+            classes = [0, 1]  # ONNX Runtime's answers in this case, whatever the labels are
         all_positive = bool((node.numbers("class_weights") >= 0).all())
         if 1 in scored:
             positive = columns[1]

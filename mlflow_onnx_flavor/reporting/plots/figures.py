@@ -1,9 +1,9 @@
-"""Plots of a release: the distribution of errors, and those of `latency_plots`.
+"""Plots of a release: the distribution of errors, and the plots of `plots.latency`.
 
 for name, figure in figures(summary).items():
     mlflow.log_figure(figure, f"plots/{name}.png")
 
-Every function returns a ``matplotlib.figure.Figure``, or None where there is nothing to draw.
+Every function returns a ``matplotlib.figure.Figure``, or None if there is nothing to draw.
 Matplotlib is imported on the first call, without pyplot, so no display and no global state.
 """
 
@@ -36,7 +36,7 @@ MOST_OUTPUTS = 4  # panels of the error distribution; the tables have all output
 
 
 def figures(summary: ReleaseSummary) -> dict[str, Figure]:
-    """Every plot that this release has data for, by the name of its file, and laid out."""
+    """Return every plot that this release has data for, laid out, by its file's name."""
     drawn = {
         "error_distribution": error_distribution(summary),
         "latency": latency_plots.latency(summary),
@@ -48,7 +48,7 @@ def figures(summary: ReleaseSummary) -> dict[str, Figure]:
 
 
 def error_distribution(summary: ReleaseSummary) -> Figure | None:
-    """Share of rows whose scaled error is above x, per candidate and execution provider."""
+    """Plot the share of rows whose scaled error is above x, by candidate and execution provider."""
     curves = _error_curves(summary)
     if not curves:
         return None
@@ -66,7 +66,7 @@ def error_distribution(summary: ReleaseSummary) -> Figure | None:
 
 
 def _error_curves(summary: ReleaseSummary) -> dict[str, dict[tuple[str, str], OutputParity]]:
-    """Output -> (candidate, provider) -> the worst measurement of it at any batch size."""
+    """Return for each output the worst measurement at any batch size, by candidate and provider."""
     names = ProviderNames(summary)
     curves: dict[str, dict[tuple[str, str], OutputParity]] = {}
     for row in summary.parity.rows if summary.parity else ():
@@ -102,7 +102,7 @@ def _draw_errors(
         if not drawn:
             exact.append(curve)
             continue
-        # Down to the axis where the last row falls away, in place of a line that hangs in the air.
+        # The curve drops to the axis at the last row instead of ending in the air.
         drawn.append((drawn[-1][0] * 10**0.1, 0.3 / output.rows))
         xs, ys = zip(*drawn, strict=True)
         axes.plot(xs, ys, styles[provider], color=colors[candidate], linewidth=1.6, label=curve)

@@ -1,4 +1,4 @@
-"""What all plots share: size, colours, axes, legend, and how a figure becomes a file."""
+"""The frame that all plots share: size, colours, axes, legend, and writing to a file."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Drawn in these two colours, text and frame follow the page's theme in an SVG (see `svg`).
+# Text and frame in these two colours follow the page's theme in an SVG (see `svg`).
 INK = "#1b1f24"
 FAINT = "#8a9099"
 SOURCE_COLOR = "#8a9099"
-# Told apart by readers with any colour vision, on white and on black.
+# Distinguishable with any colour vision, on white and on black.
 COLORS = ("#2f81d6", "#e0751c", "#1f9d6b", "#a565d8", "#d4487f", "#179aa5", "#b08a00", "#7d6b5d")
 LINE_STYLES = ("-", "--", ":", "-.")
 
 
 def png(figure: Figure) -> bytes:
+    """Return the figure as PNG bytes at 144 dpi on white."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=144, facecolor="white")
     return buffer.getvalue()
 
 
 def svg(figure: Figure) -> str:
-    """A stand-alone SVG document; text and frame are light where the reader's theme is dark."""
+    """Return a stand-alone SVG document; text and frame turn light in a dark theme."""
     import matplotlib
 
     buffer = io.StringIO()
-    # Fixed salt and no date: the same summary gives the same bytes.
+    # A fixed salt and no date: the same summary gives the same bytes.
     with matplotlib.rc_context({"svg.hashsalt": "mlflow-onnx-flavor"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue().replace(INK, "currentColor")
@@ -46,6 +47,7 @@ def svg(figure: Figure) -> str:
 
 
 def new_figure(panels: int, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure of ``panels`` panels side by side, ``height`` inches high, and their axes."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -62,20 +64,21 @@ def new_figure(panels: int, height: float) -> tuple[Figure, list[Axes]]:
 
 
 def laid_out(figure: Figure) -> Figure:
-    """``figure`` with everything in its place, which Matplotlib works out anew for each file."""
+    """Return ``figure`` with a fixed layout, which Matplotlib otherwise computes for each file."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return figure
 
 
 def label_axes(panels: list[Axes], x: str, y: str) -> None:
+    """Label the x axis of every panel and the y axis of the first."""
     panels[0].set_ylabel(y, color=INK, fontsize=9)
     for axes in panels:
         axes.set_xlabel(x, color=INK, fontsize=9)
 
 
 def add_legend(figure: Figure, panels: Iterable[Axes]) -> None:
-    """One legend for all panels, under them, each entry once."""
+    """Add one legend for all panels under them, with each entry once."""
     entries: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -83,7 +86,7 @@ def add_legend(figure: Figure, panels: Iterable[Axes]) -> None:
     if entries:
         widest = max(map(len, entries)) + 6  # in characters, with the line in front
         columns = max(1, min(len(entries), int(figure.get_figwidth() * 14 // widest)))
-        # Further lines of the legend are room on top, not taken from the axes.
+        # Further lines of the legend make the figure higher; they take no room from the axes.
         lines = -(-len(entries) // columns)
         figure.set_figheight(figure.get_figheight() + 0.19 * (lines - 1))
         figure.legend(
@@ -98,12 +101,15 @@ def add_legend(figure: Figure, panels: Iterable[Axes]) -> None:
 
 
 def candidate_colors(summary: ReleaseSummary) -> dict[str, str]:
-    """The same colour for a candidate in every plot."""
+    """Return a colour for each candidate, the same in every plot."""
     reports = [report for report in (summary.parity, summary.latency) if report is not None]
     names = dict.fromkeys(row.candidate for report in reports for row in report.rows)
     return {name: COLORS[index % len(COLORS)] for index, name in enumerate(names)}
 
 
 def label(text: str) -> str:
-    """A name from outside; "$" would start a formula, "_" in front hides it from a legend."""
+    """Return an external name as plain text of a plot.
+
+    "$" would start a formula, a leading "_" hides the name from a legend.
+    """
     return shorten(one_line(text), 48).replace("$", r"\$").lstrip("_")

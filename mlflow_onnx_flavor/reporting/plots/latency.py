@@ -1,6 +1,6 @@
 """Plots of latency: by batch size, as a distribution, as a ratio, as throughput.
 
-Every function returns a ``matplotlib.figure.Figure``, or None where there is nothing to draw.
+Every function returns a ``matplotlib.figure.Figure``, or None if there is nothing to draw.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ MOST_BATCH_SIZES = 4  # panels of the distribution
 
 
 def latency(summary: ReleaseSummary) -> Figure | None:
-    """p50 (dot), p10 to p90 (band) and p99 (end of the whisker) of one call by batch size; a panel
-    per provider.
+    """Plot the latency of one call by batch size, one panel for each provider.
+
+    The dot is p50, the band p10 to p90, the end of the whisker p99.
     """
     rows = [row for row in _latency_rows(summary) if row.candidate_figures]
     if not rows:
@@ -57,14 +58,14 @@ def latency(summary: ReleaseSummary) -> Figure | None:
 
 
 def speedup(summary: ReleaseSummary) -> Figure | None:
-    """Speed-up over the source with its interval, per candidate, provider and batch size."""
+    """Plot the speed-up over the source and its interval, by candidate, provider and batch size."""
     rows = [(row, row.speedup) for row in _latency_rows(summary) if row.speedup]
     if not rows:
         return None
     names = ProviderNames(summary)
     colors = candidate_colors(summary)
     figure, (axes,) = new_figure(1, height=1.0 + 0.27 * len(rows))
-    # A round cap would lengthen it.
+    # A round cap would lengthen the bar.
     bar: dict[str, Any] = {"linewidth": 5, "alpha": 0.45, "solid_capstyle": "butt"}
     for position, (row, value) in enumerate(reversed(rows)):
         color = colors[row.candidate]
@@ -89,8 +90,9 @@ def speedup(summary: ReleaseSummary) -> Figure | None:
 
 
 def distribution(summary: ReleaseSummary) -> Figure | None:
-    """Share of calls that took at most x, source and candidates; a panel per batch size, on the
-    first execution provider.
+    """Plot the share of calls that took at most x, for source and candidates.
+
+    There is one panel for each batch size, on the first execution provider.
     """
     rows = [row for row in _latency_rows(summary) if row.candidate_figures]
     rows = [row for row in rows if row.execution_provider == rows[0].execution_provider]
@@ -119,8 +121,9 @@ def distribution(summary: ReleaseSummary) -> Figure | None:
 
 
 def throughput(summary: ReleaseSummary) -> Figure | None:
-    """Rows a second over the median of one call; every point is a batch size of the offline
-    scenario.
+    """Plot rows a second over the median of one call.
+
+    Every point is a batch size of the offline scenario.
     """
     reported = summary.latency.offline if summary.latency else ()
     measured = [row for row in reported if row.status == "measured"]
@@ -144,7 +147,7 @@ def throughput(summary: ReleaseSummary) -> Figure | None:
             linewidth=1.3,
             label=label(model) + where,
         )
-        for row in rows if model == "source" else ():  # the others' points are in the same order
+        for row in rows if model == "source" else ():  # the others' points have the same order
             axes.annotate(
                 f"{row.batch_size:,}",
                 (row.p50_ms, row.rows_per_second),
@@ -175,7 +178,7 @@ def _draw_latency(axes: Axes, rows: list[LatencyRow], colors: dict[str, str]) ->
     steps = {size: position for position, size in enumerate(sizes)}
     for index, (name, by_size) in enumerate(series.items()):
         color = colors.get(name, SOURCE_COLOR)
-        # Side by side, so that whiskers of models that are alike do not hide each other.
+        # Side by side, so that whiskers of similar models do not hide each other.
         aside = (index - (len(series) - 1) / 2) * 0.09
         xs = [steps[size] + aside for size in sorted(by_size)]
         values = [by_size[size] for size in sorted(by_size)]
@@ -195,7 +198,7 @@ def _draw_latency(axes: Axes, rows: list[LatencyRow], colors: dict[str, str]) ->
 
 
 def _source_figures(rows: list[LatencyRow]) -> dict[int, LatencyFigures]:
-    """The source was measured anew against each candidate: the measurement in the middle."""
+    """Return the source's middle measurement: it is measured anew against each candidate."""
     by_size: dict[int, list[LatencyFigures]] = {}
     for row in rows:
         if row.baseline == "source" and row.baseline_figures is not None:
@@ -210,7 +213,7 @@ def _source_figures(rows: list[LatencyRow]) -> dict[int, LatencyFigures]:
 
 
 def _share_limits(panels: list[Axes]) -> None:
-    """The same scale in every panel, so that providers can be compared by eye."""
+    """Set the same scale in every panel, so that providers can be compared by eye."""
     limits = [axes.get_ylim() for axes in panels]
     for axes in panels:
         axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
@@ -233,7 +236,7 @@ def _speedup_scale(axes: Axes, intervals, asked: float) -> None:
 
 
 def _plain_numbers(axis) -> None:
-    """Ticks at 1, 2 and 5 of each decade of a logarithmic axis, in plain numbers."""
+    """Set ticks at 1, 2 and 5 of each decade of a logarithmic axis, in plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -1,4 +1,4 @@
-"""Tables of what latency measured: ratios, paths, threads, load, offline and server scenarios."""
+"""Tables of latency: ratios, paths, threads, load, offline and server scenarios."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from mlflow_onnx_flavor.schemas.tuning import in_words
 
 
 def latency_table(summary: ReleaseSummary) -> Table:
-    """Candidates as they are served, against each baseline."""
+    """Return the table of candidates as they are served, against each baseline."""
     return _ratios(summary, (row for row in _rows(summary) if is_judged(row)))
 
 
 def threads_table(summary: ReleaseSummary) -> Table:
-    """Candidates with other numbers of onnxruntime's threads."""
+    """Return the table of candidates with other numbers of onnxruntime's threads."""
     return _ratios(summary, (row for row in _rows(summary) if row.threads is not None))
 
 
 def paths_table(summary: ReleaseSummary) -> Table:
-    """What the pyfunc takes beyond onnxruntime's session alone."""
+    """Return the table of the pyfunc's overhead over onnxruntime's session alone."""
     names, rows = ProviderNames(summary), []
     served = {_place(row): row for row in _rows(summary) if is_judged(row)}
     for row in _rows(summary):
@@ -60,7 +60,7 @@ def paths_table(summary: ReleaseSummary) -> Table:
 
 
 def tuning_table(summary: ReleaseSummary) -> Table:
-    """Session settings that were tried for the candidate tuned, the fastest first."""
+    """Return the table of session settings tried for the candidate tuned, the fastest first."""
     tried = summary.tuning.tried if summary.tuning else ()
     best = summary.tuning.best if summary.tuning else None
     return table(
@@ -78,6 +78,7 @@ def tuning_table(summary: ReleaseSummary) -> Table:
 
 
 def load_table(summary: ReleaseSummary) -> Table:
+    """Return the table of loading: time, first call, peak memory and size of each model."""
     names = ProviderNames(summary)
     return table(
         [
@@ -105,7 +106,7 @@ def load_table(summary: ReleaseSummary) -> Table:
 
 
 def offline_table(summary: ReleaseSummary) -> Table:
-    """Throughput by batch size, a row for each model."""
+    """Return the table of throughput by batch size, a row for each model."""
     names = ProviderNames(summary)
     reported = summary.latency.offline if summary.latency else ()
     sizes = sorted({row.batch_size for row in reported if row.status == "measured"})
@@ -125,7 +126,7 @@ def offline_table(summary: ReleaseSummary) -> Table:
 
 
 def server_table(summary: ReleaseSummary) -> Table:
-    """Queries that arrive at random: the tail at each rate that was tried, the slowest first."""
+    """Return the table of tail latency at each rate of random arrivals, the slowest first."""
     names = ProviderNames(summary)
     reported = summary.latency.server if summary.latency else ()
     highest = {
@@ -157,7 +158,7 @@ def server_table(summary: ReleaseSummary) -> Table:
 
 
 def capacity_lines(summary: ReleaseSummary) -> list[str]:
-    """The highest rate of each model that keeps the tail within the budget, as sentences."""
+    """Return in sentences the highest rate of each model that keeps the tail within the budget."""
     names, lines = ProviderNames(summary), []
     for each in summary.latency.capacities if summary.latency else ():
         if each.highest_per_second is None:
@@ -174,14 +175,16 @@ def capacity_lines(summary: ReleaseSummary) -> list[str]:
 
 
 def speedup_cell(speedup: Interval | None) -> Cell:
+    """Return a speed-up with its interval, toned by whether it is faster than 1."""
     if speedup is None:
         return Cell(NOTHING, "muted")
-    # 1 is where the candidate wins, whatever the gate asks for; keep the two apart.
+    # 1 separates faster from slower, whatever the gate requires; keep 1 and the interval apart.
     text, _ = numbers.interval_apart(speedup, 1.0)
     return Cell(text, "good" if speedup.low > 1 else "bad" if speedup.high < 1 else "warn")
 
 
 def confidence(summary: ReleaseSummary) -> str:
+    """Return the confidence of the speed-ups' intervals in percent; 95% if there are none."""
     rows = summary.latency.rows if summary.latency else ()
     return next((numbers.percent(row.speedup.confidence) for row in rows if row.speedup), "95%")
 
@@ -236,7 +239,7 @@ def _rate(row: ServerRow) -> tuple[str, str, float]:
 
 
 def _provider(names: ProviderNames, row) -> str:
-    """Where a row's model ran; nothing of a source, which is on none."""
+    """Return the execution provider of a row's model; a dash for a source, which runs on none."""
     return names.full(row.execution_provider) if row.execution_provider else NOTHING
 
 

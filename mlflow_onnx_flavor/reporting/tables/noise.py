@@ -1,4 +1,4 @@
-"""What the surroundings of a measurement say of it: a noisy run is told to be one."""
+"""Noise of a measurement: a note and a table on the system load while it ran."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from mlflow_onnx_flavor.formatting import numbers
 from mlflow_onnx_flavor.reporting.tables.parity import Table, table
 from mlflow_onnx_flavor.schemas.evidence import Surroundings
 
-# Shares from which on an absolute time is not what it would be on a quiet machine.
+# Shares from which on an absolute time differs from that on a quiet machine.
 OTHERS, STEAL, THROTTLED, SPREAD = 0.10, 0.02, 0.01, 0.10
 
 
 def noise_note(surroundings: Surroundings | None) -> str:
-    """One sentence where the run was noisy, else nothing."""
+    """Return one sentence if the run was noisy, else ""."""
     reasons = list(_reasons(surroundings)) if surroundings else []
     if not reasons:
         return ""
@@ -24,7 +24,7 @@ def noise_note(surroundings: Surroundings | None) -> str:
 
 
 def surroundings_table(surroundings: Surroundings | None) -> Table:
-    """The figures behind it."""
+    """Return the table of the figures behind the note."""
     if surroundings is None:
         return table(["", ""], [])
     shares = (

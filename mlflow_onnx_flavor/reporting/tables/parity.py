@@ -1,6 +1,6 @@
-"""The tables of a report, as rows of text; HTML and terminal only lay them out.
+"""Tables of a report, as rows of text; HTML and terminal only lay them out.
 
-A cell has a tone where its meaning is more than its text: "good", "bad", "warn" or "muted".
+A cell has a tone if its meaning is more than its text: "good", "bad", "warn" or "muted".
 """
 
 from __future__ import annotations
@@ -21,18 +21,24 @@ NOTHING = "–"  # an en dash: the cell does not apply
 
 @dataclass(frozen=True)
 class Cell:
+    """The text of a table's cell and its tone, "" for none."""
+
     text: str
     tone: str = ""
 
 
 @dataclass(frozen=True)
 class Column:
+    """The title of a column; ``numeric`` columns are aligned to the right."""
+
     title: str
     numeric: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
+    """A table: its columns, and a cell for each of them in every row."""
+
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
 
@@ -40,6 +46,7 @@ class Table:
         return bool(self.rows)
 
     def without(self, *titles: str) -> Table:
+        """Return the table without the columns that have these titles."""
         kept = [column.title not in titles for column in self.columns]
         return Table(
             tuple(itertools.compress(self.columns, kept)),
@@ -49,7 +56,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Problem:
-    """A cause, what cures it, and where it was seen."""
+    """A cause, its remedy, and where it was seen."""
 
     cause: str
     remedy: str
@@ -57,9 +64,9 @@ class Problem:
 
 
 def table(titles: Sequence[str], rows: Iterable[Iterable[Cell | str]]) -> Table:
-    """``titles``: a column whose title starts with ">" holds figures and is set to the right.
+    """Return a table without the columns that are empty in every row.
 
-    Columns in which no row has anything to say are left out.
+    ``titles``: a column whose title starts with ">" holds figures and is aligned to the right.
     """
     cells = [tuple(map(_cell, row)) for row in rows]
     used = [any(row[place].text for row in cells) for place in range(len(titles))]
@@ -71,6 +78,7 @@ def table(titles: Sequence[str], rows: Iterable[Iterable[Cell | str]]) -> Table:
 
 
 def gates_table(findings: Iterable[Finding]) -> Table:
+    """Return the table of findings: a row for each gate, provider and batch size."""
     return table(
         [
             "Gate",
@@ -99,6 +107,7 @@ def gates_table(findings: Iterable[Finding]) -> Table:
 
 
 def parity_table(summary: ReleaseSummary) -> Table:
+    """Return the table of parity: a row for each output in each comparison."""
     names = ProviderNames(summary)
     of_place = ["Candidate", "Execution provider", "Inputs", ">Batch", ">Rows", "Status"]
     of_output = ["Output", ">Differ", ">Tolerance", ">Max abs", ">p99.9 abs"]
@@ -120,7 +129,7 @@ def parity_table(summary: ReleaseSummary) -> Table:
 
 
 def form_table(summary: ReleaseSummary) -> Table:
-    """Where a candidate's pyfunc answer has another form than the source's."""
+    """Return the table of pyfunc answers whose form differs from the source's."""
     found: dict[tuple[str, ...], None] = {}
     for row in summary.parity.rows if summary.parity else ():
         for difference in row.form_differences:
@@ -132,9 +141,9 @@ def form_table(summary: ReleaseSummary) -> Table:
 def problems(
     summary: ReleaseSummary, candidates: Container[str] | None = None
 ) -> tuple[Problem, ...]:
-    """Causes and remedies of the parity and latency rows, each once, with where it was seen.
+    """Return causes and remedies of the parity and latency rows, each once, with where it was seen.
 
-    ``candidates``: only of these, unless None.
+    ``candidates``: the candidates to include; None for all.
     """
     names = ProviderNames(summary)
     seen: dict[tuple[str, str], dict[str, dict[str, None]]] = {}
@@ -153,7 +162,7 @@ def problems(
 
 
 def placement_table(summary: ReleaseSummary) -> Table:
-    """Which execution provider ran how many nodes of each candidate's graph."""
+    """Return the table of how many nodes of each candidate's graph each provider ran."""
     names = ProviderNames(summary)
     found: dict[tuple[str | Cell, ...], None] = {}
     for row in summary.parity.rows if summary.parity else ():
@@ -173,6 +182,7 @@ def placement_table(summary: ReleaseSummary) -> Table:
 
 
 def attempts_table(summary: ReleaseSummary) -> Table:
+    """Return the table of the export strategies of the conversion and their outcomes."""
     tones = {"converted": "good", "not tried": "muted"}
     return table(
         ["Strategy", "Outcome", ">Time", "Cause", "Remedy", "Why it was tried", "Exporter"],
@@ -192,11 +202,12 @@ def attempts_table(summary: ReleaseSummary) -> Table:
 
 
 def skipped_table(summary: ReleaseSummary) -> Table:
+    """Return the table of candidates that were skipped, and why."""
     return table(["Candidate", "Why"], ((skip.name, skip.reason) for skip in summary.skipped))
 
 
 def options_table(summary: ReleaseSummary) -> Table:
-    """The options that each execution provider and its session were given."""
+    """Return the table of the options that each execution provider and its session got."""
     names = ProviderNames(summary)
     return table(
         ["Execution provider", "Option", "Value"],
@@ -210,6 +221,7 @@ def options_table(summary: ReleaseSummary) -> Table:
 
 
 def steps_table(summary: ReleaseSummary) -> Table:
+    """Return the table of the release's steps, their durations and runs."""
     return table(
         ["Step", ">Time", "Run", ""],
         (
@@ -225,6 +237,7 @@ def steps_table(summary: ReleaseSummary) -> Table:
 
 
 def environment_table(environment: Environment) -> Table:
+    """Return the table of the machine and the library versions; unknown facts are left out."""
     rows = [
         ("Python", environment.python),
         ("Platform", environment.platform),
@@ -239,7 +252,7 @@ def environment_table(environment: Environment) -> Table:
 
 
 def environments(summary: ReleaseSummary) -> tuple[tuple[str, Environment], ...]:
-    """Title and environment; one where parity and latency were measured in the same."""
+    """Return title and environment; one if parity and latency were measured in the same."""
     found: dict[str, Environment] = {}
     for title, report in (("Parity", summary.parity), ("Latency", summary.latency)):
         if report is not None:
@@ -250,21 +263,23 @@ def environments(summary: ReleaseSummary) -> tuple[tuple[str, Environment], ...]
 
 
 def length_cell(row) -> str:
-    """The sequence length of a row or finding; empty where the inputs are as they were given."""
+    """Return the sequence length of a row or finding; "" if inputs kept their length."""
     return "" if row.sequence_length is None else numbers.count(row.sequence_length)
 
 
 def status_cell(row) -> Cell:
+    """Return the status of a row with its tone."""
     tones = {"measured": "good", "fell back": "warn", "skipped": "muted"}
     return Cell(row.status, tones.get(row.status, "bad"))
 
 
 def differing_cell(rows: int) -> Cell:
+    """Return the number of rows that differ, toned "bad" unless it is 0."""
     return Cell(numbers.count(rows), "bad" if rows else "good")
 
 
 def rows_that_differ(output: OutputParity, summary: ReleaseSummary) -> int:
-    """Rows that differ from the source by more than the release tolerates."""
+    """Return how many rows differ from the source by more than the release tolerates."""
     return output.disagreements(_tolerance(output, summary))
 
 
@@ -275,7 +290,7 @@ def _tolerance(output: OutputParity, summary: ReleaseSummary) -> float:
 
 
 def _tolerance_in_words(output: OutputParity, summary: ReleaseSummary) -> str:
-    """The tolerance, with what it was taken from where it is the automatic one."""
+    """Return the tolerance, with its basis if it is the automatic one."""
     tolerance = _tolerance(output, summary)
     number = numbers.scientific(tolerance)
     return f"{number} ({output.tolerance_from})" if tolerance == output.auto_tolerance else number

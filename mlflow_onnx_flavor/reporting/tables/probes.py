@@ -1,4 +1,4 @@
-"""Tables of the probes that were made, of the rows that differ most, and of what scores mean."""
+"""Tables of probes, of the rows that differ most, and of distances between scores."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ _MOST_OF_A_COMPARISON = 3
 
 
 def probes_table(summary: ReleaseSummary) -> Table:
-    """How many rows of each kind of probe the source takes."""
+    """Return the table of how many rows of each kind of probe the source accepts."""
     record = summary.parity.probes if summary.parity else None
     rows = list(record.rows.items()) if record else []
     return table(["Probes", ">Rows"], ((kind, numbers.count(number)) for kind, number in rows))
 
 
 def probes_note(summary: ReleaseSummary) -> str:
-    """Why there are no probes where some were asked for."""
+    """Return why there are no probes if some were requested."""
     record = summary.parity.probes if summary.parity else None
     return f"no probes were made: {record.cause}" if record and record.cause else ""
 
 
 def distances_table(summary: ReleaseSummary) -> Table:
-    """Probabilities as distributions and embeddings by their directions, at the largest batch."""
+    """Return the table of divergences of probabilities and cosines of embeddings.
+
+    They are those at the largest batch.
+    """
     names = ProviderNames(summary)
     reported = summary.parity.rows if summary.parity else ()
     largest = max((row.batch_size for row in reported), default=0)
@@ -59,9 +62,9 @@ def distances_table(summary: ReleaseSummary) -> Table:
 
 
 def worst_table(summary: ReleaseSummary, candidates: Collection[str] | None = None) -> Table:
-    """The rows that differ most, at the largest batch size of each comparison.
+    """Return the table of the rows that differ most, at each comparison's largest batch size.
 
-    ``candidates``: those to speak of; all where None.
+    ``candidates``: the candidates to include; None for all.
     """
     names = ProviderNames(summary)
     reported = summary.parity.rows if summary.parity else ()

@@ -1,1 +1,1 @@
-"""What serves OpenVINO models: `pyfunc.py` is copied into each, and imports nothing of ours."""
+"""The module that serves OpenVINO models: `pyfunc.py` is copied into each, and stands alone."""

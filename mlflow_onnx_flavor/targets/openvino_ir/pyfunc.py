@@ -1,4 +1,4 @@
-"""Serve a folder with OpenVINO's IR.  A copy of this file lies in every exported model."""
+"""Serve a folder with OpenVINO's IR; a copy of this file lies in every exported model."""
 
 import json
 from pathlib import Path
@@ -21,20 +21,20 @@ class Compiled:
         self.outputs = settings["outputs"]
 
     def run(self, inputs):
-        """Outputs by name from arrays by name."""
+        """Return outputs by name from arrays by name."""
         answers = self._compiled(inputs)
-        # Results stand in the order of the graph's outputs, whatever they are called inside.
+        # Results come in the order of the graph's outputs, whatever their names in the IR.
         return {name: np.array(answers[position]) for position, name in enumerate(self.outputs)}
 
 
 class Model:
-    """What MLflow's pyfunc calls: an array, or arrays by name."""
+    """The model that MLflow's pyfunc calls with an array, or with arrays by name."""
 
     def __init__(self, folder):
         self._compiled = Compiled(folder)
 
     def predict(self, data, params=None):
-        """One output as an array, several as a dictionary."""
+        """Return one output as an array, several as a dictionary."""
         names = list(self._compiled.inputs)
         given = data if isinstance(data, dict) else {names[0]: np.asarray(data)}
         answers = self._compiled.run({name: np.ascontiguousarray(given[name]) for name in names})

@@ -18,6 +18,8 @@ PROGRAM = "data/model.pt2"
 
 
 class PytorchTarget(Target):
+    """The target "pytorch": a `torch.export` program, logged as mlflow.pytorch logs a model."""
+
     description = (
         "a torch.export program that loads with torch alone, logged as mlflow.pytorch does"
     )
@@ -26,22 +28,29 @@ class PytorchTarget(Target):
     cannot = "text, sequences, loops and branches"
 
     def write(self, request: Request, folder: Path) -> None:
+        """Write the exported program into ``folder``.
+
+        Raises UnsupportedModelError for operators without a rule.
+        """
         from mlflow_onnx_flavor.targets.pytorch.program import exported
 
         (folder / PROGRAM).parent.mkdir()
         exported(request, folder / PROGRAM)
 
     def load(self, folder: Path) -> Run:
+        """Return a function that runs the program in ``folder``."""
         from mlflow_onnx_flavor.targets.pytorch.program import opened
 
         return opened(folder / PROGRAM)
 
     def versions(self) -> dict[str, str]:
+        """Return the version of torch."""
         import torch
 
         return {"torch": torch.__version__}
 
     def describe(self, folder: Path, model: Model) -> bool:
+        """Add the pytorch flavor to ``model``, and a pyfunc if it has one input and one output."""
         import importlib.metadata
 
         version = importlib.metadata.version("torch")

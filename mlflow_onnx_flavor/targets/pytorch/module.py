@@ -1,8 +1,8 @@
 """An ONNX graph as an `nn.Module`: its nodes in order, each by the rule of its operator.
 
-Sizes are worked out beside the tensors: what comes from `Shape` and whole-number constants is a
-numpy array of integers (symbolic ones while a program is exported), so that shapes stay exact and
-no axis is fixed by the example.
+Sizes are computed beside the tensors: the results of `Shape` and whole-number constants are numpy
+arrays of integers (symbolic ones while a program is exported), so that shapes stay exact and no
+axis is fixed by the example.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from mlflow_onnx_flavor.errors import UnsupportedModelError
 from mlflow_onnx_flavor.targets.pytorch.node import Node
 from mlflow_onnx_flavor.targets.pytorch.operators import on_sizes, rule_of
 
-# Whole-number constants up to this size may be shapes, axes or positions.
+# Whole-number constants up to this many elements may be shapes, axes or positions.
 _MOST_SIZES = 64
 
 
 class GraphModule(nn.Module):
-    """Runs ``model``: answers with its one output, or a tuple of them.
+    """A module that runs ``model`` and returns its one output, or a tuple of them.
 
     ``inputs`` and ``outputs``: their names, in order.
     """
@@ -59,6 +59,7 @@ class GraphModule(nn.Module):
         self._buffers_of[name] = buffer
 
     def forward(self, *arguments: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """Run the nodes in order on the inputs and return the output, or a tuple of several."""
         values: dict[str, Any] = dict(zip(self.inputs, arguments, strict=True))
         for node in self.nodes:
             answers = self._run(node, values)
@@ -80,7 +81,7 @@ class GraphModule(nn.Module):
         return answer if isinstance(answer, tuple) else (answer,)
 
     def _sizes(self, name: str, values: dict[str, Any]) -> np.ndarray | None:
-        """The value as whole numbers that are known while the graph is read; None for a tensor."""
+        """Return the value as whole numbers known while the graph is read; None for a tensor."""
         value = values.get(name, self._constants.get(name))
         return value if isinstance(value, np.ndarray) else None
 
@@ -103,7 +104,7 @@ def _as_tensor(sizes: np.ndarray) -> torch.Tensor:
 
 
 def _check(model: onnx.ModelProto) -> None:
-    """Raise UnsupportedModelError for the first operator that has no rule, by its name."""
+    """Raise UnsupportedModelError for the first operator that has no rule, naming it."""
     functions = {(each.domain, each.name) for each in model.functions}
     for node in model.graph.node:
         if node.op_type == "Constant":

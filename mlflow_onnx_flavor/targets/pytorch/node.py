@@ -1,4 +1,4 @@
-"""A node of a graph as the rules read it."""
+"""A node of a graph in the form that the rules read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 from onnx import helper, numpy_helper
 
-# Inputs that are shapes, axes or counts: rules want them as whole numbers, not as tensors.
+# Inputs that are shapes, axes or counts: rules need them as whole numbers, not as tensors.
 _SIZE_INPUTS = {
     "ConstantOfShape": (0,),
     "CumSum": (1,),
@@ -40,7 +40,7 @@ _SIZE_INPUTS = {
 
 @dataclass(frozen=True)
 class Node:
-    """``inputs``: names, empty for one that is left out.  ``opset``: the graph's own."""
+    """A node; ``inputs``: names, "" for one that is left out; ``opset``: the graph's own."""
 
     op_type: str
     name: str
@@ -52,6 +52,7 @@ class Node:
 
     @classmethod
     def read(cls, node: onnx.NodeProto, opset: int) -> Node:
+        """Read a node of a graph with that opset."""
         return cls(
             node.op_type,
             node.name,
@@ -63,6 +64,7 @@ class Node:
         )
 
     def get(self, name: str, default: Any = None) -> Any:
+        """Return an attribute, or the default if the node does not set it."""
         return self.attributes.get(name, default)
 
 

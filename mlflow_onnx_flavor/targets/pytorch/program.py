@@ -1,4 +1,4 @@
-"""Export the module that runs an ONNX graph as a program, and open one."""
+"""Programs: export the module that runs an ONNX graph as a torch program, and open one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mlflow_onnx_flavor.errors import UnsupportedModelError, one_line
 from mlflow_onnx_flavor.targets.base import Arrays, Request, Run
 from mlflow_onnx_flavor.targets.pytorch.module import GraphModule
 
-# Inside the program's file: torch itself keeps no names of what a program answers with.
+# Stored inside the program's file: torch itself does not keep the names of outputs.
 _NAMES = "names.json"
 
 
 def exported(request: Request, path: Path) -> None:
-    """Write the program of ``request.model``, every open axis of its inputs open.
+    """Write the program of ``request.model`` with every open axis of its inputs kept open.
 
     Raises UnsupportedModelError for an operator without a rule, and for an axis that the graph
     fixes although it declares it open.
@@ -36,7 +36,7 @@ def exported(request: Request, path: Path) -> None:
             )
     except UnsupportedModelError:
         raise
-    except Exception as error:  # torch.export raises many kinds, none of them shared
+    except Exception as error:  # torch.export raises many kinds without a common base
         if isinstance(error.__cause__, UnsupportedModelError):
             raise error.__cause__ from error
         raise UnsupportedModelError(_why(error, model, module.inputs)) from error
@@ -72,7 +72,7 @@ def _open_axes(model: Any, inputs: list[str]) -> list[dict[int, Any]]:
 
 
 def opened(path: Path) -> Run:
-    """The program in ``path`` from arrays to arrays."""
+    """Return the program in ``path`` as a function from arrays to arrays."""
     extra = {_NAMES: ""}
     module = torch.export.load(path, extra_files=extra).module()
     names = json.loads(extra[_NAMES])

@@ -1,7 +1,7 @@
-"""Rules from ONNX operators to torch, one file a family, found by presence: its ``RULES``.
+"""Rules from ONNX operators to torch, one file for each family, collected from its ``RULES``.
 
-A rule is given the node and its inputs, tensors, and whole numbers (numpy arrays) where
-`node._SIZE_INPUTS` says so, None for one that is left out.
+A rule receives the node and its inputs: tensors, whole numbers (numpy arrays) if
+`node._SIZE_INPUTS` lists them, None for one that is left out.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ Rule = Callable[..., Any]
 
 
 def rule_of(op_type: str) -> Rule | None:
+    """Return the rule of an operator; None if there is none."""
     return rules().get(op_type)
 
 
 @cache
 def rules() -> Mapping[str, Rule]:
+    """Return all rules by operator."""
     found: dict[str, Rule] = {}
     for each in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{each.name}")

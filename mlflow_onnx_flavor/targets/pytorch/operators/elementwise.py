@@ -15,7 +15,7 @@ Tensor = torch.Tensor
 
 
 def dtype_of(number: int) -> torch.dtype:
-    """Torch's dtype of ONNX's number of it."""
+    """Return torch's dtype for ONNX's number of a dtype."""
     if number == 16:  # bfloat16, which numpy does not have
         return torch.bfloat16
     if number == 8:
@@ -43,7 +43,7 @@ def _mod(node: Node, first: Tensor, second: Tensor) -> Tensor:
 
 
 def _folded(work: Any) -> Any:
-    """Of an operator of any number of inputs: one after another, in their order."""
+    """Return a rule for any number of inputs that applies ``work`` to them one after another."""
 
     def rule(node: Node, *values: Tensor) -> Tensor:
         answer = values[0]
@@ -94,7 +94,7 @@ def _softmax(work: Any) -> Any:
     def rule(node: Node, value: Tensor) -> Tensor:
         if node.opset >= 13:
             return work(value, dim=node.get("axis", -1))
-        flat = value.flatten(node.get("axis", 1))  # one axis of all that follow, before opset 13
+        flat = value.flatten(node.get("axis", 1))  # before opset 13 all following axes are one
         return work(flat, dim=-1).reshape(value.shape)
 
     return rule
@@ -112,7 +112,7 @@ def _two(work: Any) -> Any:
     return lambda node, first, second: work(first, second)
 
 
-# torch calls these as ONNX does, in small letters.
+# torch uses ONNX's names in lower case for these.
 _BY_NAME = (
     *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf"),
     *("Exp", "Floor", "IsNaN", "Log", "Neg", "Reciprocal", "Relu", "Round", "Sigmoid", "Sign"),

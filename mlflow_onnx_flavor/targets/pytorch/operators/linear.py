@@ -24,7 +24,10 @@ def _gemm(node: Node, first: Tensor, second: Tensor, third: Tensor | None = None
 
 
 def _padding(node: Node, value: Tensor, kernel: list[int], strides: list[int]) -> list[int]:
-    """Pads before and after each axis, as `torch.nn.functional.pad` takes them: the last first."""
+    """Return pads before and after each axis, as `torch.nn.functional.pad` takes them.
+
+    The last axis comes first.
+    """
     count = len(kernel)
     dilations = node.get("dilations") or [1] * count
     auto = node.get("auto_pad", "NOTSET")

@@ -40,7 +40,7 @@ def _instance(node: Node, value: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
 
 def _group(node: Node, value: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     groups = node.get("num_groups")
-    if node.opset < 21:  # one factor a group, until then
+    if node.opset < 21:  # earlier opsets have one factor for each group
         repeats = value.shape[1] // groups
         scale, bias = (each.repeat_interleave(repeats) for each in (scale, bias))
     return F.group_norm(value, groups, scale, bias, node.get("epsilon", 1e-5))

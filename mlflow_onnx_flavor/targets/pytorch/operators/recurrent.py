@@ -1,4 +1,4 @@
-"""LSTM, GRU and RNN, by torch's own layers: the gates stand in another order there."""
+"""LSTM, GRU and RNN, by torch's own layers, whose gates have another order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mlflow_onnx_flavor.targets.pytorch.node import Node
 
 Tensor = torch.Tensor
 
-# Where torch's gates are among ONNX's: LSTM i o f c -> i f c o; GRU z r h -> r z h.
+# Positions of torch's gates among ONNX's: LSTM i o f c -> i f c o; GRU z r h -> r z h.
 _GATES = {"LSTM": [0, 2, 3, 1], "GRU": [1, 0, 2], "RNN": [0]}
 _ACTIVATIONS = {
     "LSTM": ["Sigmoid", "Tanh", "Tanh"],

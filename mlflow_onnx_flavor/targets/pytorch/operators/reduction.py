@@ -1,4 +1,4 @@
-"""Operators that make one number of many: sums, means, extremes, orders."""
+"""Operators that reduce many numbers to one or order them: sums, means, extremes, sorting."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ def _position(work: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def _top(node: Node, value: Tensor, k: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
-    """The first of equal values comes first, as ONNX has it: `torch.topk` promises no order."""
+    """Return the top values and positions; of equal values the first comes first, as in ONNX.
+
+    `torch.topk` promises no order.
+    """
     count = node.get("k") if k is None else known(node, k, "how many")[0]
     axis, largest = node.get("axis", -1), bool(node.get("largest", 1))
     values, order = torch.sort(value, dim=axis, descending=largest, stable=True)

@@ -14,7 +14,7 @@ Tensor = torch.Tensor
 
 
 def known(node: Node, sizes: np.ndarray | None, what: str) -> list[Any]:
-    """Sizes as a list; raises UnsupportedModelError where they depend on the data."""
+    """Return sizes as a list; raise UnsupportedModelError if they depend on the data."""
     if sizes is None:
         raise UnsupportedModelError(
             f"the operator {node.op_type} (node {node.name!r}) reads {what} from the data, and"
@@ -24,7 +24,7 @@ def known(node: Node, sizes: np.ndarray | None, what: str) -> list[Any]:
 
 
 def axes_of(node: Node, axes: np.ndarray | None) -> list[int] | None:
-    """The axes of an input, or of an attribute in older opsets; None where neither is there."""
+    """Return the axes of an input, or of an attribute in older opsets; None if both are missing."""
     if axes is not None:
         return [int(each) for each in axes]
     return node.get("axes")
@@ -114,7 +114,7 @@ def _slice(node: Node, value: Tensor, *bounds: np.ndarray | None) -> Tensor:
 
 
 def _bound(end: Any) -> Any:
-    """The end of a cut; one beyond every size is none."""
+    """Return the end of a slice; None for one beyond every size."""
     end = _plain(end)
     return None if isinstance(end, int) and end >= 2**31 - 1 else end
 
@@ -146,7 +146,7 @@ def _pad(node: Node, value: Tensor, *more: Any) -> Tensor:
     if mode == "constant":
         flat = [each for pair in reversed(around) for each in pair]
         if constant is not None and value.dtype.is_floating_point:
-            # The number may be a tensor: outside of the data, it is what is chosen.
+            # The fill value may be a tensor: it is selected outside of the data.
             inside = torch.nn.functional.pad(torch.ones_like(value, dtype=torch.bool), flat)
             return torch.where(inside, torch.nn.functional.pad(value, flat), constant.reshape(()))
         return torch.nn.functional.pad(value, flat)

@@ -1,4 +1,4 @@
-"""Arithmetic of sizes: whole numbers that are known, or symbols, while a program is exported."""
+"""Arithmetic of sizes: known whole numbers, or symbols while a program is exported."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _INT64 = 7  # onnx.TensorProto.INT64
 def on_sizes(
     node: Node, known: Sequence[np.ndarray | None], values: Sequence[Any]
 ) -> np.ndarray | None:
-    """The answer of ``node`` where all its inputs are sizes, or it asks a tensor for its own.
+    """Return the answer of ``node`` if its inputs are sizes or it reads a tensor's size, else None.
 
-    ``known``: the inputs as sizes; ``values``: as they are.  None: it works on tensors.
+    ``known``: the inputs as sizes; ``values``: the inputs themselves.  None means that the node
+    works on tensors.
     """
     if node.op_type in ("Shape", "Size") and known[0] is None and values:
         tensor = values[0]
@@ -36,7 +37,7 @@ def on_sizes(
 
 
 def _array(values: Sequence[Any]) -> np.ndarray:
-    """int64, or objects where a symbol is among them."""
+    """Return an int64 array, or one of objects if a symbol is among the values."""
     if all(isinstance(each, int | np.integer) for each in values):
         return np.array(values, np.int64)
     made = np.empty(len(values), object)
@@ -45,7 +46,7 @@ def _array(values: Sequence[Any]) -> np.ndarray:
 
 
 def _tidy(sizes: Any) -> np.ndarray:
-    """An array also of what numpy gives for an element: it unpacks symbols that stand alone."""
+    """Return an array even if numpy returned an element: it unpacks symbols that stand alone."""
     if not isinstance(sizes, np.ndarray):
         return _array([sizes]).reshape([])
     return _array(list(sizes.ravel())).reshape(sizes.shape) if sizes.dtype == object else sizes
@@ -105,7 +106,7 @@ def _where(node: Node, condition: np.ndarray, first: np.ndarray, second: np.ndar
 
 
 def _equal(node: Node, first: np.ndarray, second: np.ndarray) -> np.ndarray | None:
-    """Whether sizes are equal: a symbol is no -1, which is what graphs ask."""
+    """Return whether sizes are equal: a symbol never equals -1, which graphs compare with."""
     numbers = [each for each in (first, second) if each.dtype != object]
     if len(numbers) == 2:
         return first == second
@@ -119,7 +120,7 @@ def _of_two(work: Callable[[Any, Any], Any]) -> Callable[..., np.ndarray]:
 
 
 def _of_plain(work: Callable[[Any, Any], Any]) -> Callable[..., np.ndarray | None]:
-    """Of numbers alone: which of two symbols is larger is not known."""
+    """Return a rule for numbers alone: it is unknown which of two symbols is larger."""
 
     def of_numbers(node: Node, *values: np.ndarray) -> np.ndarray | None:
         if any(each.dtype == object for each in values):
