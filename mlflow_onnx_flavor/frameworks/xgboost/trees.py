@@ -54,7 +54,7 @@ class XgboostModel:
 
 
 def parsed(booster: Any, rounds: int | None = None) -> XgboostModel:
-    """Return the model of an `xgboost.Booster`, from its first ``rounds`` boosting rounds or all."""
+    """Return the model of an `xgboost.Booster`, from its first ``rounds`` rounds or all."""
     learner = json.loads(booster.save_raw("json"))["learner"]
     objective, facts = learner["objective"]["name"], learner["learner_model_param"]
     outputs = max(int(facts["num_class"]), int(facts.get("num_target", 1)), 1)
