@@ -37,7 +37,7 @@ _PAD = "\ue000 \ue000"
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
     _take({HashingVectorizer: Rule(_hashed, by_column=True, width=lambda model: model.n_features)})

@@ -35,7 +35,7 @@ _NEVER = -7  # a token that no text has, for terms that cannot be found
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
     def width(model: Any) -> int:

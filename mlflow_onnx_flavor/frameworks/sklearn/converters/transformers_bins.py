@@ -19,7 +19,7 @@ BOUNDS_THRESHOLD = 1e-7  # scikit-learn's own: how near to a bound is on it
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn import preprocessing
     from sklearn.isotonic import IsotonicRegression
 

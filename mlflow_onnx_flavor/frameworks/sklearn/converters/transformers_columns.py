@@ -21,7 +21,7 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import 
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn import feature_selection
     from sklearn.cluster import FeatureAgglomeration
     from sklearn.preprocessing import FunctionTransformer

@@ -38,7 +38,7 @@ class _Assembly:
 
 
 def register() -> None:
-    """Tell skl2onnx the parsers of this file."""
+    """Register this file's parsers with skl2onnx."""
     from skl2onnx import update_registered_parser
     from skl2onnx.common._registration import register_converter, register_shape_calculator
     from sklearn.compose import ColumnTransformer

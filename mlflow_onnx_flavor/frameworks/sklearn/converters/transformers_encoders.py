@@ -27,7 +27,7 @@ _EXACT_INTEGERS = 2**53
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn import preprocessing
 
     _take(

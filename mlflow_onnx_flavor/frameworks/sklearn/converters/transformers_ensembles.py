@@ -29,7 +29,7 @@ _PREDICTIONS = "MlflowOnnxFlavorPredictions"
 
 
 def register() -> None:
-    """Tell skl2onnx the operator of this file."""
+    """Register this file's operator with skl2onnx."""
     from skl2onnx.common._registration import register_converter, register_shape_calculator
 
     graph.register(

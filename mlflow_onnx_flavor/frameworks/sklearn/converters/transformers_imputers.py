@@ -14,7 +14,7 @@ from mlflow_onnx_flavor.frameworks.sklearn.text import MISSING_TEXT, is_missing
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn import impute
     from sklearn.impute._iterative import IterativeImputer
 

@@ -15,7 +15,7 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_scaling impor
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn.decomposition import KernelPCA
     from sklearn.kernel_approximation import Nystroem
 

@@ -18,7 +18,7 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_solving impor
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn import cluster, manifold, neighbors
 
     def clusters(attribute: str) -> Rule:

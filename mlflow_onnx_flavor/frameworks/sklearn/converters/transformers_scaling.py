@@ -12,7 +12,7 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import 
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn import preprocessing
     from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.kernel_approximation import AdditiveChi2Sampler

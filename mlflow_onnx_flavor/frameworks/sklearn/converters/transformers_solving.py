@@ -14,7 +14,7 @@ _MOST_ATOMS = 32  # each adds a round to the graph, and rounds grow with their n
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn import decomposition
 
     rule = Rule(_coded, float64=True, width=_coded_width)

@@ -12,7 +12,7 @@ from mlflow_onnx_flavor.onnx_graph.tree_ensemble import add_sum, add_vector_sum
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     trees_graph.register("SklearnGradientBoostingClassifier", _gradient_boosting_classifier)
     trees_graph.register("SklearnGradientBoostingRegressor", _gradient_boosting_regressor)
     for alias, converter in (

@@ -18,7 +18,7 @@ _CLASSIFIERS = ("DecisionTree", "ExtraTree", "RandomForest", "ExtraTrees")
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     for name in _CLASSIFIERS:
         trees_graph.register(f"Sklearn{name}Classifier", _with_decisions(name, "Classifier"))
         trees_graph.register(f"Sklearn{name}Regressor", _with_decisions(name, "Regressor"))

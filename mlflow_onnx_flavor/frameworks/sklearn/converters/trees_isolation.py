@@ -15,7 +15,7 @@ _ROUNDING = 1e-12
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     trees_graph.register("SklearnIsolationForest", _isolation_forest)
     trees_graph.register("SklearnRandomTreesEmbedding", _random_trees_embedding)
 
