@@ -14,7 +14,7 @@ from mlflow_onnx_flavor.frameworks.catboost.hashes import hashes_of
 _GUESSED_NUMBERS = range(-100, 10_000)
 # Texts that users write for missing values and for booleans.
 _GUESSED_TEXTS = ("", "nan", "NaN", "None", "<NA>", "null", "missing", "unknown", "True", "False")
-_NO_HASH = 2**40  # which takes no more than 32 bits
+_NO_HASH = 2**40  # outside of all hashes, which have 32 bits
 # A category may be one of these even if it occurs in no row and in no table of its own.
 _FEW_NUMBERS = range(-1, 100)
 

@@ -28,7 +28,7 @@ def hashes_of(texts: Iterable[str]) -> dict[str, int]:
             told = _told(model, left, path)
             found |= {text: told[text] for text in left if text in told}
             still = [text for text in left if text not in told]
-            if len(still) == len(left):  # the model's JSON cannot hold these, so nor can its rows
+            if len(still) == len(left):  # texts that CatBoost can neither store nor take
                 break
             left = still
     return found

@@ -1,4 +1,4 @@
-"""Transformers that no ONNX graph is right for: refused by name, with reason and remedy."""
+"""Transformers without a correct ONNX form: refused by name, with reason and remedy."""
 
 from __future__ import annotations
 
