@@ -87,7 +87,7 @@ class LightGBM(BoostingFramework):
             return {PREDICTION: answered(parts, predicted, parsed.outputs, np.float64)}
         if callable(
             getattr(model, "_objective", None)
-        ):  # its wrapper gives raw scores for everything
+        ):  # a custom objective's wrapper returns raw scores for everything
             scores = answered(parts, raw, parsed.outputs, np.float64)
             return {LABEL: scores, PROBABILITIES: scores}
         every = both_classes(parts, predicted) if parsed.outputs == 1 else predicted

@@ -43,7 +43,7 @@ class LightGbmModel:
     """A booster up to its best iteration.
 
     ``outputs``: the number of trees per iteration.  ``linear``: the leaves hold linear models (see
-    `lightgbm.linear`).
+    the `linear` module here).
     """
 
     trees: tuple[Tree, ...]

@@ -137,7 +137,7 @@ def _discriminated(rows: Rows, model: Any, matrix: str) -> Classified:
 
 
 def _parse_descended(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> list[Any]:
-    """Declare an SGDClassifier of several classes; its class is that of the largest score.
+    """Declare an SGDClassifier; with several classes it answers that of the largest score.
 
     skl2onnx takes the class of the largest probability, but large scores give equal probabilities.
     """

@@ -211,9 +211,9 @@ def _pairs(
 
 
 def _second_of_two(rows: Rows, model: Any, confidence: str, label: str) -> str:
-    """Return the class of two: scikit-learn compares the second's score with a threshold.
+    """Return the position of one of two classes, by comparing a score with a threshold.
 
-    The score is made of the votes and the confidence of the second class.
+    Like scikit-learn's, the score combines the second class's votes and confidence.
     """
     from sklearn.multiclass import _threshold_for_binary_predict
 

@@ -71,7 +71,7 @@ def _quantiles(rows: Rows, model: Any, matrix: str) -> str:
 def piecewise(rows: Rows, matrix: str, known: np.ndarray, values: np.ndarray, right: bool) -> str:
     """Return numpy.interp for each column.
 
-    Of equal points the last counts if ``right``, else the first.
+    The last of several equal points counts if ``right``, else the first.
     """
     count = len(known)
     places = intervals(rows, matrix, list(known.T), right)

@@ -16,7 +16,7 @@ _truths: ContextVar[frozenset[Any]] = ContextVar("truths", default=frozenset())
 
 @contextmanager
 def truth_values_in(data: Any) -> Iterator[None]:
-    """Make `holds_truth_values` answer for the columns of ``data``, a frame or an array."""
+    """Let `holds_truth_values` answer for ``data``, a frame or an array, inside the context."""
     if isinstance(data, pd.DataFrame):
         found = [name for name, dtype in data.dtypes.items() if pd.api.types.is_bool_dtype(dtype)]
     else:
