@@ -1,1 +1,1 @@
-"""What XGBoost, LightGBM and CatBoost share."""
+"""Shared code of the XGBoost, LightGBM and CatBoost frameworks."""

@@ -1,4 +1,4 @@
-"""The answers of boosters and of their wrappers as graph outputs."""
+"""The outputs of boosters and of their scikit-learn wrappers, as graph outputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlflow_onnx_flavor.onnx_graph.edit import save
 
 LABEL, PROBABILITIES, PREDICTION = "label", "probabilities", "prediction"
 
-# Name -> (numpy dtype, shape), None where an axis is free.
+# Output name -> (numpy dtype, shape); an axis of any length is None.
 Typed = dict[str, tuple[Any, list[int | None]]]
 
 
@@ -28,32 +28,35 @@ class Value:
 
 
 def both_classes(parts: GraphParts, second: str) -> str:
-    """Probabilities of both classes, (rows, 2), from the second's, (rows, 1); any float dtype."""
+    """Return the probabilities of both classes, (rows, 2), from the second's, (rows, 1).
+
+    The probabilities keep their dtype, which may be any float.
+    """
     one = parts.add("CastLike", parts.constant(1.0, np.float64), second)
     return parts.add("Concat", parts.add("Sub", one, second), second, axis=1)
 
 
 def answered(parts: GraphParts, value: str, columns: int, dtype: Any) -> Value:
-    """The value of shape (rows, columns) as it is answered: one number a row without an axis."""
+    """Return the value of shape (rows, columns) as an output; one column becomes shape (rows,)."""
     if columns == 1:
         return Value(flat(parts, value), dtype, 0)
     return Value(value, dtype, columns)
 
 
 def flat(parts: GraphParts, column: str) -> str:
-    """The values of shape (rows, 1) as (rows,)."""
+    """Return the values of shape (rows, 1) as values of shape (rows,)."""
     return parts.add("Reshape", column, parts.constant([-1], np.int64))
 
 
 def label_at(parts: GraphParts, positions: str, classes: Any) -> Value:
-    """The class at each of ``positions``, int64 of shape (rows,)."""
+    """Return the class at each of ``positions``, int64 of shape (rows,)."""
     return Value(parts.label_of(positions, classes), label_dtype(classes), 0)
 
 
 def write(
     parts: GraphParts, path: Path, inputs: Typed, answers: Mapping[str, Value]
 ) -> tuple[str, ...]:
-    """Write a model that gives ``answers`` by name; returns the names in order."""
+    """Write a model with the outputs ``answers``, by name, and return the names in order."""
     outputs: Typed = {}
     for name, value in answers.items():
         parts.add("Identity", value.name, output=name)

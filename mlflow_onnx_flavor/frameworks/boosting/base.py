@@ -1,4 +1,4 @@
-"""What a framework of boosted trees provides: by itself, and as a step of a pipeline."""
+"""The interface of a framework of boosted trees, which is also used for steps of pipelines."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
 class BoostingFramework(Framework):
     """A framework whose estimators are also steps of scikit-learn pipelines.
 
-    ``estimators``: its classes, with whether they classify.  ``rounds_rows``: whether it rounds
-    rows to float32 before it compares.  ``has_scores``: whether `add_scores` is there.
+    ``estimators``: the names of its classes; True marks a classifier.  ``rounds_rows``: the
+    framework rounds rows to float32 before it compares.  ``has_scores``: it has `add_scores`.
     """
 
     estimators: ClassVar[Mapping[str, bool]]
@@ -31,7 +31,7 @@ class BoostingFramework(Framework):
     def add_answers(
         self, parts: GraphParts, rows: str, model: Any, classes: Any = None
     ) -> dict[str, Value]:
-        """Add what ``model`` answers on ``rows`` (float64); returns its answers by name.
+        """Add the predictions of ``model`` on ``rows`` (float64) and return them by name.
 
         ``classes``: labels to answer with in place of the model's own.
         """

@@ -1,4 +1,4 @@
-"""Categories as the numbers that trees see: the position of each value among those known."""
+"""Category codes: each category becomes its position among the known categories."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
 
 
 def is_text(categories: Sequence[Any]) -> bool:
-    """Whether any of the categories is text; then the graph takes the whole column as text."""
+    """Return whether any category is text; the graph then takes the whole column as text."""
     return any(isinstance(each, str) for each in categories)
 
 
 def add_codes(
     parts: GraphParts, column: str, column_is_text: bool, categories: Sequence[Any]
 ) -> str:
-    """The position of each value among ``categories``, float64 of shape (rows, 1); NaN elsewhere.
+    """Return each value's position among ``categories``, float64 of shape (rows, 1).
 
-    ``column``: shape (rows, 1), of strings where ``column_is_text``, else float64.
+    A value that is not among them becomes NaN.  ``column``: shape (rows, 1), of strings if
+    ``column_is_text``, else float64.
     """
     known = [(code, each) for code, each in enumerate(categories) if not _is_missing(each)]
     if column_is_text:
@@ -33,7 +34,7 @@ def add_codes(
         )
     values = parts.constant([[float(each) for _, each in known]], np.float64)
     found = parts.cast(parts.add("Equal", column, values), np.float64)  # (rows, categories)
-    # From 1, since 0 is what a row without any match adds up to.
+    # Positions begin at 1 here, since a row without any match adds up to 0.
     ordinals = parts.constant([[code + 1.0] for code, _ in known], np.float64)
     ordinal = parts.add("MatMul", found, ordinals)
     one = parts.constant(1.0, np.float64)

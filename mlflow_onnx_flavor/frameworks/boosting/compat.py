@@ -1,7 +1,7 @@
-"""What is private in skl2onnx, for boosters as steps of pipelines: here and nowhere else.
+"""Private API of skl2onnx for boosters as steps of pipelines; no other file here uses any.
 
-Each entry says why it is needed; `tests/frameworks/boosting/test_compat.py` fails where one is
-needed no longer.
+Each entry says why it is needed; `tests/frameworks/boosting/test_compat.py` fails if one is no
+longer needed.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from skl2onnx.common.data_types import Int64TensorType, guess_tensor_type
 
 
 def parse_as_classifier(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
-    """Declare a classifier's two outputs for skl2onnx; returns them.
+    """Declare a classifier's two outputs for skl2onnx and return them.
 
-    Why: skl2onnx takes for classifiers what inherits from scikit-learn's ClassifierMixin, which
-    CatBoostClassifier does not, and offers no public parser to give it instead.
+    Why: skl2onnx recognises a classifier by scikit-learn's ClassifierMixin, from which
+    CatBoostClassifier does not inherit, and it offers no public parser to use instead.
     """
     operator = scope.declare_local_operator(_get_sklearn_operator_name(type(model)), model)
     operator.inputs = inputs

@@ -1,4 +1,4 @@
-"""The rows that a booster is given, as one matrix of float64 in the graph."""
+"""The input rows of a booster as one float64 matrix in the graph."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mlflow_onnx_flavor.schemas.graph import FeedSpec
 
 
 def category_columns(example: Inputs) -> list[str]:
-    """The columns of pandas' category dtype, in order."""
+    """Return the columns of pandas' category dtype, in order."""
     if not isinstance(example.data, pd.DataFrame):
         return []
     frame = example.data
@@ -31,10 +31,10 @@ def add_rows(
     dtype: str,
     categories: Mapping[str, Sequence[Any]] | None = None,
 ) -> tuple[tuple[FeedSpec, ...], Typed, str]:
-    """Graph inputs for the rows: their feeds, their types, and the matrix that they make.
+    """Return the graph inputs for the rows: feeds, types, and the name of the matrix made of them.
 
-    One input for the whole matrix, of ``dtype``; or one for each column where some hold categories:
-    column -> the values that the booster numbers from 0 on.
+    Without ``categories`` the whole matrix is one input of ``dtype``; with them each column is an
+    input.  ``categories``: column -> the values that the booster numbers from 0 on.
     """
     if not categories:
         typed: Typed = {MATRIX: (dtype, [None, width(example)])}
@@ -56,7 +56,7 @@ def add_rows(
 def require_known_columns(
     example: Inputs, framework: str, categories: Mapping[str, Any] | None = None
 ) -> None:
-    """Refuse columns that are neither numbers nor of known ``categories``, by name."""
+    """Raise NotExportableError unless every column is numeric or has known ``categories``."""
     if not isinstance(example.data, pd.DataFrame):
         return
     others = [

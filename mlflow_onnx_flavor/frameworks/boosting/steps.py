@@ -23,7 +23,7 @@ _FRAMEWORKS = ("xgboost", "lightgbm", "catboost")
 
 
 def register_boosted_steps(model: Any) -> None:
-    """Tell skl2onnx the converters of the boosters that are loaded; a no-op where none is."""
+    """Register converters with skl2onnx for the booster libraries that are already imported."""
     converters.register_all()
     for name in _FRAMEWORKS:
         if name in sys.modules:
@@ -44,7 +44,7 @@ def _register(module: str, framework: BoostingFramework) -> None:
             f"Boosted{name}",
             _classifier_shapes if classifies else shapes.calculate_linear_regressor_output_shapes,
             _converter(framework),
-            # The others are classifiers to scikit-learn, and so to skl2onnx.
+            # scikit-learn, and so skl2onnx, recognises the other classifiers by itself.
             parser=parse_as_classifier if name == "CatBoostClassifier" else None,
             options=options if classifies else None,
         )
@@ -58,9 +58,10 @@ def _classifier_shapes(operator: Any) -> None:
 
 
 def _answers_in_a_column(scope: Any, model: Any) -> bool:
-    """Whether labels come as (rows, 1): CatBoost's do of more than two classes.
+    """Return whether labels have shape (rows, 1), as CatBoost's have with more than two classes.
 
-    An estimator around it asks for positions in place of labels ("nocl") and wants (rows,).
+    An estimator around the booster may ask for positions in place of labels ("nocl"); those have
+    shape (rows,).
     """
     asked_positions = scope.get_options(model, {"nocl": False})["nocl"]
     return type(model).__name__ == "CatBoostClassifier" and (

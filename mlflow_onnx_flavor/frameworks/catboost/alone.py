@@ -1,6 +1,7 @@
-"""CatBoost on categories where it is logged as a scikit-learn model: alone, or all of a pipeline.
+"""CatBoost with categories inside a scikit-learn model: the model itself or a whole pipeline.
 
-skl2onnx gives an estimator one matrix, which cannot hold texts beside numbers.
+skl2onnx gives an estimator one matrix, which cannot hold texts beside numbers, so such a model is
+converted by the CatBoost framework.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from mlflow_onnx_flavor.inputs import Inputs
 
 
 def is_it(model: Any) -> bool:
-    """Whether a scikit-learn model hands its rows, unchanged, to CatBoost with categories."""
+    """Return whether a scikit-learn model passes unchanged rows to CatBoost with categories."""
     estimator = _estimator(model)
     found = getattr(estimator, "get_cat_feature_indices", None)
     return found is not None and len(found()) > 0
@@ -23,8 +24,11 @@ def is_it(model: Any) -> bool:
 def strategies(
     source: LoadedSource, example: Inputs, evaluation: MoreRows, answer: str
 ) -> list[Strategy]:
-    """Those of CatBoost itself.  ``answer``: the output that the pyfunc answers with."""
-    # Only here is CatBoost known to be installed.
+    """Return the strategies of the CatBoost framework.
+
+    ``answer``: the output that the pyfunc returns.
+    """
+    # This import stands here since CatBoost is known to be installed only at this point.
     from mlflow_onnx_flavor.frameworks.catboost.framework import framework as catboost
 
     alone = replace(source, native=_estimator(source.native))
@@ -42,7 +46,7 @@ def _answering(strategy: Strategy, answer: str) -> Any:
 
 
 def _estimator(model: Any) -> Any:
-    """What is left of a pipeline without the steps that pass rows on; None where others remain."""
+    """Return a pipeline's last step if all others are passthrough, else None."""
     while hasattr(model, "steps"):
         *before, (_, last) = model.steps
         if any(step not in (None, "passthrough") for _, step in before):

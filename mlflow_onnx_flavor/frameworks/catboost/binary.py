@@ -1,8 +1,9 @@
 """The statistics of categories (CTRs) in CatBoost's own file format, CBM.
 
-Its JSON holds them too, but mixes up the tables of several targets.  A CBM file is a flatbuffer
-with the trees and the CTRs that they use, and behind it, one flatbuffer each, the tables of
-counters; CatBoost's published schema (``catboost/libs/model/flatbuffers``) numbers the fields.
+CatBoost's JSON holds them too, but mixes up the tables of several targets.  A CBM file is a
+flatbuffer with the trees and the CTRs that they use, followed by the tables of counters, one
+flatbuffer each.  CatBoost's published schema (``catboost/libs/model/flatbuffers``) numbers the
+fields.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from mlflow_onnx_flavor.errors import NotExportableError
 
 MEANS = ("BinarizedTargetMeanValue", "FloatTargetMeanValue")
 FREQUENCIES = ("Counter", "FeatureFreq")
-# In the order of CatBoost's numbers of them.
+# The order is that of CatBoost's own numbers for them.
 KINDS = ("Borders", "Buckets", *MEANS, *FREQUENCIES)
 
 _MAGIC = b"CBM1"
@@ -30,8 +31,10 @@ _EMPTY = np.uint64(2**64 - 1)
 
 @dataclass(frozen=True)
 class Base:
-    """What is counted: ``kind``, one of KINDS, for a combination of ``categories`` (features),
-    ``borders`` (feature and border) and ``values`` (feature and hash).  ``target``: which division
+    """The quantity that CTRs count.
+
+    ``kind``, one of KINDS, is counted for a combination of ``categories`` (features), ``borders``
+    (feature and border) and ``values`` (feature and hash).  ``target``: the number of the division
     of the target into classes.
     """
 
@@ -44,7 +47,10 @@ class Base:
 
 @dataclass(frozen=True)
 class Ctr:
-    """How a number is made of counters; all floats are of 32 bits.  ``border``: of the target."""
+    """The formula that makes a number of counters, with float32 parameters.
+
+    ``border``: the number of the target's border.
+    """
 
     base: Base
     border: int
@@ -56,8 +62,10 @@ class Ctr:
 
 @dataclass(frozen=True)
 class Counters:
-    """``keys``: uint64 of shape (entries,).  ``counts``: of shape (entries, classes); (entries, 1)
-    of FREQUENCIES, beside a ``total``; the sum and the count of MEANS.
+    """The counters of one `Base`.
+
+    ``keys``: uint64 of shape (entries,).  ``counts``: shape (entries, classes); for FREQUENCIES
+    shape (entries, 1), with a ``total``; for MEANS the columns are the sum and the count.
     """
 
     keys: np.ndarray
@@ -66,7 +74,7 @@ class Counters:
 
 
 def stored(model: Any) -> tuple[list[Ctr], dict[Base, Counters]]:
-    """The CTRs of a CatBoost estimator in its own order, and what was counted for them."""
+    """Return the CTRs of a CatBoost estimator, in its own order, and the counters of each base."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.cbm"
         model.save_model(str(path), format="cbm")
@@ -98,7 +106,7 @@ def _read(content: bytes) -> tuple[list[Ctr], dict[Base, Counters]]:
 
 
 def _sized(content: bytes, at: int) -> tuple[bytes, int]:
-    """The part that begins at ``at`` with its size, and where it ends."""
+    """Return the part that begins at ``at`` with its size, and the position of its end."""
     (size,) = struct.unpack_from("<I", content, at)
     end = at + 4 + size
     if end > len(content):
@@ -108,7 +116,7 @@ def _sized(content: bytes, at: int) -> tuple[bytes, int]:
 
 @dataclass(frozen=True)
 class _Record:
-    """A table of a flatbuffer: its fields lie where its list of offsets says, if at all."""
+    """A table of a flatbuffer; its list of offsets gives the place of each present field."""
 
     content: bytes
     start: int

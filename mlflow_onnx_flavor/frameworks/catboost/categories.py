@@ -1,8 +1,8 @@
 """The categories behind the hashes of a CatBoost model.
 
-A model keeps hashes alone.  The texts that may stand behind them are those of the rows at hand and
-a few that need no row to be guessed; a model with a hash that none of them has is refused, since a
-category that is not known here would silently be taken for one that was never seen.
+A model stores hashes alone.  The texts behind them are looked for among those of the available rows
+and a few common texts.  A model with a hash that none of these explains is refused, since the graph
+would silently treat that category as one that was never seen.
 """
 
 from __future__ import annotations
@@ -33,18 +33,19 @@ _REMEDY = (
     " its input example"
 )
 
-# Hash -> position, of what a feature may be.
+# Hash -> position among the possible categories of a feature.
 Known = dict[int, int]
 
 
 @dataclass(frozen=True)
 class Categories:
-    """By feature, its number among those with categories.
+    """The categories of each feature.
 
-    ``columns``: its column among all ``width`` of the rows.  ``codes``: hash -> code, of those
-    categories that the model tells from one that was never seen, which has the code after the last.
-    ``texts``: text -> code.  ``combinations``: of each of the CTRs' tables the code of each element
-    of each entry.
+    Keys of the mappings are features: their numbers among those with categories.  ``columns``: the
+    feature's column among all ``width`` columns of the rows.  ``codes``: hash -> code, for those
+    categories that the model tells from an unseen one; the unseen one has the code after the last.
+    ``texts``: text -> code.  ``combinations``: for each of the CTRs' tables, the code of each
+    element of each entry.
     """
 
     width: int
@@ -56,10 +57,10 @@ class Categories:
 
 
 def resolved(found: Mapping[str, Any], ctrs: Ctrs, frames: Sequence[pd.DataFrame]) -> Categories:
-    """The categories of a model, by the texts that rows hold.
+    """Return the categories of a model, explained by the texts in the rows.
 
-    ``found``: the model's JSON, ``ctrs`` its CTRs.  ``frames``: rows with the model's columns in
-    its order.  Raises NotExportableError where a hash or a combination of them is unexplained.
+    ``found``: the model's JSON; ``ctrs``: its CTRs.  ``frames``: rows with the model's columns in
+    its order.  Raises NotExportableError if a hash or a combination of hashes is unexplained.
     """
     given = GivenRows(found["features_info"], frames)
     needed = _needed(found, ctrs, given.columns)
@@ -90,7 +91,7 @@ def resolved(found: Mapping[str, Any], ctrs: Ctrs, frames: Sequence[pd.DataFrame
 
 
 def _needed(found: Mapping[str, Any], ctrs: Ctrs, features: Iterable[int]) -> dict[int, list[int]]:
-    """Feature -> hashes that the model surely tells apart, each once."""
+    """Return feature -> the distinct hashes that the model surely distinguishes."""
     needed: dict[int, dict[int, None]] = {feature: {} for feature in features}
     for split in _splits(found):
         if split["split_type"] == "OneHotFeature":
@@ -160,7 +161,7 @@ def _used(
     ctrs: Ctrs,
     combinations: Sequence[np.ndarray],
 ) -> dict[int, list[int]]:
-    """Feature -> the hashes that make a difference."""
+    """Return feature -> the hashes that affect a prediction."""
     used = {
         feature: {known[feature][each] for each in hashes} for feature, hashes in needed.items()
     }
@@ -180,7 +181,7 @@ def _recoded(
     known: Mapping[int, Known],
     codes: Mapping[int, Mapping[int, int]],
 ) -> np.ndarray:
-    """``positions`` among the known categories as codes."""
+    """Return ``positions`` among the known categories as codes."""
     recoded = positions.copy()
     for place, element in enumerate(elements):
         if element.kind == CATEGORY:

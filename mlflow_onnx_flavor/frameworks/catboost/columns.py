@@ -1,7 +1,6 @@
-"""The columns that CatBoost's trees see where it has categories, in the graph.
+"""The columns that CatBoost's trees read in a graph with categories.
 
-They are the model's own columns, with codes in the place of categories, and one column for each
-CTR.
+They are the model's own columns, with codes in place of categories, and one column for each CTR.
 """
 
 from __future__ import annotations
@@ -19,24 +18,24 @@ from mlflow_onnx_flavor.onnx_graph.tree_ensemble import EQ, GT, Tree, add_sum
 
 
 def add_codes(parts: GraphParts, column: str, is_text: bool, texts: Mapping[str, int]) -> str:
-    """The code of each category, int64 of the shape of ``column``; that after the last if unseen.
+    """Return the code of each category, int64 of the shape of ``column``.
 
-    ``column``: strings where ``is_text``, else int64.
+    An unseen category has the code after the last.  ``column``: strings if ``is_text``, else int64.
     """
     keys: list[Any] = list(texts) if is_text else [int(each) for each in texts if _is_whole(each)]
     codes = [texts[str(each)] for each in keys]
     unseen = max(texts.values(), default=-1) + 1
-    # A LabelEncoder must have a key.
+    # A LabelEncoder needs at least one key.
     return add_mapping(parts, column, keys or [("" if is_text else 0)], codes or [unseen], unseen)
 
 
 def add_ctrs(
     parts: GraphParts, rows: str, categories: Categories, numbers: Sequence[Mapping[str, Any]]
 ) -> str:
-    """``rows``, and behind their columns one for each CTR; float64 of shape (rows, columns).
+    """Return ``rows`` followed by one column for each CTR, float64 of shape (rows, columns).
 
-    ``rows``: float64, with codes in the place of categories.  ``numbers``: what the model's JSON
-    says of its features of numbers.
+    ``rows``: float64, with codes in place of categories.  ``numbers``: the float features as the
+    model's JSON describes them.
     """
     ctrs = categories.ctrs
     if not ctrs.places:
@@ -55,7 +54,7 @@ def _codes(
     categories: Categories,
     numbers: Sequence[Mapping[str, Any]],
 ) -> str:
-    """The code of each of ``elements``, those of categories first; int64."""
+    """Return the codes of ``elements``, those of categories first, int64."""
     chosen = [each for each in elements if each.kind == CATEGORY]
     codes = parts.columns(rows, [categories.columns[each.feature] for each in chosen])
     conditions = [
@@ -70,7 +69,7 @@ def _codes(
 def _condition(
     element: Element, categories: Categories, numbers: Sequence[Mapping[str, Any]]
 ) -> Tree:
-    """A tree that gives 1 where the condition holds: compared as the model's own trees compare."""
+    """Return a tree that gives 1 if the condition holds, compared as in the model's own trees."""
     if element.kind == EXCEEDS:
         feature = numbers[element.feature]
         column, threshold, mode = feature["flat_feature_index"], element.value, GT
@@ -90,7 +89,7 @@ def _condition(
 
 
 def _is_whole(text: str) -> bool:
-    """Whether the text is that of a whole number of 64 bits."""
+    """Return whether the text is that of a 64-bit integer."""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and str(int(text)) == text):
         return False

@@ -1,8 +1,8 @@
-"""Which categories an entry of a table stands for: the model keeps the sum of their numbers alone.
+"""The search for the categories behind each entry of a table, which stores only a sum of hashes.
 
-The rows at hand explain most entries.  For the others all combinations of what is known are tried,
-or, where these are too many, the halves of them: a half and what is left of a key must be a sum of
-the other half.
+The available rows explain most entries.  For the others all combinations of known categories are
+tried.  If there are too many, the table's elements are cut into two halves: a key minus a sum of
+one half must be a sum of the other half.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ import numpy as np
 
 from mlflow_onnx_flavor.frameworks.catboost.ctrs import Table
 
-# Sums that are tried for one table, which takes a second.
+# The most sums tried for one table, which takes one second.
 _MOST_SUMS = 2**23
 
 
 def explained(table: Table, numbers: Sequence[np.ndarray], seen: np.ndarray) -> np.ndarray:
-    """Of each entry the position of each element among its ``numbers``; -1 where none explains it.
+    """Return the position of each entry's elements among their ``numbers``, -1 if unexplained.
 
-    Returns int64 of shape (entries, elements).  ``numbers``: of each element those that it may be,
-    uint64.  ``seen``: combinations that occur, as such positions, -1 for what is not among them.
+    The result is int64 of shape (entries, elements).  ``numbers``: for each element its possible
+    numbers, uint64.  ``seen``: combinations in the rows, as such positions; -1 marks a value that
+    is not among the numbers.
     """
     terms = [each * factor for each, factor in zip(numbers, table.factors, strict=True)]
     found = np.full((len(table.keys), len(terms)), -1, np.int64)
@@ -35,7 +36,7 @@ def explained(table: Table, numbers: Sequence[np.ndarray], seen: np.ndarray) -> 
 
 
 def _match(keys: np.ndarray, sums: np.ndarray, combinations: np.ndarray, found: np.ndarray) -> None:
-    """Write the combinations whose sums are among the ``keys``, which ascend."""
+    """Write the combinations whose sums are among ``keys`` (ascending) into ``found``."""
     at = np.minimum(np.searchsorted(keys, sums), len(keys) - 1)
     hit = keys[at] == sums
     found[at[hit]] = combinations[hit]
@@ -49,7 +50,7 @@ def _sums(terms: Sequence[np.ndarray], combinations: np.ndarray) -> np.ndarray:
 
 
 def _tried(keys: np.ndarray, terms: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Sums that are among ``keys``, and their combinations; none where it would take too long."""
+    """Return the sums that are among ``keys`` and their combinations; none if too many to try."""
     sizes = [len(each) for each in terms]
     if np.prod(sizes, dtype=float) <= _MOST_SUMS:
         sums = _all_sums(terms)
@@ -79,7 +80,7 @@ def _tried(keys: np.ndarray, terms: Sequence[np.ndarray]) -> tuple[np.ndarray, n
 
 
 def _all_sums(terms: Sequence[np.ndarray]) -> np.ndarray:
-    """Of every combination, the last element's position running fastest."""
+    """Return the sum of every combination, with the last element's position varying fastest."""
     total = np.zeros(1, np.uint64)
     for each in terms:
         total = (total[:, None] + each).ravel()

@@ -1,9 +1,9 @@
 """CatBoost's statistics of the target by category (CTRs), as tables of numbers.
 
-A table belongs to a combination of elements: categories, whether a number exceeds a border, whether
-a category is a certain one.  Each element is a number (a category's hash, or 0 and 1), and an entry
-of the table has one key for all of them, the sum of the numbers times an odd constant each, modulo
-2**64.  An entry holds counters; a CTR makes a number of them in float32.
+A table belongs to a combination of elements: a category, a test that a number exceeds a border, or
+a test that a category is a certain one.  Each element is a number (a category's hash, or 0 or 1).
+An entry of the table has one key: the sum of these numbers, each times its own odd constant, modulo
+2**64.  An entry holds counters; a CTR computes a number from them in float32.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from mlflow_onnx_flavor.frameworks.catboost.binary import FREQUENCIES, MEANS, Ba
 
 CATEGORY, EXCEEDS, IS = "category", "exceeds", "is"
 
-_FACTOR = 0x4906BA494954CB65  # what CatBoost multiplies by when it takes in one more element
+_FACTOR = 0x4906BA494954CB65  # CatBoost's factor for each further element of a key
 
 
 @dataclass(frozen=True)
 class Element:
-    """``feature``: its number among those with categories, or of EXCEEDS among those of numbers.
+    """One element of a combination.
 
-    ``value``: the border that is exceeded, or the hash of the category that it is.
+    ``feature``: its number among the features with categories, or for EXCEEDS among the float
+    features.  ``value``: the border that is exceeded, or the hash of the required category.
     """
 
     kind: str
@@ -36,8 +37,10 @@ class Element:
 
 @dataclass(frozen=True)
 class Table:
-    """``keys``: uint64 of shape (entries,), ascending.  ``values``: float32 of shape (entries,
-    CTRs); ``default``: of shape (CTRs,), where there is no entry.
+    """The CTRs of one combination of elements.
+
+    ``keys``: uint64 of shape (entries,), ascending.  ``values``: float32 of shape (entries, CTRs);
+    ``default``: values of shape (CTRs,) for rows without an entry.
     """
 
     elements: tuple[Element, ...]
@@ -47,7 +50,7 @@ class Table:
 
     @property
     def factors(self) -> np.ndarray:
-        """Of each element, uint64; the first is taken in first and multiplied most often."""
+        """The factor of each element in a key, uint64; the first element has the highest power."""
         most = len(self.elements) + 1
         powers = [pow(_FACTOR, most - at, 2**64) for at in range(len(self.elements))]
         return np.array(powers, np.uint64)
@@ -55,8 +58,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Ctrs:
-    """``tables``: those of more elements before those of fewer.  ``places``: of each CTR, in the
-    model's order, its table and its column there.
+    """The CTRs of a model.
+
+    ``tables``: those with more elements before those with fewer.  ``places``: for each CTR, in the
+    model's order, the number of its table and its column there.
     """
 
     tables: tuple[Table, ...]
@@ -64,7 +69,7 @@ class Ctrs:
 
 
 def ctrs_of(model: Any) -> Ctrs:
-    """The CTRs of a CatBoost estimator."""
+    """Return the CTRs of a CatBoost estimator."""
     ctrs, counters = binary.stored(model)
     groups: dict[tuple[Element, ...], list[Ctr]] = {}
     places = []
@@ -81,12 +86,12 @@ def ctrs_of(model: Any) -> Ctrs:
 
 
 def as_numbers(hashes: Sequence[int]) -> np.ndarray:
-    """Hashes of 32 bits as the numbers that make a key: with their sign, modulo 2**64."""
+    """Return signed 32-bit hashes as the numbers that keys are made of, modulo 2**64."""
     return np.array(hashes, np.int64).astype(np.uint64)
 
 
 def lone_hashes(table: Table) -> list[int]:
-    """The hashes (with their sign) of all categories in a table of one category alone."""
+    """Return the signed hashes of all categories in a table of one category alone."""
     (factor,) = table.factors.tolist()
     inverse = pow(factor, -1, 2**64)
     numbers = table.keys * np.uint64(inverse)
@@ -94,7 +99,7 @@ def lone_hashes(table: Table) -> list[int]:
 
 
 def _elements(base: Base) -> tuple[Element, ...]:
-    """In the order in which CatBoost takes them in."""
+    """Return the elements in the order in which CatBoost combines them into a key."""
     return (
         *(Element(CATEGORY, feature) for feature in base.categories),
         *(Element(EXCEEDS, feature, border) for feature, border in base.borders),
@@ -105,7 +110,7 @@ def _elements(base: Base) -> tuple[Element, ...]:
 def _table(
     elements: tuple[Element, ...], ctrs: Sequence[Ctr], counters: Mapping[Base, Counters]
 ) -> Table:
-    """One table of all that is counted for the same elements."""
+    """Return the table of all CTRs of the same elements."""
     keys = np.unique(np.concatenate([counters[each.base].keys for each in ctrs]))
     default = np.array([_of_nothing(each, counters[each.base]) for each in ctrs], np.float32)
     values = np.tile(default, (len(keys), 1))
@@ -127,11 +132,11 @@ def _of_entries(ctr: Ctr, counters: Counters) -> np.ndarray:
 
 
 def _of_nothing(ctr: Ctr, counters: Counters) -> np.float32:
-    """Of elements that were never seen together."""
+    """Return the CTR of a combination that was never seen."""
     return _number(ctr, np.float32(0), counters.total if ctr.base.kind in FREQUENCIES else 0)
 
 
 def _number(ctr: Ctr, good: Any, total: Any) -> Any:
-    """In float32 from the first step to the last, as CatBoost computes it."""
+    """Return the CTR, computed in float32 throughout, as in CatBoost."""
     good, total = np.asarray(good, np.float32), np.asarray(total, np.float32)
     return ((good + ctr.prior) / (total + ctr.prior_weight) + ctr.shift) * ctr.scale

@@ -46,17 +46,17 @@ _SEVERAL_LABELS = ("MultiLogloss", "MultiCrossEntropy")
 
 
 class CatBoost(BoostingFramework):
-    """CatBoost, for `BoostingFramework`."""
+    """The CatBoost framework."""
 
     estimators = MappingProxyType({"CatBoostClassifier": True, "CatBoostRegressor": False})
     rounds_rows = True
 
     def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
-        """Load what `mlflow.catboost` stored."""
+        """Load the model that `mlflow.catboost` stored."""
         return LoadedSource(mlflow.catboost.load_model(str(path)), pyfunc_of(path), path, flavor)
 
     def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-        """The model's own answers; see the module's docstring for the names."""
+        """Return the source model's outputs, named as in the module's docstring."""
         answer = np.asarray(source.pyfunc.predict(inputs.data))
         if not _is_classifier(source.native):
             return {PREDICTION: answer}
@@ -65,7 +65,7 @@ class CatBoost(BoostingFramework):
     def strategies(
         self, source: LoadedSource, example: Inputs, evaluation: MoreRows = no_more_rows
     ) -> list[Strategy]:
-        """One: CatBoost rounds rows to float32 itself, so float32 rows lose nothing."""
+        """Return one strategy: float32 rows lose nothing, since CatBoost rounds to float32."""
 
         def export(path: Path) -> Export:
             return _export(source, example, evaluation, path)
@@ -76,10 +76,11 @@ class CatBoost(BoostingFramework):
     def add_answers(
         self, parts: GraphParts, rows: str, model: Any, classes: Any = None
     ) -> dict[str, Value]:
-        """What ``model`` answers on ``rows`` (float64 that were rounded to float32), by name.
+        """Add the predictions of ``model`` and return them by name.
 
-        ``classes``: labels to answer with in place of the model's own; then of shape (rows,), as a
-        scikit-learn pipeline takes them.
+        ``rows``: float64 values already rounded to float32.  ``classes``: labels to answer with in
+        place of the model's own; the labels then have shape (rows,), which a scikit-learn pipeline
+        needs.
         """
         _require_no_categories(model)
         parsed = catboost_trees.parsed(catboost_trees.written(model))
@@ -105,7 +106,7 @@ def _answers(
         best = flat(parts, parts.cast(_exceeds(parts, raw, parsed), np.int64))
         every, label = both_classes(parts, parts.add("Sigmoid", raw)), label_at(parts, best, known)
     else:
-        # CatBoost gives the labels of more than two classes as one column.
+        # With more than two classes CatBoost returns labels of shape (rows, 1).
         best = parts.add("ArgMax", raw, axis=1, keepdims=int(classes is None))
         one_column = label_at(parts, best, known)
         label = Value(one_column.name, one_column.dtype, int(classes is None))
@@ -118,12 +119,12 @@ def _answers(
 
 
 def _regression(parts: GraphParts, raw: str, parsed: CatBoostModel, model: Any) -> str:
-    """A plain CatBoost gives raw values whatever its loss is."""
+    """Return a regressor's predictions; a plain CatBoost gives raw values whatever its loss."""
     if type(model).__name__ != "CatBoostRegressor":
         return raw
     if parsed.loss in _EXPONENTIAL:
         return parts.add("Exp", raw)
-    if parsed.loss == "RMSEWithUncertainty":  # the mean, and the logarithm of the deviation
+    if parsed.loss == "RMSEWithUncertainty":  # the mean and the logarithm of the standard deviation
         mean, logarithm = (parts.columns(raw, [each]) for each in (0, 1))
         doubled = parts.add("Add", logarithm, logarithm)
         return parts.add("Concat", mean, parts.add("Exp", doubled), axis=1)

@@ -1,4 +1,4 @@
-"""The rows at hand as CatBoost sees them, and the texts that may stand behind a model's hashes."""
+"""The available rows as CatBoost sees them, and the texts that may explain a model's hashes."""
 
 from __future__ import annotations
 
@@ -12,22 +12,27 @@ from mlflow_onnx_flavor.frameworks.catboost.ctrs import CATEGORY, EXCEEDS, Eleme
 from mlflow_onnx_flavor.frameworks.catboost.hashes import hashes_of
 
 _GUESSED_NUMBERS = range(-100, 10_000)
-# What users put in the place of missing values, and make of booleans.
+# Texts that users write for missing values and for booleans.
 _GUESSED_TEXTS = ("", "nan", "NaN", "None", "<NA>", "null", "missing", "unknown", "True", "False")
-_NO_HASH = 2**40  # which takes no more than 32 bits
-# Of these a category may be that occurs in no row and in no table of its own.
+_NO_HASH = 2**40  # outside of all hashes, which have 32 bits
+# A category may be one of these even if it occurs in no row and in no table of its own.
 _FEW_NUMBERS = range(-1, 100)
 
 
 class GivenRows:
-    """``hashes``: text -> hash, of all texts in the rows, and after `guess` of some in no row.
+    """The texts and hashes of the available rows.
 
-    ``columns``: feature (its number among those with categories) -> its column among all;
-    ``names``: -> its name.
+    ``hashes``: text -> hash, for all texts in the rows and, after `guess`, for some that no row
+    holds.  ``columns``: feature (its number among those with categories) -> its column among all;
+    ``names``: feature -> its name.
     """
 
     def __init__(self, info: Mapping[str, Any], frames: Sequence[pd.DataFrame]):
-        """``info``: of the model's JSON.  ``frames``: with the model's columns in its order."""
+        """Hash the texts in the rows.
+
+        ``info``: the feature description in the model's JSON.  ``frames``: rows with the model's
+        columns in its order.
+        """
         self._frames, self._numbers = frames, info.get("float_features", [])
         self.columns = {
             each["feature_index"]: each["flat_feature_index"]
@@ -47,19 +52,21 @@ class GivenRows:
         }
 
     def guess(self) -> None:
-        """Take in the hashes of texts that are likely where the rows are too few."""
+        """Add the hashes of likely texts, for rows that are too few to explain a model."""
         self.hashes |= hashes_of(map(str, _GUESSED_NUMBERS))
 
     def possible(self, feature: int) -> list[int]:
-        """Hashes of what the column may hold as far as the rows show, each once."""
+        """Return the distinct hashes of the values that a column may hold, judging by the rows."""
         texts = self._known[feature]
         if texts and all(_is_number(text) for text in texts):
             texts = [*texts, *map(str, _FEW_NUMBERS)]
         return list(dict.fromkeys(self.hashes[text] for text in texts if text in self.hashes))
 
     def positions(self, element: Element, known: Mapping[int, int]) -> np.ndarray:
-        """Of each row the position of its category in ``known`` (hash -> position), -1 if nowhere;
-        of another element whether it holds, 0 or 1.
+        """Return each row's position for ``element``, int64 of shape (rows,).
+
+        For a category this is its position in ``known`` (hash -> position), -1 if it is not there;
+        for any other element it is 1 if the condition holds, else 0.
         """
         if element.kind == EXCEEDS:
             return self._exceeds(element).astype(np.int64)
@@ -72,7 +79,7 @@ class GivenRows:
         return np.where(sorted_hashes[at] == hashes, np.array(list(known.values()))[order][at], -1)
 
     def _known_texts(self, feature: int, texts: Sequence[str | None]) -> list[str]:
-        """What the rows hold, and what pandas knows of a column of its category dtype."""
+        """Return the texts in the rows and the declared categories of pandas' category dtype."""
         columns = [frame.iloc[:, self.columns[feature]] for frame in self._frames]
         declared = [
             _text(value)
@@ -92,7 +99,7 @@ class GivenRows:
 
 
 def _text(value: Any) -> str | None:
-    """What CatBoost hashes of a value; None of one that it does not take for a category."""
+    """Return the text that CatBoost hashes for a value; None if the value is no category."""
     if isinstance(value, str):
         return str(value)
     if isinstance(value, bool | np.bool_ | int | np.integer):

@@ -1,4 +1,4 @@
-"""The hashes that CatBoost gives to categories, told by CatBoost itself."""
+"""CatBoost's hashes of categories, as CatBoost itself reports them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import pandas as pd
 
 
 def hashes_of(texts: Iterable[str]) -> dict[str, int]:
-    """The hash of each text, 32 bits with their sign, as splits and keys hold it.
+    """Return the hash of each text, signed 32 bits, as splits and keys hold it.
 
-    A model that is saved together with rows says the hashes of their categories, whatever the model
-    is; so one is made that is as small as can be.  Of texts with the same hash it says but one, so
-    the others are asked for again.
+    CatBoost reports the hashes of categories when a model is saved together with rows, whatever the
+    model is, so a minimal one is trained for that.  It reports only one of several texts with the
+    same hash, so the others are saved again.
     """
     left, model = list(dict.fromkeys(texts)), _smallest()
     found: dict[str, int] = {}
@@ -28,7 +28,7 @@ def hashes_of(texts: Iterable[str]) -> dict[str, int]:
             told = _told(model, left, path)
             found |= {text: told[text] for text in left if text in told}
             still = [text for text in left if text not in told]
-            if len(still) == len(left):  # texts that its JSON cannot hold, which it cannot be given
+            if len(still) == len(left):  # texts that CatBoost can neither store nor take
                 break
             left = still
     return found

@@ -1,8 +1,8 @@
-"""Finding entries of CatBoost's tables in the graph, by the codes of their elements.
+"""The lookup of entries of CatBoost's tables in the graph, by the codes of their elements.
 
-Element by element: what was found so far and the code of the next element make a number that is
-looked up, all tables at once.  Keys as CatBoost makes them would need arithmetic modulo 2**64,
-which not every execution provider has; these numbers stay as small as can be.
+The graph goes element by element, for all tables at once: the result so far and the code of the
+next element make a number, which is looked up.  CatBoost's own keys would need arithmetic modulo
+2**64, which not every execution provider has; these numbers stay as small as possible.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
 def add_mapping(
     parts: GraphParts, value: str, keys: Sequence[Any], values: Sequence[int], default: int
 ) -> str:
-    """int64 for each string or int64 of ``value``: that of ``values`` at its place in ``keys``."""
+    """Return int64 for each string or int64 of ``value``: the one of ``values`` at its key's place.
+
+    A value that is not among ``keys`` becomes ``default``.
+    """
     if isinstance(keys[0], str):
         known = helper.make_tensor("keys", 8, [len(keys)], [each.encode() for each in keys])
     else:
@@ -39,15 +42,16 @@ def add_mapping(
 def add_values(
     parts: GraphParts, codes: str, elements: Sequence[Element], categories: Categories
 ) -> str:
-    """The value of each CTR, float64 of shape (rows, CTRs).
+    """Return the value of each CTR, float64 of shape (rows, CTRs).
 
-    ``codes``: of each of ``elements``, int64 of shape (rows, elements).  A value is a float32, but
-    a table of these would be rounded to 8 bits where weights are.
+    ``codes``: the code of each of ``elements``, int64 of shape (rows, elements).  The values are
+    float32, but they are stored as float64, since the int8
+    candidate would quantize a float32 table to 8 bits, as it does weights.
     """
     tables, places = categories.ctrs.tables, categories.ctrs.places
     found, order = _entries(parts, codes, elements, categories)
     table_of = [table for table, _ in places]
-    # All values in one row, table after table and entry after entry, and then the defaults.
+    # One vector holds all values, table after table and entry after entry, and then the defaults.
     sizes = np.array([table.values.shape[1] for table in tables])
     entries = np.array([len(table.keys) for table in tables])
     first_entry = np.cumsum(entries) - entries
@@ -73,14 +77,16 @@ def add_values(
 def _entries(
     parts: GraphParts, codes: str, elements: Sequence[Element], categories: Categories
 ) -> tuple[str, np.ndarray]:
-    """What is found in each table, int64 of shape (rows, tables), -1 for nothing; and of each entry
-    that is found its number among those of all tables one after the other.
+    """Return the entry found in each table, int64 of shape (rows, tables), -1 for none.
+
+    The second result gives, for each entry found, its number among those of all tables, one table
+    after the other.
     """
     found = ""
     steps, radix, order = _steps(elements, categories)
     for step in steps:
         keys = []
-        if found:  # -1 is never found again: a key is then negative
+        if found:  # a key made with -1 is negative, so it is never found again
             before = parts.add("Mul", found, parts.constant(radix, np.int64))
             keys.append(parts.add("Add", before, parts.columns(codes, step.looked_at)))
         if len(step.joining):
@@ -93,8 +99,11 @@ def _entries(
 
 @dataclass(frozen=True)
 class _Step:
-    """``looked_at``: the element of each table that has begun, ``joining``: of each that begins
-    here, with its ``roots``, which stand for what was found before.  ``keys``: those that lead on.
+    """One step of the lookup.
+
+    ``looked_at``: the current element of each table that has begun.  ``joining``: the first element
+    of each table that begins here; its number in ``roots`` stands for the result so far.  ``keys``:
+    the keys that continue to an entry.
     """
 
     looked_at: Sequence[int]
@@ -106,10 +115,10 @@ class _Step:
 def _steps(
     elements: Sequence[Element], categories: Categories
 ) -> tuple[list[_Step], int, np.ndarray]:
-    """The steps, the radix of keys, and the entries in the order in which they are found.
+    """Return the steps, the radix of keys, and the entries in the order in which they are found.
 
     The tables with the most elements come first and begin first, so that all end together.  A key
-    is what was found before times the radix plus the code of the element.
+    is the result so far times the radix plus the code of the element.
     """
     tables, combinations = categories.ctrs.tables, categories.combinations
     number = {each: at for at, each in enumerate(elements)}
@@ -118,7 +127,7 @@ def _steps(
     radix = max([2, *(len(each) + 1 for each in categories.codes.values())])
     state, steps, begun, known = np.zeros(0, np.int64), [], 0, 0
     for step in range(lengths.max()):
-        left = lengths.max() - step  # elements, this one among them
+        left = lengths.max() - step  # the number of elements left, including this one
         taking = int((lengths >= left).sum())
         looked_at = [number[table.elements[-left]] for table in tables[:taking]]
         roots = known + np.arange(taking - begun)

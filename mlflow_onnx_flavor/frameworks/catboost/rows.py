@@ -1,4 +1,4 @@
-"""The rows that a CatBoost model with categories is given, as its trees see them in the graph."""
+"""The input rows of a CatBoost model with categories, as its trees read them in the graph."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ from mlflow_onnx_flavor.schemas.graph import FeedSpec
 def add_rows(
     parts: GraphParts, model: Any, found: Mapping[str, Any], given: Sequence[Inputs]
 ) -> tuple[tuple[FeedSpec, ...], Typed, str, Categories]:
-    """Graph inputs for the rows: their feeds, their types, and what trees see, as float64.
+    """Return the graph inputs for the rows, the float64 matrix that trees read, and the categories.
 
-    ``found``: the model's JSON.  ``given``: rows, of which the first show what the graph is fed.
+    The graph inputs are returned as feeds and types.  ``found``: the model's JSON.  ``given``: sets
+    of rows; the first shows the graph's inputs.
     """
     kinds = set(model.get_cat_feature_indices())
     frames = [_frame(each, kinds) for each in given]
@@ -54,7 +55,10 @@ def add_rows(
 def _fed(
     parts: GraphParts, given: Inputs, frame: pd.DataFrame, kinds: set[int]
 ) -> tuple[tuple[FeedSpec, ...], list[str]]:
-    """The feeds, and each column of shape (rows, 1): int64 or strings where it holds categories."""
+    """Return the feeds and the name of each column, shape (rows, 1).
+
+    A column of categories holds int64 or strings.
+    """
     if not isinstance(given.data, pd.DataFrame):
         return matrix_feed(given, "int64"), [
             parts.columns(MATRIX, [at]) for at in range(frame.shape[1])
@@ -70,7 +74,10 @@ def _fed(
 
 
 def _frame(given: Inputs, kinds: set[int]) -> pd.DataFrame:
-    """The rows as a frame.  Refuses columns that are neither numbers nor categories of one kind."""
+    """Return the rows as a frame.
+
+    Raises NotExportableError unless every column holds numbers or categories of one type.
+    """
     if isinstance(given.data, pd.DataFrame):
         frame = given.data
         require_known_columns(given, "CatBoost", [frame.columns[at] for at in kinds])
@@ -98,6 +105,6 @@ def _frame(given: Inputs, kinds: set[int]) -> pd.DataFrame:
 
 
 def _held(column: pd.Series) -> str:
-    """Pandas' name of what a column holds; of its category dtype what the categories are."""
+    """Return pandas' inferred type of a column's values, or of its categories."""
     values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
     return pd.api.types.infer_dtype(values, skipna=True)

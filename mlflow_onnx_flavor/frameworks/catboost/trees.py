@@ -1,8 +1,8 @@
 """CatBoost's trees as graph parts, from the JSON of a model.
 
-CatBoost rounds rows to float32 and compares ``value > border``; NaN is beyond every border or below
-all, as each feature says.  Categories are compared by their codes, their statistics (CTRs) as
-columns of numbers behind the others.  CatBoost's own ONNX export knows neither NaN modes nor
+CatBoost rounds rows to float32 and compares ``value > border``; each feature says that NaN is above
+every border or below all of them.  Categories are compared by their codes; their statistics (CTRs)
+are further columns behind the others.  CatBoost's own ONNX export supports neither NaN modes nor
 categories nor non-symmetric trees.
 """
 
@@ -24,13 +24,16 @@ from mlflow_onnx_flavor.onnx_graph.tree_ensemble import EQ, GT, Tree, add_vector
 if TYPE_CHECKING:
     from mlflow_onnx_flavor.frameworks.catboost.categories import Categories
 
-# How the JSON names what a feature's missing values do, and whether they then exceed a border.
+# The JSON's name for the treatment of missing values -> True if they exceed every border.
 _MISSING_EXCEEDS = {"AsIs": False, "AsFalse": False, "AsTrue": True}
 
 
 @dataclass(frozen=True)
 class CatBoostModel:
-    """``bias``: one number for each of the ``outputs``; ``loss``: CatBoost's name of it."""
+    """The trees of a model and what is added to them.
+
+    ``bias``: one number for each of the ``outputs``; ``loss``: CatBoost's name of the loss.
+    """
 
     trees: tuple[Tree, ...]
     scale: float
@@ -40,12 +43,14 @@ class CatBoostModel:
 
     @property
     def outputs(self) -> int:
+        """The number of raw values per row."""
         return len(self.bias)
 
 
 def written(model: Any) -> dict[str, Any]:
-    """The JSON of a CatBoost estimator.  Raises NotExportableError for features of texts and
-    embeddings, which it does not even hold.
+    """Return the JSON of a CatBoost estimator.
+
+    Raises NotExportableError for text and embedding features, which the JSON does not hold.
     """
     _require_plain(model)
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +60,7 @@ def written(model: Any) -> dict[str, Any]:
 
 
 def parsed(found: Mapping[str, Any], categories: Categories | None = None) -> CatBoostModel:
-    """The model of its JSON; ``categories`` where it has any."""
+    """Return the model described by its JSON; ``categories`` are required if it has any."""
     info = found["model_info"]
     splits = _Splits(found, categories)
     scale, bias = found["scale_and_bias"]
@@ -72,9 +77,9 @@ def parsed(found: Mapping[str, Any], categories: Categories | None = None) -> Ca
 
 
 def add_raw(parts: GraphParts, rows: str, model: CatBoostModel) -> str:
-    """The raw values, float64 of shape (rows, outputs).
+    """Return the raw values, float64 of shape (rows, outputs).
 
-    ``rows``: float64 that were rounded to float32.
+    ``rows``: float64 values already rounded to float32.
     """
     total = add_vector_sum(parts, rows, model.trees)
     if model.scale != 1:
@@ -97,7 +102,7 @@ def _require_plain(model: Any) -> None:
 
 
 class _Splits:
-    """What each split compares: a column, how, and with what."""
+    """The comparison of each split: column, threshold and mode."""
 
     def __init__(self, found: Mapping[str, Any], categories: Categories | None):
         info = found["features_info"]
@@ -105,8 +110,8 @@ class _Splits:
         self._columns = [each["flat_feature_index"] for each in numbers]
         self._exceeds = [_MISSING_EXCEEDS[each["nan_value_treatment"]] for each in numbers]
         self._categories = categories
-        # A split says which CTR it looks at by its number alone: the borders of numbers are counted
-        # first, then the categories that are compared with, then the CTRs' borders.
+        # A split gives its CTR by number alone: the borders of float features are counted first,
+        # then the compared categories, then the CTRs' borders.
         kinds = info.get("categorical_features", [])
         before = sum(len(each["borders"]) for each in numbers)
         before += sum(len(each.get("values", ())) for each in kinds)
@@ -121,7 +126,7 @@ class _Splits:
         }
 
     def read(self, splits: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, ...]:
-        """Columns, thresholds, modes, and whether NaN takes the true branch, of each split."""
+        """Return each split's column, threshold and mode, and if NaN takes the true branch."""
         read = [self._read(each) for each in splits]
         columns, thresholds, modes, exceeds = zip(*read, strict=True) if read else ((),) * 4
         return (
@@ -152,10 +157,11 @@ class _Splits:
 
 
 def _oblivious(fields: Mapping[str, Any], known: _Splits) -> Tree:
-    """Every node of a level has the same split; the first split is a leaf's lowest bit.
+    """Return a symmetric tree, in which all nodes of a level share a split.
 
-    Nodes are numbered as in a heap, so leaf number ``n``, read from the root down, is the node
-    ``inner + n`` and its value stands at ``n`` with its bits reversed.
+    The first split gives the lowest bit of a leaf's number.  Nodes are numbered as in a heap, so
+    leaf number ``n``, read from the root down, is the node ``inner + n`` and its value stands at
+    ``n`` with its bits reversed.
     """
     splits = fields.get("splits") or []
     depth = len(splits)
@@ -180,7 +186,7 @@ def _oblivious(fields: Mapping[str, Any], known: _Splits) -> Tree:
 
 
 def _grown(root: Mapping[str, Any], known: _Splits) -> Tree:
-    """A tree of any shape, given as nested nodes."""
+    """Return a tree of any shape, given as nested nodes."""
     nodes = [root]
     children: list[tuple[int, int]] = []
     for node in nodes:  # grows as it is read

@@ -44,7 +44,7 @@ from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
 
 
 class LightGBM(BoostingFramework):
-    """LightGBM, for `BoostingFramework`."""
+    """The LightGBM framework."""
 
     estimators = MappingProxyType(
         {"LGBMClassifier": True, "LGBMRegressor": False, "LGBMRanker": False}
@@ -52,11 +52,11 @@ class LightGBM(BoostingFramework):
     has_scores = True
 
     def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
-        """Load what `mlflow.lightgbm` stored."""
+        """Load the model that `mlflow.lightgbm` stored."""
         return LoadedSource(mlflow.lightgbm.load_model(str(path)), pyfunc_of(path), path, flavor)
 
     def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-        """The model's own answers; see the module's docstring for the names."""
+        """Return the source model's outputs, named as in the module's docstring."""
         answer = np.asarray(source.pyfunc.predict(inputs.data))
         if not _is_classifier(source.native):
             return {PREDICTION: answer}
@@ -65,7 +65,7 @@ class LightGBM(BoostingFramework):
     def strategies(
         self, source: LoadedSource, example: Inputs, evaluation: MoreRows = no_more_rows
     ) -> list[Strategy]:
-        """One: LightGBM's own thresholds in its own arithmetic, which is right by construction."""
+        """Return one strategy: LightGBM's own thresholds, compared in float64 as LightGBM does."""
 
         def export(path: Path) -> Export:
             return _export(source, example, path)
@@ -76,9 +76,9 @@ class LightGBM(BoostingFramework):
     def add_answers(
         self, parts: GraphParts, rows: str, model: Any, classes: Any = None
     ) -> dict[str, Value]:
-        """What ``model`` (a booster or a wrapper) answers on ``rows`` (float64), by name.
+        """Add the predictions of ``model``, a booster or a wrapper, and return them by name.
 
-        ``classes``: labels to answer with in place of the model's own.
+        ``rows``: float64.  ``classes``: labels to answer with in place of the model's own.
         """
         parsed = lightgbm_trees.parsed(getattr(model, "booster_", model))
         raw = lightgbm_trees.add_raw(parts, rows, parsed)
@@ -87,7 +87,7 @@ class LightGBM(BoostingFramework):
             return {PREDICTION: answered(parts, predicted, parsed.outputs, np.float64)}
         if callable(
             getattr(model, "_objective", None)
-        ):  # its wrapper gives raw scores for everything
+        ):  # a custom objective's wrapper returns raw scores for everything
             scores = answered(parts, raw, parsed.outputs, np.float64)
             return {LABEL: scores, PROBABILITIES: scores}
         every = both_classes(parts, predicted) if parsed.outputs == 1 else predicted
@@ -98,7 +98,10 @@ class LightGBM(BoostingFramework):
         }
 
     def add_scores(self, parts: GraphParts, rows: str, model: Any) -> str:
-        """Add the raw scores of each class, float64 of shape (rows, classes); two are opposite."""
+        """Add the raw scores of each class, float64 of shape (rows, classes).
+
+        Two classes have opposite scores.
+        """
         parsed = lightgbm_trees.parsed(model.booster_)
         raw = lightgbm_trees.add_raw(parts, rows, parsed)
         if parsed.outputs > 1:
@@ -110,7 +113,7 @@ def _export(source: LoadedSource, example: Inputs, path: Path) -> Export:
     categories = _categories(source.native, example)
     require_known_columns(example, "LightGBM", categories)
     parts = GraphParts()
-    # LightGBM takes frames as they are but rounds arrays of integers to float32.
+    # LightGBM takes data frames unchanged but rounds arrays of integers to float32.
     is_array = isinstance(example.data, np.ndarray)
     rounded = is_array and example.data.dtype.kind != "f"
     feeds, inputs, rows = add_rows(parts, example, "float32" if rounded else "float64", categories)
@@ -119,7 +122,7 @@ def _export(source: LoadedSource, example: Inputs, path: Path) -> Export:
 
 
 def _categories(model: Any, example: Inputs) -> dict[str, list[Any]]:
-    """Column -> its categories; LightGBM keeps them in the order of a frame's category columns."""
+    """Return column -> its categories; LightGBM stores them in the order of these columns."""
     booster = getattr(model, "booster_", model)
     known = booster.pandas_categorical or []
     columns = category_columns(example)

@@ -1,9 +1,9 @@
 """LightGBM's trees with a linear model in each leaf (``linear_tree=True``).
 
-A leaf gives its constant and the coefficients of all features as one vector; added up over the
-trees they are one linear model for each row.  Positive and negative coefficients are kept apart, so
-that infinite numbers of both signs make NaN as they do tree by tree.  Where a feature of a leaf is
-missing LightGBM takes the leaf's plain value instead, so each leaf asks for that first.
+Each leaf holds one vector: its constant and the coefficients of all features.  The sum of these
+vectors over the trees is one linear model per row.  Positive and negative coefficients are kept
+apart, so that infinite values of both signs give NaN, as they do tree by tree.  If a feature of a
+leaf is missing, LightGBM uses the leaf's plain value instead, so each leaf tests for that first.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from mlflow_onnx_flavor.onnx_graph.tree_ensemble import LEQ, Tree, add_vector_su
 
 
 def with_linear_leaves(tree: Tree, fields: Mapping[str, str], target: int, shape: tuple) -> Tree:
-    """``tree``, whose leaves follow its nodes, with vectors of ``shape`` at its leaves.
+    """Return ``tree`` with vectors of ``shape`` at its leaves, which must follow its nodes.
 
-    ``fields``: the tree's lines in LightGBM's text.  ``target``: the output that it adds to.
+    ``fields``: the tree's lines in LightGBM's text.  ``target``: the output that the tree adds to.
     ``shape``: (outputs, 1 + 2 * features), first the constant, then positive coefficients, then
     negative ones.
     """
@@ -54,9 +54,9 @@ _OF_NODES = ("feature", "threshold", "mode", "true_child", "false_child", "missi
 def add_linear_sum(
     parts: GraphParts, read: str, rows: str, trees: Sequence[Tree], shape: tuple
 ) -> str:
-    """The sum of the trees' linear models, float64 of shape (rows, outputs).
+    """Return the sum of the trees' linear models, float64 of shape (rows, outputs).
 
-    ``read``: the rows as the trees read them; ``rows``: as the linear models do.
+    ``read``: the rows as the trees read them; ``rows``: the rows as the linear models read them.
     """
     outputs, width = shape
     found = parts.add(
@@ -68,7 +68,7 @@ def add_linear_sum(
     weights = parts.add("Gather", found, parts.constant(np.arange(1, width), np.int64), axis=2)
     twice = parts.add("Concat", rows, rows, axis=1)
     given = parts.add("Unsqueeze", twice, parts.constant([1], np.int64))
-    # A feature that no leaf asks for may be missing or infinite.
+    # A feature that no leaf uses may be missing or infinite.
     zero = parts.constant(0.0, np.float64)
     terms = parts.add("Mul", weights, given)
     terms = parts.add("Where", parts.add("Equal", weights, zero), zero, terms)
@@ -78,7 +78,7 @@ def add_linear_sum(
 
 
 def _added(nodes: dict[str, list], vectors: list[np.ndarray], vector: np.ndarray) -> int:
-    """The number of a new leaf."""
+    """Add a leaf with ``vector`` and return its number."""
     for name, value in zip(_OF_NODES, (0, 0.0, 0, -1, -1, False), strict=True):
         nodes[name].append(value)
     vectors.append(vector)
@@ -86,7 +86,7 @@ def _added(nodes: dict[str, list], vectors: list[np.ndarray], vector: np.ndarray
 
 
 def _terms(fields: Mapping[str, str]) -> list[list[tuple[int, float]]]:
-    """Of each leaf its features and their coefficients."""
+    """Return each leaf's features and their coefficients."""
     features = [int(each) for each in fields.get("leaf_features", "").split()]
     coefficients = [float(each) for each in fields.get("leaf_coeff", "").split()]
     pairs = list(zip(features, coefficients, strict=True))

@@ -1,8 +1,8 @@
-"""LightGBM's trees and objectives as graph parts, from the text that a booster saves itself as.
+"""LightGBM's trees and objectives as graph parts, from the text in which a booster saves itself.
 
-LightGBM compares float64 with float64.  What is peculiar to it: numbers within 1e-35 of zero are
-zero, zero itself can be a missing value, NaN is zero where training saw none, and categories are
-whole numbers with the fraction cut off.
+LightGBM compares float64 with float64.  Its peculiarities: numbers within 1e-35 of zero are zero,
+zero itself can be a missing value, NaN is zero for a feature without NaN in training, and a
+category is a whole number whose fraction is cut off.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ _EXPONENTIAL = ("poisson", "gamma", "tweedie")
 
 @dataclass(frozen=True)
 class LightGbmModel:
-    """A booster up to its best iteration.  ``outputs``: trees of an iteration.
+    """A booster up to its best iteration.
 
-    ``linear``: whether leaves hold linear models (`lightgbm_linear`).
+    ``outputs``: the number of trees per iteration.  ``linear``: the leaves hold linear models (see
+    the `linear` module here).
     """
 
     trees: tuple[Tree, ...]
@@ -50,18 +51,19 @@ class LightGbmModel:
     features: int
     objective: str
     options: Mapping[str, str]
-    divisor: int  # iterations of a random forest, whose answer is the mean; else 1
+    divisor: int  # the number of iterations of a random forest, whose answer is the mean; else 1
     categorical: tuple[int, ...]
     zero_is_missing: tuple[int, ...]
     linear: bool
 
     @property
     def linear_shape(self) -> tuple[int, int]:
+        """The shape of a leaf's vector: (outputs, 1 + 2 * features)."""
         return self.outputs, 1 + 2 * self.features
 
 
 def parsed(booster: Any) -> LightGbmModel:
-    """The model of a `lightgbm.Booster`, of as many iterations as its predict takes."""
+    """Return the model of a `lightgbm.Booster`, with the iterations that its predict uses."""
     text = booster.model_to_string()
     head, *sections = text.split("\nTree=")
     facts = _facts(head)
@@ -93,7 +95,7 @@ def parsed(booster: Any) -> LightGbmModel:
         features=features,
         objective=objective,
         options=dict(each.partition(":")[::2] for each in options),
-        # A line of its own without a value says that the answer is the mean.
+        # A separate line without a value marks a model whose answer is the mean of its trees.
         divisor=len(trees) // outputs if "average_output" in head.splitlines() else 1,
         categorical=tuple(sorted(categorical)),
         zero_is_missing=tuple(sorted(zeros)),
@@ -102,7 +104,10 @@ def parsed(booster: Any) -> LightGbmModel:
 
 
 def add_raw(parts: GraphParts, rows: str, model: LightGbmModel) -> str:
-    """The raw scores, float64 of shape (rows, outputs).  ``rows``: float64."""
+    """Return the raw scores, float64 of shape (rows, outputs).
+
+    ``rows``: float64.
+    """
     read = _derived(parts, rows, model)
     if model.linear:
         total = add_linear_sum(parts, read, rows, model.trees, model.linear_shape)
@@ -115,7 +120,10 @@ def add_raw(parts: GraphParts, rows: str, model: LightGbmModel) -> str:
 
 
 def add_predictions(parts: GraphParts, raw: str, model: LightGbmModel) -> str:
-    """What the booster's predict makes of raw scores, of the same shape."""
+    """Return the predictions that the booster's predict computes from raw scores.
+
+    Their shape is that of the raw scores.
+    """
     name = model.objective
     if name in _IDENTITY:
         if "sqrt" not in model.options:
@@ -138,10 +146,10 @@ def add_predictions(parts: GraphParts, raw: str, model: LightGbmModel) -> str:
 
 
 def _derived(parts: GraphParts, rows: str, model: LightGbmModel) -> str:
-    """The rows, followed by the columns that trees read in another way."""
+    """Return the rows, followed by extra columns for features that trees read in another way."""
     columns = [rows]
     if model.categorical:
-        # The fraction is cut off, so that what is between -1 and 1 is category 0.
+        # The fraction is cut off, so values between -1 and 1 are category 0.
         chosen = parts.columns(rows, model.categorical)
         whole = parts.add("Floor", parts.add("Abs", chosen))
         columns.append(parts.add("Mul", parts.add("Sign", chosen), whole))
@@ -156,12 +164,13 @@ def _derived(parts: GraphParts, rows: str, model: LightGbmModel) -> str:
 
 @dataclass(frozen=True)
 class _Parsed:
-    """A tree whose features still are pairs: (feature, how it is read)."""
+    """A tree whose features are still pairs: (feature, how it is read)."""
 
     tree: Tree
     ways: np.ndarray
 
     def placed(self, places: Mapping[tuple[int, str], int]) -> Tree:
+        """Return the tree with each pair replaced by its column in ``places``."""
         feature = [
             places.get((int(each), way), int(each))
             for each, way in zip(self.tree.feature, self.ways, strict=True)
@@ -170,7 +179,10 @@ class _Parsed:
 
 
 def _tree(fields: Mapping[str, str], categorical: set[int], zeros: set[int]) -> _Parsed:
-    """LightGBM numbers inner nodes from 0 and leaves from -1 down; here leaves follow nodes."""
+    """Return one tree; its leaves follow its inner nodes.
+
+    LightGBM numbers inner nodes from 0 up and leaves from -1 down.
+    """
     leaves = _numbers(fields, "leaf_value", np.float64)
     feature = _numbers(fields, "split_feature", np.int64)
     inner = len(feature)
@@ -182,7 +194,7 @@ def _tree(fields: Mapping[str, str], categorical: set[int], zeros: set[int]) -> 
     categorical |= set(feature[is_category].tolist())
     zeros |= set(feature[is_zero].tolist())
     default_left = (decision & _DEFAULT_LEFT) > 0
-    # NaN is zero where training saw no missing value; a category that is missing goes right.
+    # NaN is zero for a feature without NaN in training; a missing category goes right.
     missing_true = np.where(missing == 0, threshold >= 0, default_left) & ~is_category
     sets = _category_sets(fields)
     padding = np.zeros(len(leaves))
@@ -202,14 +214,14 @@ def _tree(fields: Mapping[str, str], categorical: set[int], zeros: set[int]) -> 
 
 
 def _around_zero(threshold: np.ndarray) -> np.ndarray:
-    """The thresholds for rows whose tiny numbers LightGBM would have made zero."""
+    """Return the thresholds for rows whose tiny numbers LightGBM would have set to zero."""
     below = np.nextafter(-_ZERO, -np.inf)
     tiny = np.where(threshold < 0, below, _ZERO)
     return np.where(np.abs(threshold) <= _ZERO, tiny, threshold)
 
 
 def _category_sets(fields: Mapping[str, str]) -> list[Sequence[int]]:
-    """The categories that go left, of each categorical split."""
+    """Return the categories that go left, for each categorical split."""
     if "cat_boundaries" not in fields:
         return []
     bounds = _numbers(fields, "cat_boundaries", np.int64)
@@ -231,5 +243,5 @@ def _numbers(fields: Mapping[str, str], name: str, dtype: Any) -> np.ndarray:
 
 
 def _facts(text: str) -> dict[str, str]:
-    """The lines ``name=value``."""
+    """Return the ``name=value`` lines as a dictionary."""
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)

@@ -1,7 +1,7 @@
 """scikit-learn: estimators and pipelines as `mlflow.sklearn` stores them, through skl2onnx.
 
-Outputs: "label" and "probabilities" of a classifier, "prediction" of everything else, also of a
-transformer, which MLflow logs without a pyfunc: its transform is what it answers.
+Outputs: "label" and "probabilities" of a classifier, "prediction" of everything else.  A
+transformer, which MLflow logs without a pyfunc, has its transform as "prediction".
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _ANSWER_OF = {"predict": None, "predict_proba": PROBABILITIES, TRANSFORM: PREDIC
 
 
 class ScikitLearn(Framework):
-    """scikit-learn, through skl2onnx."""
+    """The scikit-learn framework, through skl2onnx."""
 
     def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
         """Load what `mlflow.sklearn` stored: skops with its trusted types, or a pickle."""
@@ -62,10 +62,10 @@ class ScikitLearn(Framework):
         return LoadedSource(native, _Transforming(native), path, flavor)
 
     def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-        """Return "label" and, where the classifier has them, "probabilities"; else "prediction"."""
+        """Return "label" and, if the classifier has them, "probabilities"; else "prediction"."""
         model = source.native
         if _asked_method(source.pyfunc) == TRANSFORM:
-            # Of one row, some transformers (SparsePCA) give one axis.
+            # For one row, some transformers (SparsePCA) return one axis.
             return {PREDICTION: _dense(model.transform(inputs.data)).reshape(inputs.rows, -1)}
         answer = np.asarray(model.predict(inputs.data))
         if not _is_classifier(model):
@@ -81,7 +81,10 @@ class ScikitLearn(Framework):
     def strategies(
         self, source: LoadedSource, example: Inputs, evaluation: MoreRows = no_more_rows
     ) -> list[Strategy]:
-        """Return float32 before float64; a matrix where all columns are numbers, else one each."""
+        """Return the strategies, those of one matrix before those of one input per column.
+
+        Float32 comes before float64.  The matrix is possible only if all columns are numbers.
+        """
         if alone.is_it(source.native):
             return alone.strategies(source, example, evaluation, _answer(source))
         found: list[Strategy] = []
@@ -107,7 +110,7 @@ class ScikitLearn(Framework):
 
 
 class _Transforming:
-    """What a pyfunc of a transformer would be."""
+    """A pyfunc of a transformer, which MLflow does not provide."""
 
     def __init__(self, native: Any):
         self._native = native
@@ -148,8 +151,8 @@ def _export(
     model = source.native
     register_boosted_steps(model)
     transforms = _asked_method(source.pyfunc) == TRANSFORM
-    # A dictionary in any case, and none of a pipeline, which skl2onnx would copy: only so do
-    # converters see the options that parsers add.
+    # Pass a dictionary in any case, and no options of a pipeline, with which skl2onnx would
+    # copy the dictionary: converters must see the options that parsers add to it.
     last = last_step(model)
     classifies = _is_classifier(model) and not transforms
     options = {id(last): {"zipmap": False}} if classifies and takes_zipmap(last) else {}
@@ -165,7 +168,7 @@ def _export(
         )
     found = [each.name for each in exported.graph.output]
     names = (LABEL, PROBABILITIES) if _has_probabilities(model) else (LABEL,)
-    # skl2onnx gives label and probabilities, or the prediction, first and in this order.
+    # skl2onnx puts label and probabilities, or the prediction, first and in this order.
     if classifies:
         named = dict(zip(found, names, strict=False))
     else:
@@ -176,26 +179,26 @@ def _export(
 
 
 def target_opset() -> dict[str, int]:
-    """The newest opsets that exporter and runtime both know."""
+    """Return the newest opsets that exporter and runtime both support."""
     import skl2onnx
 
     return {"": min(skl2onnx.__max_supported_opset__, 21), "ai.onnx.ml": 3}
 
 
 def _asked_method(pyfunc: Any) -> str:
-    """The method that the pyfunc calls."""
+    """Return the method that the pyfunc calls."""
     if isinstance(pyfunc, _Transforming):
         return TRANSFORM
     return pyfunc.metadata.flavors["python_function"].get("predict_fn", "predict")
 
 
 def _dense(answer: Any) -> np.ndarray:
-    """A matrix; a sparse one as dense, a frame as its values."""
+    """Return a matrix; a sparse one as dense, a frame as its values."""
     return answer.toarray() if hasattr(answer, "toarray") else np.asarray(answer)
 
 
 def _answer(source: LoadedSource) -> str:
-    """The output that the pyfunc answers with."""
+    """Return the output that the pyfunc returns."""
     method = _asked_method(source.pyfunc)
     if method not in _ANSWER_OF:
         raise UnsupportedModelError(
@@ -212,7 +215,7 @@ def _is_classifier(model: Any) -> bool:
 
 
 def _has_probabilities(model: Any) -> bool:
-    """A classifier of one output with predict_proba."""
+    """Return whether the model is a classifier of one output with predict_proba."""
     classes = getattr(model, "classes_", None)
     several_outputs = isinstance(classes, list)
     return _is_classifier(model) and hasattr(model, "predict_proba") and not several_outputs

@@ -1,4 +1,4 @@
-"""Which part of a scikit-learn model is in the way, by its place in the pipeline."""
+"""The name of the unsupported part of a scikit-learn model, by its place in the pipeline."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ _CLASS = re.compile(r"<class '([\w.]+)'>")
 
 @contextmanager
 def naming_parts(model: Any) -> Iterator[None]:
-    """Turn skl2onnx's errors about a class that it does not know into one sentence with the place
-    of that part in ``model``, and add the place to our own refusals.
+    """Turn skl2onnx's errors about an unknown class into one sentence with that part's place.
+
+    The place is that of the part in ``model``; it is added to our own refusals, too.
     """
     from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
 
@@ -40,7 +41,10 @@ def naming_parts(model: Any) -> Iterator[None]:
 
 
 def place_of(model: Any, class_name: str) -> str:
-    """Where a part of that class is, such as " (prepare__text__tfidf)"; "" for the model itself."""
+    """Return the place of a part of that class, such as " (prepare__text__tfidf)".
+
+    The place of the model itself is "".
+    """
     if not hasattr(model, "get_params"):
         return ""
     for name, part in sorted(model.get_params(deep=True).items()):

@@ -1,8 +1,8 @@
-"""Missing text: ONNX has no other sign for it than the empty string.
+"""Missing text: the empty string, since ONNX has no other sign for it.
 
-Scoring feeds "" where a text is missing, so the graph must treat "" as scikit-learn treats None and
-NaN: in imputers as what to replace, in encoders as the category that stands for a missing value.
-Our converters of both do so (`sklearn_converters`).
+Scoring feeds "" for a missing text, so the graph must treat "" as scikit-learn treats None and NaN:
+imputers replace it, encoders take it for the category of missing values.  Our converters of both do
+so (`converters.transformers_imputers`, `converters.transformers_encoders`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MISSING_TEXT = ""
 
 
 def is_missing(value: Any) -> bool:
-    """Whether ``value`` is None, NaN or pandas' NA."""
+    """Return whether ``value`` is None, NaN or pandas' NA."""
     if value is None:
         return True
     if isinstance(value, float | np.floating):

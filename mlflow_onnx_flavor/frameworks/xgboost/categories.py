@@ -8,11 +8,11 @@ from typing import Any
 
 
 def known(booster: Any, columns: Sequence[str]) -> dict[str, list[Any]]:
-    """Column -> its categories, numbered from 0; only those of ``columns`` that are stored.
+    """Return column -> its categories, numbered from 0, for those ``columns`` that are stored.
 
-    Older versions store none: they take a frame's own numbers for granted.  Left out are columns
-    with texts beyond ASCII, which XGBoost 3.2 cuts at wrong places when it stores them: it counts
-    characters where it stores bytes.
+    Older versions store none: they rely on the data frame's own numbering.  Columns with text
+    beyond ASCII are left out: XGBoost 3.2 stores bytes but counts characters, so it splits such
+    text at the wrong places.
     """
     if not columns or not booster.feature_names:
         return {}
@@ -30,7 +30,7 @@ def known(booster: Any, columns: Sequence[str]) -> dict[str, list[Any]]:
 
 
 def _texts(fields: dict[str, list[int]]) -> list[str]:
-    """All texts in one sequence of bytes, which the offsets cut."""
+    """Return the texts that the offsets cut out of one byte sequence."""
     whole, offsets = bytes(fields["values"]), fields["offsets"]
     return [
         whole[start:end].decode("ascii")

@@ -46,7 +46,7 @@ from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
 
 
 class XGBoost(BoostingFramework):
-    """XGBoost, for `BoostingFramework`."""
+    """The XGBoost framework."""
 
     estimators = MappingProxyType(
         {
@@ -60,11 +60,11 @@ class XGBoost(BoostingFramework):
     rounds_rows = True
 
     def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
-        """Load what `mlflow.xgboost` stored."""
+        """Load the model that `mlflow.xgboost` stored."""
         return LoadedSource(mlflow.xgboost.load_model(str(path)), pyfunc_of(path), path, flavor)
 
     def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-        """The model's own answers; see the module's docstring for the names."""
+        """Return the source model's outputs, named as in the module's docstring."""
         answer = np.asarray(source.pyfunc.predict(inputs.data))
         if not _is_classifier(source.native):
             return {PREDICTION: answer}
@@ -74,7 +74,7 @@ class XGBoost(BoostingFramework):
     def strategies(
         self, source: LoadedSource, example: Inputs, evaluation: MoreRows = no_more_rows
     ) -> list[Strategy]:
-        """One: XGBoost compares in float32 itself, so float32 rows lose nothing."""
+        """Return one strategy: XGBoost compares in float32 itself, so float32 rows lose nothing."""
 
         def export(path: Path) -> Export:
             return _export(source, example, path)
@@ -85,10 +85,10 @@ class XGBoost(BoostingFramework):
     def add_answers(
         self, parts: GraphParts, rows: str, model: Any, classes: Any = None
     ) -> dict[str, Value]:
-        """What ``model`` (a booster or a wrapper) answers on ``rows``, by name.
+        """Add the predictions of ``model``, a booster or a wrapper, and return them by name.
 
-        ``rows``: float64 that were rounded to float32.  ``classes``: labels to answer with in place
-        of the wrapper's own, which are 0, 1, ...
+        ``rows``: float64 values already rounded to float32.  ``classes``: labels to answer with in
+        place of the wrapper's own, which are 0, 1, ...
         """
         wrapped = hasattr(model, "get_booster")
         parsed = xgboost_trees.parsed(_booster(model), _best_rounds(model) if wrapped else None)
@@ -128,12 +128,12 @@ def _booster(model: Any) -> Any:
 
 
 def _best_rounds(model: Any) -> int | None:
-    """As many rounds as the wrapper's predict takes; None for all."""
+    """Return the number of rounds that the wrapper's predict uses; None means all."""
     if model.booster == "gblinear":
         return None
     try:
         return model.best_iteration + 1
-    except AttributeError:  # how the wrapper says that training was not stopped early
+    except AttributeError:  # the wrapper's sign that training was not stopped early
         return None
 
 

@@ -1,7 +1,7 @@
 """XGBoost's trees, linear models and objectives as graph parts, from the JSON of a booster.
 
-XGBoost rounds rows to float32 and compares them with float32 thresholds.  It adds leaves up in
-float32, the graph in float64 and rounds once, so that margins may differ in their last digit.
+XGBoost rounds rows to float32 and compares them with float32 thresholds.  It sums leaves in
+float32, while the graph sums in float64 and rounds once, so margins may differ in the last digit.
 """
 
 from __future__ import annotations
@@ -36,8 +36,11 @@ _IDENTITY = (
 
 @dataclass(frozen=True)
 class XgboostModel:
-    """A booster's part that predicts.  ``outputs``: margins of a row; ``base``: what they begin
-    with.  Either ``trees`` with the margin each adds to, or ``weights`` (features + 1, outputs).
+    """The part of a booster that predicts: trees or a linear model.
+
+    ``outputs``: the number of margins per row; ``base``: the margins' initial values.  The model
+    has either ``trees``, with the margin to which each adds in ``targets``, or ``weights`` of shape
+    (features + 1, outputs).
     """
 
     objective: str
@@ -51,7 +54,7 @@ class XgboostModel:
 
 
 def parsed(booster: Any, rounds: int | None = None) -> XgboostModel:
-    """The model of an `xgboost.Booster`, of its first ``rounds`` boosting rounds or all."""
+    """Return the model of an `xgboost.Booster`, from its first ``rounds`` rounds or all."""
     learner = json.loads(booster.save_raw("json"))["learner"]
     objective, facts = learner["objective"]["name"], learner["learner_model_param"]
     outputs = max(int(facts["num_class"]), int(facts.get("num_target", 1)), 1)
@@ -86,9 +89,10 @@ def parsed(booster: Any, rounds: int | None = None) -> XgboostModel:
 
 
 def add_margins(parts: GraphParts, rows: str, model: XgboostModel, missing: float = np.nan) -> str:
-    """The margins, float32 of shape (rows, outputs).
+    """Return the margins, float32 of shape (rows, outputs).
 
-    ``rows``: float64 that were rounded to float32.  ``missing``: what XGBoost takes for NaN.
+    ``rows``: float64 values already rounded to float32.  ``missing``: the value that XGBoost treats
+    as NaN.
     """
     if not np.isnan(missing):
         marker = parts.constant(np.float32(missing), np.float64)
@@ -108,7 +112,10 @@ def add_margins(parts: GraphParts, rows: str, model: XgboostModel, missing: floa
 
 
 def add_predictions(parts: GraphParts, margins: str, objective: str) -> str:
-    """What the booster's predict makes of margins: (rows, outputs), but (rows, 1) of a class."""
+    """Return the predictions that the booster's predict computes from margins.
+
+    Their shape is (rows, outputs), but (rows, 1) if the objective predicts a class (multi:softmax).
+    """
     if objective in _IDENTITY:
         return margins
     if objective in _LOGISTIC:
@@ -128,7 +135,7 @@ def add_predictions(parts: GraphParts, margins: str, objective: str) -> str:
 
 
 def _margins_of(scores: np.ndarray, objective: str) -> np.ndarray:
-    """The base score as a margin; XGBoost stores it as an answer of the objective."""
+    """Return the base score as a margin; XGBoost stores it as a prediction of the objective."""
     if objective in _LOGISTIC:
         return -np.log(1.0 / scores - 1.0)
     if objective in _EXPONENTIAL:
@@ -137,7 +144,7 @@ def _margins_of(scores: np.ndarray, objective: str) -> np.ndarray:
 
 
 def _linear(parts: GraphParts, rows: str, weights: np.ndarray) -> str:
-    """A missing value adds nothing."""
+    """Return the linear model's margins; a missing value adds nothing."""
     zero = parts.constant(0.0, np.float64)
     known = parts.add("Where", parts.add("IsNaN", rows), zero, rows)
     product = parts.add("MatMul", known, parts.constant(weights[:-1], np.float64))
@@ -145,14 +152,14 @@ def _linear(parts: GraphParts, rows: str, weights: np.ndarray) -> str:
 
 
 def _tree(fields: Mapping[str, Any], scale: float, categorical: set[int]) -> Tree:
-    """``scale``: what dart multiplies the leaves with."""
+    """Return one tree; ``scale`` is dart's factor for its leaves."""
     left = np.array(fields["left_children"], np.int64)
     right = np.array(fields["right_children"], np.int64)
     leaf = left < 0
     conditions = np.array(fields["split_conditions"], np.float32)
     width = int(fields["tree_param"]["size_leaf_vector"])
     if width > 1:
-        # A leaf's vector is found by the number that stands where its right child would.
+        # A leaf stores the index of its vector in place of its right child.
         vectors = np.array(fields["leaf_weights"], np.float32).reshape(-1, width)
         value = np.zeros((len(left), width))
         value[leaf] = vectors[right[leaf]]
@@ -163,11 +170,11 @@ def _tree(fields: Mapping[str, Any], scale: float, categorical: set[int]) -> Tre
     categorical |= set(feature[is_category].tolist())
     default_left = np.array(fields["default_left"], bool)
     return Tree(
-        # Until it is placed, a feature whose categories are read is its number less than zero.
+        # Until `_placed` runs, feature f read as a category is stored as -1 - f.
         feature=np.where(leaf, 0, np.where(is_category, -1 - feature, feature)),
         threshold=np.where(leaf | is_category, 0.0, conditions).astype(np.float64),
         mode=np.where(is_category, MEMBER, LT),
-        # The categories of a split go right, so there "true" is right.
+        # A split's categories go right, so the true branch is the right one.
         true_child=np.where(leaf, -1, np.where(is_category, right, left)),
         false_child=np.where(leaf, -1, np.where(is_category, left, right)),
         missing_true=default_left != is_category,
@@ -177,7 +184,7 @@ def _tree(fields: Mapping[str, Any], scale: float, categorical: set[int]) -> Tre
 
 
 def _category_sets(fields: Mapping[str, Any]) -> dict[int, list[int]]:
-    """Node -> the categories that go right."""
+    """Return node -> the categories that go right."""
     return {
         node: fields["categories"][start : start + size]
         for node, start, size in zip(

@@ -1,7 +1,7 @@
 """Converters that skl2onnx lacks or gets wrong: one file for each family of estimators.
 
-Each file has ``register()``, which tells skl2onnx its converters; adding a family is adding a file
-and its name here.
+Each file has ``register()``, which registers its converters with skl2onnx; to add a family, add a
+file and its name here.
 """
 
 from __future__ import annotations
@@ -42,6 +42,9 @@ _FAMILIES: tuple[str, ...] = (
 
 
 def register_all() -> None:
-    """Register every family's converters.  Safe to call again."""
+    """Register every family's converters.
+
+    The function is safe to call again.
+    """
     for family in _FAMILIES:
         importlib.import_module(f"{__name__}.{family}").register()

@@ -1,4 +1,4 @@
-"""Estimators whose input or answer is transformed on the way: chains and transformed targets."""
+"""Estimators that transform their input or their answer: chains and transformed targets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Parsed = tuple[list[Any], Combination]
 
 
 def register() -> None:
-    """Tell skl2onnx the parsers of this file."""
+    """Register this file's parsers with skl2onnx."""
     from sklearn import compose, multioutput
 
     take_combined(CLASSIFIER, {multioutput.ClassifierChain: _parse_chain})
@@ -36,7 +36,7 @@ def register() -> None:
 
 
 def _parse_chain(scope: Any, model: Any, inputs: Any) -> Parsed:
-    """Each estimator is given the rows and what those before it answered.
+    """Declare a chain: each estimator receives the rows and the answers of those before it.
 
     A classifier chain answers with numbers too, one column for each label.
     """
@@ -57,7 +57,7 @@ def _parse_chain(scope: Any, model: Any, inputs: Any) -> Parsed:
 
 
 def _joined(model: Any, answered: int) -> Combination:
-    """The rows with ``answered`` more columns."""
+    """Return an estimator's input: the rows with ``answered`` more columns."""
     width = model.estimators_[0].n_features_in_
 
     def join(rows: Rows, model: Any, values: list[str]) -> str:
@@ -70,7 +70,7 @@ def _joined(model: Any, answered: int) -> Combination:
 
 
 def _second(scope: Any, estimator: Any, inputs: Any, method: str) -> Any:
-    """The column that a chain passes on: of two probabilities the second."""
+    """Declare the column that a chain passes on: of two probabilities the second."""
     answer = asked(scope, estimator, inputs, method)
 
     def pick(rows: Rows, model: Any, values: list[str]) -> str:
@@ -91,10 +91,10 @@ def _parse_transformed(scope: Any, model: Any, inputs: Any) -> Parsed:
 
 
 def _outputs(model: Any) -> int:
-    """Columns of the answer, which only an answer tells."""
+    """Return the number of columns of the answer, which only a prediction shows."""
     try:
         return int(np.size(model.predict(np.ones((1, model.n_features_in_)))))
-    except ValueError as error:  # columns are selected by name
+    except ValueError as error:  # the transformer selects columns by name
         raise NotExportableError(
             "TransformedTargetRegressor of several targets around pipelines that select columns has"
             " no ONNX form here; fit one for each target"

@@ -1,8 +1,7 @@
-"""How our converters of classifiers, regressors and clusterers meet skl2onnx.
+"""The bridge between our converters of classifiers, regressors and clusterers and skl2onnx.
 
-A rule writes one class's answers as arithmetic on a matrix of float64.  An estimator that is made
-of others is a combination: its parts are declared first, and a rule of its own puts their answers
-together.
+A rule writes one class's answers as arithmetic on a float64 matrix.  An estimator that is made of
+others is a combination: its parts are declared first, and a rule of its own combines their answers.
 """
 
 from __future__ import annotations
@@ -18,19 +17,22 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters import transformers_graph 
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows
 from mlflow_onnx_flavor.onnx_graph.builder import label_dtype
 
-# A classifier's rule gives the position of each row's class, int64 of shape (rows,), and the
-# probabilities, (rows, classes), or "" where it has none; any other gives numbers of shape
-# (rows, outputs), a clusterer int64 of shape (rows,).
+# A classifier's rule returns the position of each row's class, int64 of shape (rows,), and the
+# probabilities, (rows, classes), or "" if it has none.  Any other rule returns numbers of shape
+# (rows, outputs), a clusterer's int64 of shape (rows,).
 Classified = tuple[str, str]
 
 CLASSIFIER, REGRESSOR, CLUSTERER = "Classifier", "Regressor", "Clusterer"
-LABELS = "Labels"  # of several outputs: texts or numbers, of shape (rows, outputs)
+LABELS = "Labels"  # several outputs: texts or numbers, of shape (rows, outputs)
 _OPTIONS = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
 
 
 @dataclass(frozen=True)
 class Rule:
-    """``convert(rows, model, matrix)`` writes the answers; ``exact``: see `transformers_graph`."""
+    """The way to write one class's answers.
+
+    ``convert(rows, model, matrix)`` writes them; ``exact``: see `transformers_graph`.
+    """
 
     convert: Callable[[Rows, Any, str], Any]
     exact: bool = False
@@ -38,11 +40,11 @@ class Rule:
 
 @dataclass(frozen=True, eq=False)
 class Combination:
-    """Answers of ``model`` made of those of its parts.
+    """The answers of ``model``, made of the answers of its parts.
 
-    ``convert(rows, model, values)`` is given a name for each part, as float64 of shape
-    (rows, columns) or (rows,), labels as they are.  ``outputs``: columns of an answer other than a
-    classifier's.
+    ``convert(rows, model, values)`` receives a name for each part: numbers as float64 of shape
+    (rows, columns) or (rows,), labels unchanged.  ``outputs``: the number of columns of the answer,
+    unless the model is a classifier.
     """
 
     model: Any
@@ -55,7 +57,7 @@ _rules: dict[type, Rule] = {}
 
 
 def take(kind: str, rules: dict[type, Rule]) -> None:
-    """Tell skl2onnx ``rules`` for their classes, all of one kind."""
+    """Register ``rules`` with skl2onnx for their classes, all of one kind."""
     from skl2onnx import update_registered_converter
 
     declare = _declare_classifier if kind == CLASSIFIER else _declare_other
@@ -76,7 +78,7 @@ def take(kind: str, rules: dict[type, Rule]) -> None:
 def take_combined(
     kind: str, parsers: dict[type, Callable[[Any, Any, Any], tuple[list[Any], Combination]]]
 ) -> None:
-    """Tell skl2onnx the classes whose ``parser(scope, model, inputs)`` declares their parts.
+    """Register classes with skl2onnx whose ``parser(scope, model, inputs)`` declares their parts.
 
     A parser returns the variables of the parts and the combination of them.
     """
@@ -100,8 +102,10 @@ def take_combined(
 
 
 def asked(scope: Any, estimator: Any, inputs: Sequence[Any], method: str = "predict") -> Any:
-    """Declare what ``estimator`` answers by ``method``, "predict" or "predict_proba"; returns the
-    variable.
+    """Declare the output of ``estimator``'s ``method`` and return its variable.
+
+    ``method``: "predict" or "predict_proba".  Raises NotExportableError if the estimator has no
+    probabilities in ONNX.
     """
     from skl2onnx._parse import _parse_sklearn
 
@@ -113,18 +117,18 @@ def asked(scope: Any, estimator: Any, inputs: Sequence[Any], method: str = "pred
 
 
 def without_maps(scope: Any, estimator: Any) -> None:
-    """Ask for the probabilities of ``estimator`` as a matrix, where maps could be given."""
+    """Request ``estimator``'s probabilities as a matrix where dictionaries are the default."""
     if _allows_zipmap(last_step(estimator)):
         scope.add_options(id(estimator), {"zipmap": False})
 
 
 def last_step(model: Any) -> Any:
-    """The estimator at the end of a pipeline; any other model itself."""
+    """Return the estimator at the end of a pipeline; any other model itself."""
     return last_step(model.steps[-1][1]) if hasattr(model, "steps") else model
 
 
 def takes_zipmap(model: Any) -> bool:
-    """Whether skl2onnx would give this model's probabilities as a list of dictionaries."""
+    """Return whether skl2onnx would give this model's probabilities as a list of dictionaries."""
     return hasattr(model, "predict_proba") and _allows_zipmap(model)
 
 
@@ -137,18 +141,18 @@ def _allows_zipmap(model: Any) -> bool:
         return False
     try:
         known = get_converter(_get_sklearn_operator_name(type(model))).get_allowed_options()
-    except RuntimeError:  # no converter: the export says so
+    except RuntimeError:  # no converter: the export reports that
         return False
     return isinstance(known, dict) and "zipmap" in known
 
 
 def positions_of_largest(rows: Rows, scores: str) -> str:
-    """The column of the largest score of each row, the first of equals, as numpy's argmax."""
+    """Return the column of each row's largest score, the first of equals, as numpy's argmax."""
     return rows.add("ArgMax", scores, axis=1, keepdims=0)
 
 
 def declared(scope: Any, variables: Sequence[Any], combination: Combination) -> list[Any]:
-    """The outputs of ``combination`` of ``variables``."""
+    """Declare the outputs of ``combination`` with the inputs ``variables``, and return them."""
     from skl2onnx.common.data_types import FloatTensorType, Int64TensorType
 
     operator = scope.declare_local_operator(
@@ -218,7 +222,7 @@ def _outputs(model: Any) -> int:
 
 
 def _classes(scope: Any, model: Any) -> Any:
-    """The model's classes, or their positions where an estimator around it asks for them."""
+    """Return the model's classes, or their positions if an estimator around it asks for them."""
     from skl2onnx.common.utils_classifier import get_label_classes
 
     return get_label_classes(scope, model)
@@ -255,7 +259,7 @@ def _declare_combined(operator: Any) -> None:
 
 
 def _label_type(variables: Sequence[Any]) -> Any:
-    """The type that holds the labels of every one of ``variables``."""
+    """Return the type that holds the labels of every one of ``variables``."""
     from skl2onnx.common import data_types
 
     texts = [each for each in variables if graph.is_type(each, "StringTensorType")]

@@ -25,7 +25,7 @@ _SCALES = np.array([0.41, 0.4, 0.37, 0.44, 0.39])
 _WEIGHTS = np.array([-1854.8214151, 3516.89893646, 221.29346712, 128.12323805, -2010.49422654])
 
 # Cody, Rational Chebyshev Approximations for the Error Function, Mathematics of Computation 23,
-# 1969: onnxruntime's Erf knows float32 alone, and the weights above need more.
+# 1969: onnxruntime's Erf supports float32 only, and the weights above need higher precision.
 _NEAR = 0.46875
 _NEAR_OVER = (1.85777706184603153e-1, 3.16112374387056560, 1.13864154151050156e2,
               3.77485237685302021e2, 3.20937758913846947e3)  # fmt: skip
@@ -40,7 +40,7 @@ _FAR_UNDER = (1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.3718110186200
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn.gaussian_process import GaussianProcessClassifier
     from sklearn.kernel_ridge import KernelRidge
 
@@ -79,9 +79,9 @@ def _gaussian_classes(rows: Rows, model: Any, matrix: str) -> Classified:
 
 
 def _binary(rows: Rows, model: Any, matrix: str) -> tuple[str, str]:
-    """Latent mean and probability of the second class, each of shape (rows, 1).
+    """Return the latent mean and the probability of the second class, each of shape (rows, 1).
 
-    Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, algorithm 3.2.
+    Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, algorithm 3.2.
     """
     kernel = covariance(rows, model.kernel_, matrix, model.X_train_)
     mean = rows.op("MatMul", kernel, (model.y_train_ - model.pi_).reshape(-1, 1))
@@ -97,12 +97,12 @@ def _binary(rows: Rows, model: Any, matrix: str) -> tuple[str, str]:
 
 
 def erf(rows: Rows, value: str) -> str:
-    """The error function to 4e-16."""
+    """Return the error function, accurate to 4e-16."""
     size = rows.add("Abs", value)
     small = rows.op("Min", size, _NEAR)
     square = rows.op("Mul", small, small)
     near = rows.op("Mul", small, _ratio(rows, square, _NEAR_OVER, _NEAR_UNDER))
-    far = rows.op("Min", size, 8.0)  # where it is 1 already
+    far = rows.op("Min", size, 8.0)  # from there on it is 1
     decay = rows.add("Exp", rows.add("Neg", rows.op("Mul", far, far)))
     tail = rows.op("Mul", decay, _ratio(rows, far, _FAR_OVER, _FAR_UNDER))
     found = rows.op("Where", rows.op("LessOrEqual", size, _NEAR), near, rows.op("Sub", 1.0, tail))
@@ -110,7 +110,7 @@ def erf(rows: Rows, value: str) -> str:
 
 
 def _ratio(rows: Rows, value: str, over: tuple[float, ...], under: tuple[float, ...]) -> str:
-    """Of two polynomials by Horner's rule, highest power first."""
+    """Return a quotient of two polynomials, by Horner's rule, highest power first."""
 
     def polynomial(coefficients: tuple[float, ...]) -> str:
         total: Any = rows.number(coefficients[0])

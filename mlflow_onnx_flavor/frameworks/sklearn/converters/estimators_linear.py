@@ -1,4 +1,4 @@
-"""Constant, linear and quadratic answers: dummies, discriminants, isotonic and others."""
+"""Constant, linear and quadratic estimators: dummies, discriminants, isotonic and others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import 
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from skl2onnx import _parse
     from sklearn import cross_decomposition, discriminant_analysis, dummy, isotonic, linear_model
 
@@ -53,7 +53,7 @@ def register() -> None:
 
 
 def _repeated(rows: Rows, matrix: str, values: Any) -> str:
-    """``values``, shape (columns,), for every row."""
+    """Return ``values``, shape (columns,), repeated for every row."""
     count = rows.add("Shape", matrix, end=1)
     values = np.asarray(values, np.float64).reshape(1, -1)
     shape = rows.add("Concat", count, rows.whole([values.shape[1]]), axis=0)
@@ -86,13 +86,16 @@ def _decomposed(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def interpolated(rows: Rows, model: Any, matrix: str) -> str:
-    """Straight lines between the thresholds; beyond them clipped, NaN or an error."""
+    """Return an isotonic regression's answer: straight lines between its thresholds.
+
+    A value beyond the thresholds is clipped, becomes NaN or raises, as ``out_of_bounds`` says.
+    """
     at, values = np.asarray(model.X_thresholds_, float), np.asarray(model.y_thresholds_, float)
     if len(at) == 1:
         return rows.op("Add", rows.op("Mul", matrix, 0.0), values[0])
     outside = rows.add("Or", rows.op("Less", matrix, at[0]), rows.op("Greater", matrix, at[-1]))
     inside = rows.op("Max", rows.op("Min", matrix, at[-1]), at[0])
-    # The interval is how many inner thresholds lie below, which float64 tells exactly.
+    # The interval's number is the count of inner thresholds below the value, exact in float64.
     passed = rows.truth(rows.op("Greater", inside, at[None, 1:-1])) if len(at) > 2 else ""
     number = rows.cast(rows.reduce("ReduceSum", passed), np.int64) if passed else ""
     slopes = np.diff(values) / np.diff(at)
@@ -134,7 +137,10 @@ def _discriminated(rows: Rows, model: Any, matrix: str) -> Classified:
 
 
 def _parse_descended(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> list[Any]:
-    """Of several classes skl2onnx takes the likeliest, which large scores make alike."""
+    """Declare an SGDClassifier; with several classes it answers that of the largest score.
+
+    skl2onnx takes the class of the largest probability, but large scores give equal probabilities.
+    """
     from skl2onnx import _parse
 
     if hasattr(model, "predict_proba") and len(model.classes_) > 2:
@@ -143,7 +149,7 @@ def _parse_descended(scope: Any, model: Any, inputs: Any, custom_parsers: Any = 
 
 
 def _against_others(rows: Rows, model: Any, values: list[str]) -> Classified:
-    """Each class against the others, with shares of the sum as probabilities."""
+    """Return the class of the largest score, and each class's share of the sum as probability."""
     scores = linear_scores(rows, model, rows.joined(values))
     if model.loss == "log_loss":
         own = rows.add("Sigmoid", scores)
@@ -153,7 +159,7 @@ def _against_others(rows: Rows, model: Any, values: list[str]) -> Classified:
 
 
 def _above_zero(rows: Rows, scores: str) -> str:
-    """The position of one of two classes by the scores of the second, (rows, 1)."""
+    """Return the position of one of two classes by the scores of the second, (rows, 1)."""
     return rows.reshape(rows.cast(rows.op("Greater", scores, 0.0), np.int64), -1)
 
 
@@ -162,7 +168,7 @@ def _of_second(rows: Rows, probability: str) -> str:
 
 
 def _shares(rows: Rows, own: str) -> str:
-    """Of their sum; all alike where it is 0."""
+    """Return each value's share of their sum; equal shares if the sum is 0."""
     whole = rows.reduce("ReduceSum", own)
     none = rows.op("Equal", whole, 0.0)
     kept = rows.op("Where", none, 1.0, own)

@@ -31,7 +31,7 @@ Parsed = tuple[list[Any], Combination]
 
 
 def register() -> None:
-    """Tell skl2onnx the parsers of this file."""
+    """Register this file's parsers with skl2onnx."""
     from sklearn import ensemble, feature_selection, model_selection, multiclass, semi_supervised
 
     take_combined(
@@ -43,13 +43,13 @@ def register() -> None:
             semi_supervised.SelfTrainingClassifier: _delegate("estimator_"),
         },
     )
-    # On the columns that they select their estimator answers, of whatever kind it is.
+    # A selector of columns that predicts answers as its estimator does on these columns.
     selecting = (feature_selection.RFE, feature_selection.RFECV)
     take_combined(CLASSIFIER, dict.fromkeys(selecting, _parse_selected))
     take_scores(dict.fromkeys(selecting, _selected_scores))
     take_scores({multiclass.OneVsOneClassifier: _one_vs_one_scores})
     take_combined(REGRESSOR, {ensemble.VotingRegressor: _parse_mean})
-    # A search answers as its best estimator does, whatever kind that is.
+    # A search answers as its best estimator does, whatever its kind.
     take_combined(CLASSIFIER, dict.fromkeys(_searches(), _delegate("best_estimator_")))
     if hasattr(model_selection, "FixedThresholdClassifier"):  # since scikit-learn 1.5
         take_combined(
@@ -68,7 +68,7 @@ def register() -> None:
 
 
 def _searches() -> list[type]:
-    """The classes of searches; scikit-learn hides those that it calls experimental."""
+    """Return the classes of searches; scikit-learn hides those that it calls experimental."""
     from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
     from sklearn.model_selection._search_successive_halving import (
         HalvingGridSearchCV,
@@ -98,7 +98,7 @@ def _selected_scores(scope: Any, model: Any, inputs: Any) -> Any:
 
 
 def _weights(model: Any) -> np.ndarray:
-    """Of the estimators that are not dropped, adding up to 1."""
+    """Return the weights of the estimators that are not dropped; their sum is 1."""
     given = model._weights_not_none
     weights = np.ones(len(model.estimators_)) if given is None else np.asarray(given, float)
     return weights / weights.sum()
@@ -133,7 +133,7 @@ def _soft(rows: Rows, model: Any, values: list[str]) -> Classified:
 
 
 def _hard(rows: Rows, model: Any, values: list[str]) -> Classified:
-    """The estimators were fitted on positions of classes, so these are what they answer."""
+    """Return the class with most votes; the estimators answer with positions of classes."""
     count, total = len(model.classes_), ""
     weights = _weights(model) * len(values)
     for each, weight in zip(values, weights, strict=True):
@@ -144,7 +144,10 @@ def _hard(rows: Rows, model: Any, values: list[str]) -> Classified:
 
 
 def binary_score(scope: Any, estimator: Any, inputs: Any) -> tuple[Any, bool]:
-    """What scikit-learn ranks an estimator's classes by, and whether that are probabilities."""
+    """Declare the score by which scikit-learn ranks an estimator's classes.
+
+    The second result is True if the scores are probabilities.
+    """
     from sklearn.base import is_regressor
 
     if is_regressor(estimator):
@@ -155,7 +158,7 @@ def binary_score(scope: Any, estimator: Any, inputs: Any) -> tuple[Any, bool]:
 
 
 def one_column(rows: Rows, value: str, probabilities: bool) -> str:
-    """The `binary_score` of the second of two classes, shape (rows, 1)."""
+    """Return the `binary_score` of the second of two classes, shape (rows, 1)."""
     return rows.columns(value, [1]) if probabilities else rows.reshape(value, -1, 1)
 
 
@@ -187,7 +190,10 @@ def _one_vs_one_scores(scope: Any, model: Any, inputs: Any) -> Any:
 def _pairs(
     scope: Any, model: Any, inputs: Any
 ) -> tuple[list[Any], Callable[[Rows, list[str]], list[str]]]:
-    """What the estimators of the pairs are ranked by, then their labels; and how to read these."""
+    """Declare the scores of each pair's estimator, then their labels.
+
+    The second result is a function that reads the scores as confidences.
+    """
     if model.pairwise_indices_ is not None:
         raise NotExportableError(
             "OneVsOneClassifier on precomputed kernels has no ONNX form; fit it on the rows"
@@ -205,7 +211,10 @@ def _pairs(
 
 
 def _second_of_two(rows: Rows, model: Any, confidence: str, label: str) -> str:
-    """Two classes: scikit-learn holds votes and confidence of the second against a threshold."""
+    """Return the position of one of two classes, by comparing a score with a threshold.
+
+    Like scikit-learn's, the score combines the second class's votes and confidence.
+    """
     from sklearn.multiclass import _threshold_for_binary_predict
 
     scores = _ovo_scores(rows, 2, [confidence], [label])
@@ -219,7 +228,7 @@ def _ovo_positions(rows: Rows, model: Any, confidences: list[str], labels: list[
 
 
 def _ovo_scores(rows: Rows, count: int, confidences: list[str], labels: list[str]) -> str:
-    """Votes of the pairs, ties broken by their confidences squeezed into (-1/3, 1/3)."""
+    """Return the votes of the pairs; confidences, squeezed into (-1/3, 1/3), break ties."""
     pairs = [(low, high) for low in range(count) for high in range(low + 1, count)]
     signs = np.zeros((len(pairs), count))
     for number, (low, high) in enumerate(pairs):
@@ -289,7 +298,7 @@ def _threshold(model: Any, method: str) -> float:
 
 
 def _positive(model: Any) -> int:
-    """The position of the class that the threshold is for, the second where nothing is said."""
+    """Return the position of the class that the threshold is for, by default the second."""
     label = model.pos_label if hasattr(model, "pos_label") else None
     if label is None and hasattr(model, "_curve_scorer"):
         label = model._curve_scorer._get_pos_label()

@@ -1,4 +1,4 @@
-"""Models of normal distributions: mixtures, and the envelope that tells outliers."""
+"""Models of normal distributions: Gaussian mixtures and the elliptic envelope (outliers)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import 
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from skl2onnx import _parse
     from sklearn import covariance, mixture
 
@@ -28,7 +28,7 @@ def register() -> None:
             mixture.GaussianMixture: Rule(_likeliest),
         },
     )
-    # skl2onnx's own parser of mixtures gives their densities too.
+    # skl2onnx's own parser of mixtures declares their densities as well.
     for each in (mixture.BayesianGaussianMixture, mixture.GaussianMixture):
         _parse.update_registered_parser(each, _parse_label)
 
@@ -43,7 +43,7 @@ def _parse_label(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None
 
 
 def _within_envelope(rows: Rows, model: Any, matrix: str) -> str:
-    """1 within, -1 outside."""
+    """Return 1 for rows within the envelope and -1 for rows outside."""
     values, directions = np.linalg.eigh(model.get_precision())
     roots = directions * np.sqrt(np.maximum(values, 0.0))
     far = rows.op("MatMul", rows.op("Sub", matrix, model.location_), roots)
@@ -53,7 +53,7 @@ def _within_envelope(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def _likeliest(rows: Rows, model: Any, matrix: str) -> str:
-    """The position of the likeliest component."""
+    """Return the position of the likeliest component."""
     means, factors = np.asarray(model.means_), np.asarray(model.precisions_cholesky_)
     squares = []
     for number, mean in enumerate(means):
@@ -63,7 +63,8 @@ def _likeliest(rows: Rows, model: Any, matrix: str) -> str:
         else:
             far = rows.op("Sub", rows.op("MatMul", matrix, factor), mean @ factor)
         squares.append(rows.reduce("ReduceSum", rows.op("Mul", far, far)))
-    # What does not depend on the row is what scikit-learn says at the means, where the square is 0.
+    # The term that does not depend on the row is scikit-learn's value at the means, where the
+    # square is 0.
     constants = np.diag(model._estimate_log_prob(means)) + model._estimate_log_weights()
     scores = rows.op("Add", rows.op("Mul", rows.joined(squares), -0.5), constants)
     return positions_of_largest(rows, scores)

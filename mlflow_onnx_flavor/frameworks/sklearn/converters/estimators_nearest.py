@@ -26,7 +26,7 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import 
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn import cluster, neighbors, semi_supervised
 
     take(
@@ -54,7 +54,7 @@ def register() -> None:
 
 
 def _nearest(rows: Rows, matrix: str, points: Any, metric: str = "euclidean") -> str:
-    """The position of the nearest of ``points``, the first of equals, shape (rows,)."""
+    """Return the position of the nearest of ``points``, the first of equals, shape (rows,)."""
     metric = "sqeuclidean" if metric == "euclidean" else metric
     far = distances(rows, matrix, np.asarray(points, np.float64), metric)
     return rows.add("ArgMin", far, axis=1, keepdims=0)
@@ -83,7 +83,10 @@ def _nearest_centre(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def _nearest_mean(rows: Rows, model: Any, matrix: str) -> str:
-    """As scikit-learn, without the square of the row, in which large values lose the rest."""
+    """Return the nearest mean, computed without the square of the row, as in scikit-learn.
+
+    The square of large values would absorb the other terms.
+    """
     centres = np.asarray(model.cluster_centers_, np.float64)
     product = rows.op("MatMul", matrix, -2.0 * centres.T)
     far = rows.op("Add", product, (centres**2).sum(axis=1))
@@ -106,7 +109,7 @@ def _birch(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def _bisected(rows: Rows, model: Any, matrix: str) -> str:
-    """Down the tree of bisections: at each, to the nearer of two centres."""
+    """Return the cluster found by descending the bisections, each time to the nearer centre."""
     mean = getattr(model, "_X_mean", 0.0)
 
     def label_below(node: Any) -> str:
@@ -146,9 +149,9 @@ def _propagated(rows: Rows, model: Any, matrix: str) -> Classified:
 
 
 def _within_radius(rows: Rows, model: Any, matrix: str) -> tuple[str, str]:
-    """Distances to the fitted rows, and whether they are within the radius.
+    """Return the distances to the fitted rows, and a mask of those within the radius.
 
-    Squares are compared where scikit-learn's trees compare squares: a row may lie on the radius.
+    Squares are compared if scikit-learn's trees compare squares: a row may lie on the radius.
     """
     if model.effective_metric_ == "euclidean" and not hasattr(model._fit_X, "toarray"):
         squared = distances(rows, matrix, model._fit_X, "sqeuclidean")
@@ -158,7 +161,7 @@ def _within_radius(rows: Rows, model: Any, matrix: str) -> tuple[str, str]:
 
 
 def _radius_weights(rows: Rows, model: Any, matrix: str) -> str:
-    """What each fitted row weighs, shape (rows, fitted rows): 0 beyond the radius."""
+    """Return the weight of each fitted row, shape (rows, fitted rows): 0 beyond the radius."""
     far, near = _within_radius(rows, model, matrix)
     if model.weights == "uniform":
         return rows.truth(near)
@@ -174,7 +177,7 @@ def _radius_mean(rows: Rows, model: Any, matrix: str) -> str:
     weights = _radius_weights(rows, model, matrix)
     targets = np.asarray(model._y, np.float64).reshape(len(model._y), -1)
     total = rows.reduce("ReduceSum", weights)
-    # Nothing within the radius is 0 / 0: NaN, as scikit-learn gives.
+    # A row without neighbours within the radius is 0 / 0, which gives NaN, as in scikit-learn.
     return rows.op("Div", rows.op("MatMul", weights, targets), total)
 
 
@@ -188,7 +191,7 @@ def _radius_classes(rows: Rows, model: Any, matrix: str) -> Classified:
     alone = rows.op("Equal", rows.reduce("ReduceSum", weights), 0.0)
     label = None if model.outlier_label_ is None else model.outlier_label_[0]
     if label is None:
-        votes = rows.raising(votes, alone)  # as scikit-learn raises
+        votes = rows.raising(votes, alone)  # scikit-learn raises here too
     else:
         outlier = (np.asarray(model.classes_) == label).astype(np.float64)
         if not outlier.any():

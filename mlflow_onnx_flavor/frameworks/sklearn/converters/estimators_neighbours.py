@@ -1,7 +1,7 @@
 """Votes and means of the nearest training rows.
 
-Of training rows that are equally far at the edge of ``n_neighbors``, scikit-learn takes those that
-its trees or heaps meet first, and the graph those that come first (see `neighbour_ties`).
+If several training rows are equally far at the edge of ``n_neighbors``, scikit-learn takes those
+that its trees or heaps meet first, and the graph those that come first (see `neighbour_ties`).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_distances imp
 )
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows
 
-_ASKED_ROWS = 1000  # training rows that are looked at for ties
+_ASKED_ROWS = 1000  # the most training rows that are tested for ties
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn import neighbors
 
     take(CLASSIFIER, {neighbors.KNeighborsClassifier: Rule(_classes)})
@@ -56,7 +56,7 @@ def _mean(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def _weighed(rows: Rows, model: Any, matrix: str, values: np.ndarray) -> tuple[str, str]:
-    """The neighbours' ``values`` times their weights, added up, and the sum of these weights."""
+    """Return the weighted sum of the neighbours' ``values``, and the sum of the weights."""
     if model.weights not in ("uniform", "distance", None):
         raise NotExportableError(
             f"{type(model).__name__} with weights of its own has no ONNX form; use 'uniform' or"
@@ -87,7 +87,7 @@ def _tell_ties(model: Any, values: np.ndarray) -> None:
 
 
 def _undecided_share(model: Any, values: np.ndarray) -> float:
-    """Of the training rows, those whose own answer ties leave undecided."""
+    """Return the share of training rows whose own answer ties leave undecided."""
     count, known = model.n_neighbors, len(values)
     if known <= count:
         return 0.0

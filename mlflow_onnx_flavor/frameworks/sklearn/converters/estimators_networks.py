@@ -1,4 +1,4 @@
-"""MLPRegressor of several targets, of whose answers skl2onnx makes one column."""
+"""Multi-output MLPRegressor (skl2onnx flattens its output into one column)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ACTIVATIONS = {"logistic": "Sigmoid", "relu": "Relu", "tanh": "Tanh"}
 
 
 def register() -> None:
-    """Tell skl2onnx the parser of this file."""
+    """Register this file's parser with skl2onnx."""
     from skl2onnx import _parse
     from sklearn.neural_network import MLPRegressor
 

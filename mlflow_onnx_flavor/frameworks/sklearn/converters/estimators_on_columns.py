@@ -1,7 +1,7 @@
 """Calibrations, stacks and others around estimators, which may select their columns by name.
 
-skl2onnx gives such an estimator one matrix, and gets some of them wrong.  Here the estimators
-inside are asked first, on as many inputs as there are, and their answers are put together.
+skl2onnx gives such an estimator one matrix, and converts some of them wrongly.  Here the inner
+estimators are declared first, on all inputs as they are, and then their answers are combined.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import 
 
 Parsed = tuple[list[Any], Combination]
 
-_TEMPERATURE = "temperature"  # of a calibration, since scikit-learn 1.8
-_LEAST_PROBABILITY = 1e-12  # that scikit-learn adds before it takes the logarithm
+_TEMPERATURE = "temperature"  # a calibration method since scikit-learn 1.8
+_LEAST_PROBABILITY = 1e-12  # scikit-learn adds it before it takes the logarithm
 
 
 def register() -> None:
-    """Tell skl2onnx the parsers of this file."""
+    """Register this file's parsers with skl2onnx."""
     from sklearn import calibration, ensemble, multiclass, multioutput
 
     _take(calibration.CalibratedClassifierCV, _parse_calibrated)
@@ -84,7 +84,7 @@ def _parse_calibrated(scope: Any, model: Any, inputs: Any) -> Parsed:
 
 
 def _calibrated(rows: Rows, model: Any, member: Any, value: str, are_probabilities: bool) -> str:
-    """Probabilities of one calibrated classifier, shape (rows, classes)."""
+    """Return the probabilities of one calibrated classifier, shape (rows, classes)."""
     if member.method == _TEMPERATURE:
         return _tempered(rows, model, member, value, are_probabilities)
     count, calibrate = len(model.classes_), _CALIBRATIONS[member.method]
@@ -96,7 +96,7 @@ def _calibrated(rows: Rows, model: Any, member: Any, value: str, are_probabiliti
         calibrate(rows, calibrator, rows.columns(value, [number]))
         for number, calibrator in enumerate(member.calibrators)
     ]
-    # The classifier may not have seen every class: the others have a probability of 0.
+    # The classifier may not have seen every class: an unseen one has a probability of 0.
     places = np.searchsorted(model.classes_, member.estimator.classes_)
     found = rows.op("MatMul", rows.joined(columns), np.eye(count)[places])
     whole = rows.reduce("ReduceSum", found)
@@ -106,7 +106,7 @@ def _calibrated(rows: Rows, model: Any, member: Any, value: str, are_probabiliti
 
 
 def _tempered(rows: Rows, model: Any, member: Any, value: str, are_probabilities: bool) -> str:
-    """The softmax of the scores, or of the logarithms of probabilities, over the temperature."""
+    """Return the softmax of the scores, or of the log-probabilities, over the temperature."""
     if are_probabilities:
         logits = rows.add("Log", rows.op("Add", value, _LEAST_PROBABILITY))
     elif len(model.classes_) == 2:
@@ -130,7 +130,7 @@ _CALIBRATIONS: dict[str, Callable[[Rows, Any, str], str]] = {
 
 
 def _stacked(scope: Any, model: Any, inputs: Any) -> Any:
-    """What the last estimator is given: the answers of the others side by side, then the rows."""
+    """Declare the last estimator's input: the answers of the others side by side, then the rows."""
     passed = list(inputs) if model.passthrough else []
     if any(is_type(each, "StringTensorType") for each in passed):
         raise NotExportableError(
@@ -174,7 +174,7 @@ def _parse_stacked_classifier(scope: Any, model: Any, inputs: Any) -> Parsed:
         parts.append(asked(scope, final, [joined], "predict_proba"))
 
     def decide(rows: Rows, model: Any, values: list[str]) -> Classified:
-        """The last estimator was fitted on positions of classes, so that is what it answers."""
+        """Return the positions of the classes, on which the last estimator was fitted."""
         positions = rows.reshape(rows.cast(values[0], np.int64), -1)
         return positions, values[1] if has_probabilities else ""
 
@@ -223,7 +223,7 @@ def _one_vs_rest_scores(scope: Any, model: Any, inputs: Any) -> Any:
 
 
 def _several_labels(scope: Any, model: Any, inputs: Any) -> list[Any]:
-    """Whether each label holds, and the probability that it does."""
+    """Declare a multi-label answer: each label as true or false, and its probability."""
     found = declared(scope, *_side_by_side(LABELS)(scope, model, inputs))
     if not hasattr(model, "predict_proba"):
         return found
@@ -236,7 +236,7 @@ def _several_labels(scope: Any, model: Any, inputs: Any) -> list[Any]:
 
 
 def _shares(rows: Rows, probabilities: list[str]) -> str:
-    """The probability of each class against the rest, as shares of their sum."""
+    """Return the probability of each class against the rest, as a share of their sum."""
     own = rows.joined([rows.columns(each, [1]) for each in probabilities])
     if len(probabilities) == 1:
         own = rows.joined([rows.op("Sub", 1.0, own), own])
@@ -245,7 +245,7 @@ def _shares(rows: Rows, probabilities: list[str]) -> str:
 
 
 def _side_by_side(kind: str) -> Callable[[Any, Any, Any], Parsed]:
-    """A parser that joins what the estimators predict, a column each, as an answer of ``kind``."""
+    """Return a parser that joins the estimators' predictions, one column each, as a ``kind``."""
 
     def join(rows: Rows, model: Any, values: list[str]) -> str:
         return rows.joined([rows.reshape(each, -1, 1) for each in values])

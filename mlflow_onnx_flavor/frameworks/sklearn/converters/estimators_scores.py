@@ -1,6 +1,6 @@
 """The `decision_function` of estimators that others rank, calibrate or stack.
 
-Of two classes it is one column, the score of the second; of more a column for each.
+With two classes it is one column, the score of the second class; with more, one column per class.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.estimators_graph import (
 )
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows
 
-# Declares the scores of an estimator on variables; returns the variable.
+# A function that declares the scores of an estimator on variables and returns the variable.
 Parser = Callable[[Any, Any, Sequence[Any]], Any]
 
-# By class, what declares its scores; `take_scores` adds to it.
+# Class -> the function that declares its scores; `take_scores` adds to it.
 _parsers: dict[type, Parser] = {}
-# Estimators whose converters give their decision_function where the option "raw_scores" is set.
+# Estimators whose converters give their decision_function if the option "raw_scores" is set.
 _RAW_SCORES = (
     "GradientBoostingClassifier",
     "HistGradientBoostingClassifier",
@@ -36,7 +36,7 @@ _RAW_SCORES = (
 
 
 def register() -> None:
-    """Note the classes of this file."""
+    """Register the score parsers of this file's classes."""
     from sklearn import ensemble, semi_supervised
 
     take_scores(
@@ -49,12 +49,12 @@ def register() -> None:
 
 
 def take_scores(parsers: dict[type, Parser]) -> None:
-    """Take ``parsers`` for the scores of their classes."""
+    """Register ``parsers`` for the scores of their classes."""
     _parsers.update(parsers)
 
 
 def written(write: Callable[[Rows, Any, str], str]) -> Parser:
-    """A parser of scores that ``write(rows, model, matrix)`` gives, a column for each class."""
+    """Return a parser of scores that ``write(rows, model, matrix)`` gives, one column per class."""
 
     def parse(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
         count = len(estimator.classes_)
@@ -71,7 +71,7 @@ def written(write: Callable[[Rows, Any, str], str]) -> Parser:
 
 
 def scores_of(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
-    """Declare the scores of an estimator, which may be the last step of others."""
+    """Declare the scores of an estimator, which may be the last step of a pipeline."""
     from skl2onnx._parse import _parse_sklearn
     from sklearn.pipeline import Pipeline
 
@@ -85,7 +85,7 @@ def scores_of(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
 
 
 def by_method(scope: Any, estimator: Any, inputs: Sequence[Any], method: str) -> Any:
-    """What ``estimator`` answers by ``method``, which may be its decision_function."""
+    """Declare the output of ``estimator``'s ``method``, which may be "decision_function"."""
     if method == "decision_function":
         return scores_of(scope, estimator, inputs)
     return asked(scope, estimator, inputs, method)
@@ -95,7 +95,7 @@ def _own(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
     kind = type(estimator)
     if kind in _parsers:
         return _parsers[kind](scope, estimator, inputs)
-    if kind.__name__ == "_ConstantPredictor":  # of a code that is the same for every class
+    if kind.__name__ == "_ConstantPredictor":  # for a code that is the same for every class
         return _declared(scope, inputs[:1], estimator, _constant, 2)
     if _is_linear(kind):
         return _declared(scope, inputs, estimator, _linear, len(estimator.classes_))
@@ -127,10 +127,13 @@ def _is_linear(kind: type) -> bool:
 
 
 def _raw(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
-    """What a converter gives as scores in place of probabilities: of two classes both columns."""
+    """Declare the scores that a converter gives in place of probabilities.
+
+    With two classes the converter gives both columns.
+    """
     from skl2onnx._parse import _parse_sklearn
 
-    # Options go by identity, and the estimator may be asked for its probabilities as well.
+    # Options are kept by identity, and the estimator's probabilities may be needed as well.
     twin = copy.copy(estimator)
     scope.add_options(id(twin), {"raw_scores": True, "zipmap": False})
     found = _parse_sklearn(scope, twin, list(inputs))
@@ -143,7 +146,7 @@ def _raw(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
 
 
 def linear_scores(rows: Rows, model: Any, matrix: str) -> str:
-    """``decision_function`` of a linear classifier."""
+    """Return the ``decision_function`` of a linear classifier."""
     product = rows.op("MatMul", matrix, np.atleast_2d(model.coef_).T)
     return rows.op("Add", product, np.ravel(model.intercept_))
 
@@ -154,7 +157,7 @@ def _linear(rows: Rows, model: Any, values: list[str]) -> str:
 
 def _constant(rows: Rows, model: Any, values: list[str]) -> str:
     column = rows.columns(values[0], [0])
-    # Its own difference would be NaN for infinite values.
+    # Subtracting the column from itself would give NaN for infinite values.
     zero = rows.truth(rows.add("Not", rows.op("Equal", column, column)))
     zero = rows.op("Mul", zero, 0.0)
     return rows.op("Add", zero, float(model.decision_function(np.zeros((1, 1)))[0]))
@@ -168,7 +171,11 @@ def _of(attribute: str) -> Parser:
 
 
 def _boosted(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
-    """Votes of AdaBoost's estimators: a weight for the class, a share of it against the others."""
+    """Declare the votes of AdaBoost's estimators.
+
+    An estimator's weight counts for the class that it predicts; the negative of it, divided by the
+    number of the other classes, counts for each of those.
+    """
     classes, weights = estimator.classes_, estimator.estimator_weights_
     parts = [asked(scope, each, inputs) for each in estimator.estimators_]
     against = -1.0 / (len(classes) - 1)
@@ -189,14 +196,14 @@ def _boosted(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
 
 
 def _is_one_of(rows: Rows, column: str, classes: np.ndarray) -> str:
-    """Which of ``classes`` each label is, shape (rows, classes)."""
+    """Return a mask of each label's class among ``classes``, shape (rows, classes)."""
     if classes.dtype.kind in "OUS":
         return rows.add("Equal", column, rows.constant([[str(each) for each in classes]]))
     return rows.op("Equal", column, classes.astype(np.float64)[None, :])
 
 
 def _bagged(scope: Any, estimator: Any, inputs: Sequence[Any]) -> Any:
-    """The mean of the scores of a bag's estimators, each on columns of its own."""
+    """Declare the mean of the scores of a bag's estimators, each on its own columns."""
     count = len(estimator.classes_)
     parts = [
         scores_of(scope, each, _chosen(scope, estimator, inputs, columns))

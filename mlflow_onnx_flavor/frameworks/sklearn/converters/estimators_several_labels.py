@@ -1,4 +1,4 @@
-"""Classifiers of several labels a row at once, where skl2onnx writes one: refused."""
+"""Multi-label classifiers for which skl2onnx would write a single label: refused."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from mlflow_onnx_flavor.errors import NotExportableError
 
 
 def register() -> None:
-    """Put a look at the labels before skl2onnx' parsers of these classes."""
+    """Put a check of the labels before skl2onnx's parsers of these classes."""
     from skl2onnx import _parse
     from sklearn.linear_model import RidgeClassifier, RidgeClassifierCV
     from sklearn.neural_network import MLPClassifier
 
     for estimator in (MLPClassifier, RidgeClassifier, RidgeClassifierCV):
-        # What has no parser of its own is parsed as any model.
+        # A class without a parser of its own is parsed as any model is.
         parser = _parse.sklearn_parsers_map.get(estimator, _parse._parse_sklearn_simple_model)
-        if parser.__module__ != __name__:  # else it was put there before
+        if parser.__module__ != __name__:  # otherwise the check is already there
             _parse.update_registered_parser(estimator, _of_one_label(parser))
 
 

@@ -1,8 +1,9 @@
-"""Functions of a FunctionTransformer as arithmetic: called once, with what writes it down.
+"""Functions of a FunctionTransformer as arithmetic: each is called once on a stand-in for the rows.
 
-What stands in for the rows knows arithmetic, numpy's element-wise functions, and the few methods by
-which functions of data frames pick, add and drop columns.  Everything else, such as a branch on
-values, the number of rows or a mean over them, raises: then the function has no ONNX form.
+The stand-in records what the function does.  It supports arithmetic, numpy's element-wise
+functions, and the few methods by which functions of data frames select, add and drop columns.
+Anything else, such as a branch on values, the number of rows or a mean over them, raises: the
+function then has no ONNX form.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ WRITTEN: dict[str, Callable[[Rows, str], str]] = {
         "Mul", rows.add("Sign", value), rows.add("Floor", rows.add("Abs", value))
     ),
 }
-# They jump, so a number that was rounded on its way in may land on the other side.
+# These functions have jumps, so an input that was rounded may end on the other side of one.
 STEPS = ("ceil", "floor", "rint", "sign", "trunc")
 _ARITHMETIC = {
     "add": "Add",
@@ -66,13 +67,13 @@ _LOGIC = {"bitwise_and": "And", "bitwise_or": "Or", "logical_and": "And", "logic
 
 
 class UntraceableError(Exception):
-    """The function does what is not written here; the message says what."""
+    """The function uses an operation that cannot be traced; the message names it."""
 
 
 class Trace:
-    """What a function does, as it is written down.  ``jumps``: whether it compared or rounded.
+    """The record of a traced function.
 
-    ``truths``: the values that are truth values to the function, as they were given.
+    ``jumps``: the function compared or rounded.  ``truths``: the input values that are booleans.
     """
 
     def __init__(self, rows: Rows, truths: Collection[str]):
@@ -80,9 +81,9 @@ class Trace:
 
 
 def trace(rows: Rows, function: Callable, matrix: str, names: Sequence[Any]) -> Traced:
-    """What ``function`` makes of ``matrix``, two axes; raises UntraceableError.
+    """Return the result of ``function`` on ``matrix``, with two axes; raises UntraceableError.
 
-    ``names``: of the matrix' columns where it stands for a data frame, else their numbers.
+    ``names``: the names of the matrix's columns if it stands for a data frame, else their numbers.
     """
     columns = [rows.columns(matrix, [at]) for at in range(len(names))]
     try:
@@ -91,7 +92,7 @@ def trace(rows: Rows, function: Callable, matrix: str, names: Sequence[Any]) -> 
         found = function(Traced(Trace(rows, truths), columns, list(names)))
     except UntraceableError:
         raise
-    except Exception as error:  # whatever a function does with what it does not expect
+    except Exception as error:  # a function may raise anything on input that it does not expect
         raise UntraceableError(f"{type(error).__name__}: {one_line(error)}") from error
     if not isinstance(found, Traced) or found.flat:
         raise UntraceableError("what it returns is not made of the rows alone, with two axes")
@@ -99,9 +100,9 @@ def trace(rows: Rows, function: Callable, matrix: str, names: Sequence[Any]) -> 
 
 
 class Traced(np.lib.mixins.NDArrayOperatorsMixin):
-    """Stands in for an array or a data frame: a value of shape (rows, 1) for each column.
+    """A stand-in for an array or a data frame: a value of shape (rows, 1) for each column.
 
-    ``flat``: whether it has one axis only.  ``is_truth``: whether its values are truth values.
+    ``flat``: it has one axis only.  ``is_truth``: its values are booleans.
     """
 
     __hash__ = None
@@ -119,16 +120,16 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
 
     @property
     def jumped(self) -> bool:
-        """Whether the function compared or rounded on the way."""
+        """True if the function compared or rounded on the way."""
         return self._noted.jumps
 
     @property
     def width(self) -> int:
-        """How many columns there are."""
+        """The number of columns."""
         return len(self._columns)
 
     def joined(self) -> str:
-        """The numbers, shape (rows, columns)."""
+        """Return the numbers as one value, shape (rows, columns)."""
         return self._noted.rows.joined([self._number(at) for at in range(self.width)])
 
     def __array_ufunc__(self, ufunc: Any, method: str, *given: Any, **options: Any) -> Traced:
@@ -144,7 +145,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         raise UntraceableError(f"it calls numpy.{name}")
 
     def __array_function__(self, function: Any, types: Any, given: Any, options: Any) -> Traced:
-        if function is np.ndim:  # which numpy.c_ asks for before it makes an array
+        if function is np.ndim:  # numpy.c_ asks for it before it makes an array
             raise UntraceableError("it joins columns by numpy.c_; use numpy.column_stack")
         if function is np.where and len(given) == 3 and not options:
             return self._chosen(*given)
@@ -193,39 +194,39 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
 
     @property
     def columns(self) -> pd.Index:
-        """As of a data frame."""
+        """The column names, as in a data frame."""
         return pd.Index(self._names)
 
     @property
     def ndim(self) -> int:
-        """1 or 2."""
+        """The number of axes, 1 or 2."""
         return 1 if self.flat else 2
 
     def copy(self, deep: bool = True) -> Traced:
-        """As of an array or a data frame."""
+        """Return a copy, as an array or a data frame does."""
         return self._like(list(self._columns), self._is_truth)
 
     @property
     def values(self) -> Traced:
-        """As of a data frame."""
+        """The same columns as an array, as in a data frame."""
         return self.to_numpy()
 
     def to_numpy(self) -> Traced:
-        """As of a data frame."""
+        """Return the same columns as an array, as a data frame does."""
         if not self._is_frame():
             raise UntraceableError("it takes an array for a data frame")
         numbers = list(range(self.width))
         return Traced(self._noted, list(self._columns), numbers, self.flat, self._is_truth)
 
     def astype(self, dtype: Any) -> Traced:
-        """As of an array or a data frame, for floats alone."""
+        """Return the values as floats, as an array or a data frame does; other dtypes raise."""
         if np.dtype(dtype) not in (np.float64, np.float32):
             raise UntraceableError(f"it makes the rows {np.dtype(dtype)}")
         rows, numbers = self._noted.rows, [self._number(at) for at in range(self.width)]
         return self._like([rows.op("Mul", each, 1.0) for each in numbers], False)
 
     def clip(self, lower: Any = None, upper: Any = None, **named: Any) -> Traced:
-        """As of an array or a data frame."""
+        """Return the values clipped to the bounds, as an array or a data frame does."""
         lower, upper = named.pop("a_min", lower), named.pop("a_max", upper)
         lower, upper = named.pop("min", lower), named.pop("max", upper)
         if named:
@@ -236,27 +237,27 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return found if upper is None else np.minimum(found, upper)
 
     def fillna(self, value: float) -> Traced:
-        """As of a data frame, with one number."""
+        """Return the columns with missing values replaced by one number, as a data frame does."""
         return self._chosen(np.isnan(self), value, self)
 
     def abs(self) -> Traced:
-        """As of a data frame."""
+        """Return the absolute values, as a data frame does."""
         return np.absolute(self)
 
     def assign(self, **columns: Any) -> Traced:
-        """As of a data frame."""
+        """Return the columns with new or replaced ones, as a data frame does."""
         found = self.copy()
         for name, value in columns.items():
             found[name] = value(found) if callable(value) else value
         return found
 
     def drop(self, *, columns: Any) -> Traced:
-        """As of a data frame."""
+        """Return the columns without some of them, as a data frame does."""
         dropped = [columns] if isinstance(columns, str) else list(columns)
         return self[[each for each in self._names if each not in dropped]]
 
     def reshape(self, *shape: Any) -> Traced:
-        """As of an array of one axis, into one column."""
+        """Return an array of one axis as one column; other shapes raise."""
         if self._is_frame() or not self.flat or shape not in ((-1, 1), ((-1, 1),)):
             raise UntraceableError("it gives the rows another shape")
         return Traced(self._noted, list(self._columns), [0], False, self._is_truth)
@@ -286,7 +287,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return self._noted.rows.truth(value) if self._is_truth else value
 
     def _number_of(self, value: Any) -> str:
-        """One column of numbers."""
+        """Return one column as numbers."""
         if isinstance(value, Traced):
             if value.width != 1:
                 raise UntraceableError("it writes several columns into one")
@@ -354,7 +355,10 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return Traced(self._noted, columns, list(range(len(columns))))
 
     def _shape_of(self, *operands: Any) -> Traced:
-        """The operand that the result is like; pandas would bring others in line by their names."""
+        """Return the operand whose shape and names the result has.
+
+        Operands with different names or numbers of columns raise: pandas would align them by name.
+        """
         traced = [each for each in operands if isinstance(each, Traced)]
         first = traced[0]
         for each in traced[1:]:
@@ -364,7 +368,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return first
 
     def _operands(self, value: Any, shape: Traced) -> list[str]:
-        """A name of numbers for each column."""
+        """Return the name of a column of numbers for each column."""
         if isinstance(value, Traced):
             return [value._number(at) for at in range(value.width)]
         array = np.asarray(value, np.float64)
@@ -376,7 +380,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
 
 
 def _extreme(rows: Rows, order: str, left: str, right: str) -> str:
-    """The greater or the less of the two, NaN where either is."""
+    """Return the greater or the lesser of the two values, NaN if either is NaN."""
     takes_left = rows.add("Or", rows.op(order, left, right), rows.op("IsNaN", left))
     return rows.add("Where", takes_left, left, right)
 

@@ -12,7 +12,7 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import 
 
 
 def covariance(rows: Rows, kernel: Any, matrix: str, points: Any) -> str:
-    """``kernel(rows, points)``, shape (rows, points)."""
+    """Return ``kernel(rows, points)``, shape (rows, points)."""
     points = np.asarray(points, np.float64)
     name = type(kernel).__name__
     if name in ("Sum", "Product"):
@@ -22,7 +22,7 @@ def covariance(rows: Rows, kernel: Any, matrix: str, points: Any) -> str:
         return rows.op("Pow", covariance(rows, kernel.kernel, matrix, points), kernel.exponent)
     if name == "ConstantKernel":
         return rows.number(np.full((1, len(points)), kernel.constant_value))
-    if name == "WhiteKernel":  # noise of a row is its own
+    if name == "WhiteKernel":  # the noise of a row is independent of every other row
         return rows.number(np.zeros((1, len(points))))
     if name == "DotProduct":
         return rows.op("Add", rows.op("MatMul", matrix, points.T), kernel.sigma_0**2)
@@ -41,7 +41,7 @@ def covariance(rows: Rows, kernel: Any, matrix: str, points: Any) -> str:
 
 
 def variance(rows: Rows, kernel: Any, matrix: str) -> str:
-    """``kernel.diag(rows)``, of a shape that goes with (rows, 1)."""
+    """Return ``kernel.diag(rows)``, of a shape that broadcasts with (rows, 1)."""
     name = type(kernel).__name__
     if name in ("Sum", "Product"):
         both = (variance(rows, each, matrix) for each in (kernel.k1, kernel.k2))
@@ -55,7 +55,7 @@ def variance(rows: Rows, kernel: Any, matrix: str) -> str:
     if name == "DotProduct":
         squared = rows.reduce("ReduceSum", rows.op("Mul", matrix, matrix))
         return rows.op("Add", squared, kernel.sigma_0**2)
-    return rows.number([[1.0]])  # of those that tell rows by their distance
+    return rows.number([[1.0]])  # kernels that depend on the distance alone
 
 
 def _scaled(rows: Rows, kernel: Any, matrix: str, points: np.ndarray, metric: str) -> str:

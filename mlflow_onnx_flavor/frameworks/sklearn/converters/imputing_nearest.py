@@ -1,8 +1,8 @@
-"""KNNImputer: missing values from the training rows that are nearest on what is there.
+"""KNNImputer: missing values from the training rows that are nearest on the present values.
 
-Where rows are equally far at the edge of ``n_neighbors``, scikit-learn takes those that
-`numpy.argpartition` puts first, which differ from processor to processor (it has implementations
-for AVX2, AVX-512 and others): there is no right answer (see `neighbour_ties`).
+If rows are equally far at the edge of ``n_neighbors``, scikit-learn takes those that
+`numpy.argpartition` puts first, which depends on the processor (numpy has implementations for AVX2,
+AVX-512 and others): there is no right answer (see `neighbour_ties`).
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_distances imp
 )
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows
 
-# Training rows that are looked at for each column, fewer where so many distances are not held at
-# once.
+# The number of training rows tested for ties in each column; fewer are tested if their distances
+# would exceed `_MOST_DISTANCES` at once.
 _ASKED_ROWS = 400
 _MOST_DISTANCES = 1_000_000
 
 
 def imputed_by_nearest(rows: Rows, model: Any, matrix: str, missing: str) -> str:
-    """The mean of the nearest training rows that have the value, by nan_euclidean_distances."""
+    """Return the rows with missing values replaced by the mean of the nearest donors.
+
+    A donor is a training row that has the value; distances are nan_euclidean_distances.
+    """
     if model.metric != "nan_euclidean" or callable(model.weights):
         raise NotExportableError(
             "KNNImputer with a metric or weights of its own has no ONNX form; use"
@@ -63,9 +66,9 @@ def _tell_ties(model: Any) -> None:
 
 
 def _undecided_share(model: Any) -> float:
-    """Of training rows whose value is taken away, those that ties leave undecided.
+    """Return the share of training rows that ties leave undecided once their value is removed.
 
-    Asked are the columns that training lacked values of; all where it lacked none.
+    Only columns with missing values in training are tested; all of them if there are none.
     """
     unknown = np.asarray(model._mask_fit_X)
     there = (~unknown).astype(np.float64)
@@ -81,7 +84,7 @@ def _undecided_share(model: Any) -> float:
 def _undecided(
     nearest: int, known: np.ndarray, there: np.ndarray, asked: np.ndarray, column: int
 ) -> int:
-    """How many of the rows ``asked`` have ties at the edge, each without its own ``column``."""
+    """Return how many rows of ``asked`` have ties at the edge once ``column`` is removed."""
     donors = np.flatnonzero(there[:, column])
     if len(donors) <= nearest:
         return 0
@@ -96,8 +99,8 @@ def _undecided(
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         squared = np.where(common > 0, squared * known.shape[1] / common, np.inf)
-    squared[asked[:, None] == donors[None, :]] = np.inf  # a new row is no row of training
-    # Scikit-learn expands the square as well; what its rounding may turn about is equal.
+    squared[asked[:, None] == donors[None, :]] = np.inf  # a new row is not in the training data
+    # scikit-learn expands the square as well; distances within its rounding error count as equal.
     slack = 16 * np.finfo(np.float64).eps * squares.sum(axis=1).max() * known.shape[1]
     edges = np.partition(squared, (nearest - 1, nearest), axis=1)[:, nearest - 1 : nearest + 1]
     tied = np.isfinite(edges[:, 1]) & (edges[:, 1] - edges[:, 0] <= slack)
@@ -111,7 +114,7 @@ def _undecided(
 def _nan_distance(
     rows: Rows, matrix: str, missing: str, known: np.ndarray, unknown: np.ndarray
 ) -> str:
-    """Distances to the rows of ``known``, over the columns that both have; infinite where none."""
+    """Return distances to the rows of ``known`` over common columns; infinite without any."""
     features = known.shape[1]
     there = (~unknown).astype(np.float64)
     values = np.where(unknown, 0.0, known)
@@ -119,7 +122,7 @@ def _nan_distance(
     has = rows.truth(rows.add("Not", missing))
     total = rows.op("MatMul", has, np.zeros_like(there.T))
     for column in range(features):
-        # Differences are squared one column at a time: the expanded square would cancel.
+        # Differences are squared one column at a time: the expanded square would lose digits.
         gap = rows.op("Sub", rows.columns(given, [column]), values[:, column][None, :])
         both = rows.op("Mul", rows.columns(has, [column]), there[:, column][None, :])
         total = rows.op("Add", total, rows.op("Mul", rows.op("Mul", gap, gap), both))
@@ -130,7 +133,7 @@ def _nan_distance(
 
 
 def _donated(rows: Rows, distance: str, values: np.ndarray, nearest: int, weights: str) -> str:
-    """The weighted mean of ``values`` of the nearest donors; of all of them where none is near."""
+    """Return the weighted mean of the nearest donors' ``values``; of all donors if none is near."""
     found, which = rows.smallest(distance, nearest)
     donated = rows.add("Gather", rows.number(values), which, axis=0)
     if weights == "distance":

@@ -1,7 +1,7 @@
-"""What is done about training rows that are equally far, of which a library takes any.
+"""The treatment of equally far training rows, any of which a library may take.
 
-The graph takes the first.  A model that meets such rows now and then is converted, and that is told
-with the conversion; one that meets them often is refused.
+The graph takes the first.  A model that rarely meets such rows is converted with a conversion
+warning; one that meets them often is refused.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.conversion_warnings import tell
 
-# Of the shares of undecided rows, nothing is told up to the first (what `conversion` lets differ as
-# well), and the model is refused beyond the second.
+# Limits on the share of undecided rows: up to the first there is no warning (see
+# `conversion.convert.MAX_DISAGREEMENT_RATE`), and beyond the second the model is refused.
 _FEW_UNDECIDED, _MOST_UNDECIDED = 0.001, 0.05
 
 
 def tell_ties(share: float, ties: str, refusal: str, remedy: str) -> None:
-    """Tell, or refuse, what ``ties`` says; ``share``: of the training rows, those left undecided.
+    """Warn of ``ties``, or raise NotExportableError, depending on ``share``.
 
-    ``refusal``: why there is nothing to convert; ``remedy``: what to do about it.
+    ``ties``: the sentence that describes them.  ``share``: the share of training rows left
+    undecided.  ``refusal``: why there is nothing to convert; ``remedy``: what to do about it.
     """
     if share > _MOST_UNDECIDED:
         raise NotExportableError(f"{ties}, so {refusal}: {remedy}")

@@ -1,9 +1,9 @@
-"""Numbers that a graph computes from rows which its float32 inputs rounded.
+"""The check for numbers that a graph computes from rows that its float32 inputs rounded.
 
-Trees of scikit-learn, XGBoost and CatBoost round what they are given to float32, so rows that were
-rounded on their way into the graph fall on the side of a threshold that they fell on.  What a
-scaler makes of them does not: an age of 51 lies exactly between the training rows of 50 and 52,
-where their threshold is, and one rounding more or less moves it to the other side.
+Trees of scikit-learn, XGBoost and CatBoost round their input to float32, so rows that were rounded
+on their way into the graph stay on the same side of a threshold.  Numbers that a scaler computes
+from them may not: an age of 51 lies exactly between the training rows of 50 and 52, where their
+threshold is, and one rounding more or less moves it to the other side.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import pandas as pd
 
 from mlflow_onnx_flavor.errors import NotExportableError
 
-# Operators of skl2onnx that only move numbers or give them another type.
+# Operators of skl2onnx that only move numbers or change their type.
 _MOVING = ("SklearnConcat", "SklearnIdentity", "SklearnCast", "SklearnCastTransformer")
-# Ours, with the classes for which they do.
+# Our own such operators, each with the class of model for which it only moves numbers.
 _moving: set[tuple[str, type]] = set()
 
 
 def take_moving(alias: str, kind: type) -> None:
-    """Note that the operator ``alias`` of a ``kind`` gives numbers that it was given."""
+    """Record that the operator ``alias`` of a ``kind`` returns only numbers from its input."""
     _moving.add((alias, kind))
 
 
 def mark_rounded(initial_types: Sequence[tuple[str, Any]], rows: Any) -> None:
-    """Say on skl2onnx's types of graph inputs which of them round the numbers of ``rows``.
+    """Mark on skl2onnx's types of graph inputs which of them round the numbers of ``rows``.
 
-    The source computes in float64 on everything but float32, integers too.
+    The source computes in float64 on everything but float32, including integers.
     """
     if isinstance(rows, pd.DataFrame):
         wider = {str(name) for name in rows if not _is_float32(rows[name].dtype)}
@@ -43,7 +43,7 @@ def mark_rounded(initial_types: Sequence[tuple[str, Any]], rows: Any) -> None:
 
 
 def refuse_computed(operator: Any) -> None:
-    """Refuse ``operator`` where it is given numbers that were computed from rounded rows."""
+    """Raise NotExportableError if ``operator``'s input was computed from rounded rows."""
     scope = operator.scope_inst
     makers = {made.full_name: each for each in scope.operators.values() for made in each.outputs}
     if any(getattr(each.type, "rounds", False) for each in _computed_from(operator, makers)):
@@ -54,7 +54,7 @@ def refuse_computed(operator: Any) -> None:
 
 
 def _computed_from(operator: Any, makers: dict[str, Any]) -> list[Any]:
-    """The graph's inputs that reach ``operator`` through arithmetic."""
+    """Return the graph's inputs that reach ``operator`` through arithmetic."""
     found, seen = [], set()
     waiting = [(each, False) for each in operator.inputs]
     while waiting:
@@ -72,7 +72,7 @@ def _computed_from(operator: Any, makers: dict[str, Any]) -> list[Any]:
 
 
 def _only_moves(operator: Any) -> bool:
-    """Whether each number that it gives is one that it was given, or one of training."""
+    """Return whether each number that the operator returns is from its input or from training."""
     made_by = operator.raw_operator
     known = operator.type in _MOVING or (operator.type, type(made_by)) in _moving
     return known or getattr(made_by, "moves", False)

@@ -1,4 +1,4 @@
-"""How the answers of a regressor on transformed targets are put back: `inverse_transform`."""
+"""The `inverse_transform` of targets, for the answers of a regressor on transformed targets."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_bins import (
 )
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows
 
-Undo = Callable[[Rows, str], str]  # of a matrix (rows, targets)
+Undo = Callable[[Rows, str], str]  # from a matrix (rows, targets) to one of the same shape
 
 
 def inverse_of(transformer: Any) -> Undo:
-    """The inverse of a fitted transformer; raises NotExportableError for those not written."""
+    """Return the inverse of a fitted transformer; raises NotExportableError if it has none."""
     from sklearn import pipeline, preprocessing
 
     if transformer is None or transformer == "passthrough":
@@ -80,7 +80,7 @@ def _powers(transformer: Any) -> Undo:
             value = _linear(scaler.scale_, scaler.mean_ if scaler.with_mean else None)(rows, value)
         if transformer.method == "box-cox":
             return rows.add("Exp", _logarithm(rows, value, lambdas))
-        # A formula for each sign, each given only numbers of that sign.
+        # Each sign has its own formula, which receives only numbers of that sign.
         above = expm1(rows, _logarithm(rows, rows.op("Max", value, 0.0), lambdas))
         size = rows.op("Max", rows.add("Neg", value), 0.0)
         below = rows.add("Neg", expm1(rows, _logarithm(rows, size, 2.0 - lambdas)))
@@ -91,7 +91,7 @@ def _powers(transformer: Any) -> Undo:
 
 
 def _logarithm(rows: Rows, value: str, lambdas: np.ndarray) -> str:
-    """log(lambda * x + 1) / lambda, which becomes x where lambda is 0."""
+    """Return log(lambda * x + 1) / lambda, which becomes x if lambda is 0."""
     zero = np.abs(lambdas) < np.spacing(1.0)
     divisor = np.where(zero, 1.0, lambdas)
     found = rows.op("Div", log1p(rows, rows.op("Mul", value, divisor)), divisor)
@@ -121,12 +121,12 @@ def _quantiles(transformer: Any) -> Undo:
 
 
 def _normal_share(rows: Rows, value: str) -> str:
-    """The standard normal distribution function."""
+    """Return the standard normal distribution function."""
     return rows.op("Mul", rows.op("Add", erf(rows, rows.op("Mul", value, np.sqrt(0.5))), 1.0), 0.5)
 
 
 def _function(function: Any) -> Undo:
-    """The ONNX form of a function of numpy."""
+    """Return the ONNX form of a function of numpy."""
     written: dict[Any, Undo] = {
         None: lambda rows, value: value,
         np.exp: lambda rows, value: rows.add("Exp", value),

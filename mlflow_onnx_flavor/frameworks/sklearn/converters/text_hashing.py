@@ -1,6 +1,7 @@
-"""HashingVectorizer: every n-gram adds to the column that its hash names.
+"""HashingVectorizer: every n-gram adds to the column that its hash selects.
 
-onnxruntime's MurmurHash3 is the hash of scikit-learn.  What is sparse there is dense here.
+onnxruntime's MurmurHash3 is scikit-learn's hash.  The matrix, sparse in scikit-learn, is dense
+here.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import 
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import register as _take
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_scaling import norm_divided
 
-_MOST_COLUMNS = 2**20  # 4 MB a row
-# Fills up the rows of tokens: no single character, and with a space no word.
+_MOST_COLUMNS = 2**20  # at most 4 MB per row
+# It pads the rows of tokens: it is no single character, and with its space no word.
 _PAD = "\ue000 \ue000"
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
     _take({HashingVectorizer: Rule(_hashed, by_column=True, width=lambda model: model.n_features)})
@@ -49,7 +50,7 @@ def _hashed(rows: Rows, model: Any, columns: list[Column]) -> str:
             f"HashingVectorizer(n_features={model.n_features}) would give as many numbers for each"
             f" row, as ONNX has no sparse rows; use at most {_MOST_COLUMNS}"
         )
-    rows.dtype = np.dtype(np.float32)  # counts are whole, and the rows are long
+    rows.dtype = np.dtype(np.float32)  # float32: counts are whole numbers, and the rows are long
     text, unsafe = lowered(rows, model, columns)
     if model.analyzer == "word":
         pieces, gone = word_tokens(rows, model, text, _PAD)
@@ -72,7 +73,7 @@ def _hashed(rows: Rows, model: Any, columns: list[Column]) -> str:
         return rows.add("ScatterElements", nothing, places, values, axis=1, reduction="add")
 
     if model.binary:
-        # An n-gram counts also where signs cancel.
+        # An n-gram also counts if signs cancel.
         found = rows.truth(rows.op("Greater", added(rows.add("Abs", signs)), 0.0))
     else:
         found = added(signs)
@@ -82,7 +83,7 @@ def _hashed(rows: Rows, model: Any, columns: list[Column]) -> str:
 
 
 def _letters(rows: Rows, text: str) -> str:
-    """Single characters; runs of white space become one space."""
+    """Return the single characters; each run of white space becomes one space."""
     letters = tokens(rows, text, "(?s).", _PAD)
     spaces = among(rows, letters, whitespace())
     before, after = preceding(rows, spaces), following(rows, spaces)
@@ -97,9 +98,9 @@ def _without(rows: Rows, pieces: str, removed: str) -> str:
 
 
 def _places(rows: Rows, model: Any, pieces: str, between: str) -> tuple[str, str]:
-    """The column of every n-gram, and 1, -1, or 0 where it reaches into the padding."""
+    """Return every n-gram's column and its sign: 1, -1, or 0 if it reaches into the padding."""
     least, most = model.ngram_range
-    # As much padding more as an n-gram is long, so that every row has n-grams of every length.
+    # The padding grows by the length of an n-gram, so that every row has n-grams of every length.
     last = rows.add("Slice", pieces, rows.whole([-1]), rows.whole([2**60]), rows.whole([1]))
     padded = rows.joined([pieces, *[last] * most])
     gram, hashes, present = padded, [], []

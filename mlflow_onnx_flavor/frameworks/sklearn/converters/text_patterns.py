@@ -1,8 +1,8 @@
-r"""Python's regular expressions for words as onnxruntime's tokenizer takes them.
+r"""The translation of Python's regular expressions for words to onnxruntime's tokenizer.
 
-That tokenizer is RE2, whose \\w is ASCII and whose matches are the longest, where Python's follow
-the pattern from left to right.  So only patterns for which the two are one are translated, with
-every class spelled out as the ranges of characters that Python itself matches.
+That tokenizer is RE2, whose \w is ASCII and whose matches are the longest; Python's matches follow
+the pattern from left to right.  So only patterns on which both agree are translated, with every
+class spelled out as the ranges of characters that Python itself matches.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Ranges = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Words:
-    """How to find words: every match of ``tokens`` that ``kept`` matches wholly, if that is set."""
+    """The rule for words: the matches of ``tokens`` that ``kept``, if set, matches wholly."""
 
     tokens: str
     kept: str = ""
@@ -30,8 +30,8 @@ class Words:
 
 @functools.lru_cache(maxsize=32)
 def words(pattern: str) -> Words:
-    """The RE2 form of a vectorizer's ``token_pattern``; raises where there is none."""
-    parsed = re._parser.parse(pattern)  # the only reader of Python's own syntax
+    """Return the RE2 form of a vectorizer's ``token_pattern``; raises if there is none."""
+    parsed = re._parser.parse(pattern)  # no public module reads Python's own syntax
     flags = parsed.state.flags
     if flags & (re.IGNORECASE | re.LOCALE):
         raise _unknown(pattern)
@@ -53,7 +53,7 @@ def words(pattern: str) -> Words:
         # A boundary on both sides: a whole run of word characters, all of them in the class.
         return Words(_repeated(word, 1, None), _repeated(ranges, least, most))
     if letters > all_words and most is None and least <= 2:
-        # From the first word character of a run to its last.
+        # The match goes from the first word character of a run to its last.
         inside, edge = _class(ranges), _class(word)
         inner = f"{edge}{inside}*{edge}"
         tokens = inner if least == 2 else f"{edge}(?:{inside}*{edge})?"
@@ -62,22 +62,23 @@ def words(pattern: str) -> Words:
 
 
 def whitespace() -> tuple[str, ...]:
-    """The characters that Python takes for white space."""
+    """Return the characters that Python treats as white space."""
     return tuple(chr(code) for code in sorted(_characters(_ranges_of(r"\s"))))
 
 
 def safely_lowered() -> str:
-    """The RE2 form of texts that onnxruntime lowers as Python does.
+    """Return the RE2 form of texts that onnxruntime lowers as Python does.
 
-    It lowers character by character.  Python makes two of the dotted capital I, and the capital
-    sigma depends on what is around it unless another letter with case follows at once.
+    It lowers character by character.  Python makes two characters of the dotted capital I, and its
+    lower case of the capital sigma depends on the surrounding text unless another letter with case
+    follows at once.
     """
     return f"(?s)(?:[^\u03a3\u0130]|\u03a3+{_class(_after_inner_sigma())})*"
 
 
 @functools.lru_cache(maxsize=1)
 def _after_inner_sigma() -> Ranges:
-    """The characters before which Python lowers the capital sigma as inside a word."""
+    """Return the characters before which Python lowers the capital sigma as inside a word."""
     cased = (code for code in range(sys.maxunicode + 1) if chr(code).isalpha())
     found = (code for code in cased if f"a\u03a3{chr(code)}".lower()[1] == "\u03c3")
     ranges: list[tuple[int, int]] = []
@@ -92,7 +93,7 @@ def _after_inner_sigma() -> Ranges:
 
 
 def _unwrapped(items: list[Any], pattern: str) -> tuple[list[Any], bool]:
-    """The items between word boundaries, and whether there are such on both sides."""
+    """Return the items between word boundaries, and whether there are boundaries on both sides."""
     from re import _constants as codes
 
     boundary = (codes.AT, codes.AT_BOUNDARY)
@@ -101,7 +102,7 @@ def _unwrapped(items: list[Any], pattern: str) -> tuple[list[Any], bool]:
     if before != after:
         raise _unknown(pattern)
     items = items[1:-1] if before else items
-    # A group around everything changes nothing: findall gives the group.
+    # A group around everything changes nothing: findall returns the group.
     while len(items) == 1 and items[0][0] is codes.SUBPATTERN:
         _, added, removed, inner = items[0][1]
         if added or removed:
@@ -111,9 +112,9 @@ def _unwrapped(items: list[Any], pattern: str) -> tuple[list[Any], bool]:
 
 
 def _runs(items: list[Any], state: Any, pattern: str) -> list[tuple[Ranges, int, int | None]]:
-    """Each class with how often it comes, neighbours of one class together.
+    """Return each class with its number of repetitions; neighbours of one class are merged.
 
-    All but the last must come a fixed number of times: then the longest match is the greedy one.
+    All but the last must have a fixed number: then the longest match is the greedy one.
     """
     from re import _constants as codes
 
@@ -154,7 +155,7 @@ def _ranges_of(character_class: str) -> Ranges:
 
 
 def _spans(compiled: re.Pattern[str]) -> Ranges:
-    """The ranges of characters that the repeated class matches."""
+    """Return the ranges of characters that the repeated class matches."""
     found = []
     for start, stop in ((0, _SURROGATES[0]), (_SURROGATES[1] + 1, sys.maxunicode + 1)):
         everything = "".join(map(chr, range(start, stop)))

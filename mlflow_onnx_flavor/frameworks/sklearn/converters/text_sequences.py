@@ -1,21 +1,21 @@
-"""Rows of token numbers, shape (texts, tokens), filled up with 0 at their ends."""
+"""Rows of token numbers, shape (texts, tokens), padded with 0 at their ends."""
 
 from __future__ import annotations
 
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows
 
-BREAK = -5  # between words: no n-gram of characters goes across it
+BREAK = -5  # a break between words: no n-gram of characters crosses it
 _LAST = 2**60
 
 
 def compacted(rows: Rows, ids: str, removed: str) -> str:
-    """``ids`` without those that ``removed`` marks: the others move up, 0 follows them."""
+    """Return ``ids`` without those that ``removed`` marks; the rest moves up, followed by 0."""
     emptied = rows.add("Where", removed, rows.whole(0), ids)
     return rows.add("GatherElements", emptied, kept_first(rows, removed), axis=1)
 
 
 def kept_first(rows: Rows, removed: str) -> str:
-    """The order of each row's tokens that brings those that ``removed`` marks to the end."""
+    """Return the order of each row's tokens that puts those that ``removed`` marks last."""
     ones = rows.cast(rows.add("Or", removed, rows.add("Not", removed)), "int64")
     position = rows.add("CumSum", ones, rows.constant(1, "int64"))
     key = rows.add("Where", removed, rows.whole(_LAST), position)
@@ -23,7 +23,7 @@ def kept_first(rows: Rows, removed: str) -> str:
 
 
 def collapsed_spaces(rows: Rows, ids: str, spaces: str, space: int) -> str:
-    """Each run of two or more of ``spaces`` becomes one ``space``."""
+    """Replace each run of two or more of ``spaces`` by one ``space``."""
     before, after = preceding(rows, spaces), following(rows, spaces)
     run = rows.add("And", spaces, rows.add("Or", before, after))
     ids = rows.add("Where", run, rows.whole(space), ids)
@@ -31,7 +31,7 @@ def collapsed_spaces(rows: Rows, ids: str, spaces: str, space: int) -> str:
 
 
 def padded_words(rows: Rows, ids: str, between: str, space: int) -> str:
-    """Each word between what ``between`` marks becomes: break, space, word, space, break."""
+    """Replace each word by: break, space, word, space, break; ``between`` marks the gaps."""
     inside = rows.add("Not", between)
     first = rows.add("And", inside, rows.add("Not", preceding(rows, inside)))
     last = rows.add("And", inside, rows.add("Not", following(rows, inside)))
@@ -48,17 +48,17 @@ def padded_words(rows: Rows, ids: str, between: str, space: int) -> str:
 
 
 def preceding(rows: Rows, flags: str) -> str:
-    """What the token before each has; false at the start."""
+    """Return the flag of the token before each; false at the start."""
     return rows.add("Concat", _no(rows, flags), _slice(rows, flags, 0, -1), axis=1)
 
 
 def following(rows: Rows, flags: str) -> str:
-    """What the token behind each has; false at the end."""
+    """Return the flag of the token after each; false at the end."""
     return rows.add("Concat", _slice(rows, flags, 1, _LAST), _no(rows, flags), axis=1)
 
 
 def _no(rows: Rows, flags: str) -> str:
-    """One column of false."""
+    """Return one column of false."""
     first = _slice(rows, flags, 0, 1)
     return rows.add("And", first, rows.add("Not", first))
 

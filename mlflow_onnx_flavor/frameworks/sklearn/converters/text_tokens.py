@@ -1,4 +1,4 @@
-"""What every vectorizer of text does first: lower case, and tokens as a matrix of texts."""
+"""The first steps of every vectorizer of text: lower case, and tokens as a matrix of texts."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import 
 
 
 def lowered(rows: Rows, model: Any, columns: list[Column]) -> tuple[str, str]:
-    """The texts, shape (texts,), in lower case where the model asks for it.
+    """Return the texts, shape (texts,), in lower case if the model asks for it.
 
-    The second name is a condition under which they are not what Python makes of them, or "".
-    Raises for what takes the text through functions of Python.
+    The second name is a condition, "" if there is none; where it holds, the texts differ from
+    Python's.  Raises NotExportableError if the model uses Python functions on the text.
     """
     _require_plain(model)
     if len(columns) != 1 or not columns[0].text:
@@ -40,7 +40,7 @@ def lowered(rows: Rows, model: Any, columns: list[Column]) -> tuple[str, str]:
 
 
 def word_tokens(rows: Rows, model: Any, text: str, pad: str) -> tuple[str, list[str]]:
-    """The words, shape (texts, most words + 1), and masks of those that do not count."""
+    """Return the words, shape (texts, most words + 1), and masks of those that do not count."""
     found = text_patterns.words(model.token_pattern)
     if found.holds_space and model.ngram_range[1] > 1:
         raise NotExportableError(
@@ -58,7 +58,7 @@ def word_tokens(rows: Rows, model: Any, text: str, pad: str) -> tuple[str, list[
 
 
 def tokens(rows: Rows, text: str, pattern: str, pad: str) -> str:
-    """Every match of ``pattern``, shape (texts, most matches + 1), filled up with ``pad``."""
+    """Return the matches of ``pattern``, shape (texts, most matches + 1), padded with ``pad``."""
     found = rows.add(
         "Tokenizer",
         text,
@@ -68,13 +68,13 @@ def tokens(rows: Rows, text: str, pattern: str, pad: str) -> str:
         mark=0,
         mincharnum=1,
     )
-    # Where no text has any match there are no columns at all, which other operators refuse.
+    # If no text has a match there are no columns at all, which other operators reject.
     one = rows.add("Expand", rows.constant([[pad]]), rows.add("Shape", rows.reshape(text, -1, 1)))
     return rows.add("Concat", found, one, axis=1)
 
 
 def numbered(rows: Rows, tokens: str, numbers: Mapping[str, int]) -> str:
-    """The number of each token; 0 where it has none."""
+    """Return the number of each token; 0 if it has none."""
     return rows.ml(
         "LabelEncoder",
         tokens,
@@ -85,17 +85,17 @@ def numbered(rows: Rows, tokens: str, numbers: Mapping[str, int]) -> str:
 
 
 def among(rows: Rows, tokens: str, some: Sequence[str]) -> str:
-    """Which tokens are one of ``some``."""
+    """Return a mask of the tokens that are in ``some``."""
     return rows.cast(numbered(rows, tokens, dict.fromkeys(some, 1)), np.bool_)
 
 
 def padding(tokens: Sequence[str]) -> str:
-    """A text that is none of ``tokens``."""
+    """Return a text that is none of ``tokens``."""
     return "\x01" * (1 + max(map(len, tokens), default=0))
 
 
 def _require_plain(model: Any) -> None:
-    """Refuse what takes the text through functions of Python."""
+    """Raise NotExportableError if the model uses Python functions on the text."""
     for name in ("analyzer", "preprocessor", "tokenizer"):
         function = getattr(model, name)
         if callable(function):

@@ -2,7 +2,7 @@
 
     text -> lower case -> tokens -> numbers of tokens -> counts of n-grams -> weights
 
-Tokens become numbers at once: 0 stands for those that no term holds, and for padding.
+Tokens become numbers at once: 0 stands for tokens that occur in no term, and for padding.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import 
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import register as _take
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_scaling import weighted_terms
 
-_NEVER = -7  # a token that no text has, for terms that cannot be found
+_NEVER = -7  # a token that no text has, for terms that can never occur
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
     def width(model: Any) -> int:
+        """Return the number of columns of a vectorizer's result."""
         return len(model.vocabulary_)
 
     rule = Rule(_vectorized, by_column=True, width=width)
@@ -86,7 +87,7 @@ def _counted_words(rows: Rows, model: Any, text: str, terms: Mapping[str, int]) 
 def _counted_characters(rows: Rows, model: Any, text: str, terms: Mapping[str, int]) -> str:
     known = sorted({letter for term in terms for letter in term} | {" "})
     numbers = {letter: number for number, letter in enumerate(known, 1)}
-    pad = "end"  # a token is one character, so never this
+    pad = "end"  # longer than a token, which is one character
     letters = tokens(rows, text, "(?s).", pad)
     ids = numbered(rows, letters, numbers)
     spaces = among(rows, letters, text_patterns.whitespace())
@@ -111,9 +112,9 @@ def _counted_characters(rows: Rows, model: Any, text: str, terms: Mapping[str, i
 
 
 def _counted(rows: Rows, ids: str, column_of: Mapping[int, int], terms: Mapping[str, int]) -> str:
-    """How often each term comes, shape (texts, terms): every token adds one to its column."""
+    """Return the count of each term, shape (texts, terms): every token adds one to its column."""
     width = len(terms)
-    # One column more, for what is no term.
+    # The extra column is for tokens that are no term.
     columns = np.full(max(column_of, default=0) + 1, width, np.int64)
     for number, column in column_of.items():
         if number:
@@ -128,9 +129,9 @@ def _counted(rows: Rows, ids: str, column_of: Mapping[int, int], terms: Mapping[
 
 
 def _counted_grams(rows: Rows, ids: str, grams: Mapping[int, tuple[int, ...]], width: int) -> str:
-    """How often each n-gram of numbers comes, shape (texts, width)."""
+    """Return the count of each n-gram of numbers, shape (texts, width)."""
     longest = max((len(each) for each in grams.values()), default=1)
-    # Every column needs an n-gram, or the operator gives fewer.
+    # Every column needs an n-gram, or the operator returns fewer columns.
     every = {column: grams.get(column, (_NEVER,) * longest) for column in range(width)}
     shortest = min(len(each) for each in every.values())
     pool: list[int] = []

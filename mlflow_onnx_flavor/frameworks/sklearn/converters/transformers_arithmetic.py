@@ -58,7 +58,10 @@ _TAIL = (
 
 
 def log1p(rows: Rows, value: str) -> str:
-    """log(1 + x).  The error of 1 + x is taken out again by dividing by what was really added."""
+    """Return log(1 + x).
+
+    The rounding error of 1 + x is removed by dividing by the amount that was really added.
+    """
     total = rows.op("Add", value, 1.0)
     added = rows.op("Sub", total, 1.0)
     nothing = rows.op("Equal", added, 0.0)
@@ -66,12 +69,12 @@ def log1p(rows: Rows, value: str) -> str:
     divisor = rows.op("Where", rows.add("Or", nothing, endless), 1.0, added)
     scaled = rows.op("Div", rows.op("Mul", rows.add("Log", total), value), divisor)
     scaled = rows.op("Where", endless, rows.add("Log", total), scaled)
-    # log(0) = -inf times -1 over -1 stays -inf; below it is NaN, as numpy's.
+    # log(0) = -inf times -1 over -1 stays -inf; below it the result is NaN, as numpy's.
     return rows.op("Where", nothing, value, scaled)
 
 
 def expm1(rows: Rows, value: str) -> str:
-    """exp(x) - 1, by Kahan's quotient where the difference loses digits."""
+    """Return exp(x) - 1, by Kahan's quotient if the difference would lose digits."""
     power = rows.add("Exp", value)
     difference = rows.op("Sub", power, 1.0)
     near = rows.op("Less", rows.add("Abs", value), 0.5)
@@ -84,7 +87,7 @@ def expm1(rows: Rows, value: str) -> str:
 
 
 def normal_quantile(rows: Rows, probability: str) -> str:
-    """The inverse of the normal distribution function, for probabilities from 1e-10 to 1 - 1e-10.
+    """Return the inverse normal distribution function, for probabilities from 1e-10 to 1 - 1e-10.
 
     ``rows`` must work in float64.
     """
@@ -101,10 +104,11 @@ def normal_quantile(rows: Rows, probability: str) -> str:
 
 
 def intervals(rows: Rows, matrix: str, edges: Sequence[np.ndarray], right: bool = True) -> str:
-    """For each column, how many of its ascending ``edges`` are at or below a value; float64.
+    """Return how many of each column's ascending ``edges`` are at or below a value, as float64.
 
-    As `numpy.searchsorted` with side "right"; with ``right`` false, how many are strictly below,
-    as side "left".  NaN is below every edge.  A tree finds the place in logarithmic time.
+    This is `numpy.searchsorted` with side "right"; with ``right`` false it counts edges strictly
+    below, as with side "left".  NaN is below every edge.  A tree finds the place in logarithmic
+    time.
     """
     wide = rows.cast(matrix, np.float64)
     trees = [_search_tree(np.asarray(each, np.float64), at, right) for at, each in enumerate(edges)]
@@ -112,7 +116,10 @@ def intervals(rows: Rows, matrix: str, edges: Sequence[np.ndarray], right: bool 
 
 
 def horner(rows: Rows, value: str, coefficients: Sequence[object]) -> str:
-    """The polynomial of ``value``; coefficients of the highest power first: numbers or names."""
+    """Return the polynomial of ``value``, by Horner's rule.
+
+    ``coefficients``: numbers or names, the highest power first.
+    """
     first, *others = coefficients
     total = first if isinstance(first, str) else rows.number(first)
     for each in others:
@@ -126,7 +133,7 @@ def _quotient(rows: Rows, value: str, polynomials: tuple[tuple[float, ...], ...]
 
 
 def _search_tree(edges: np.ndarray, column: int, right: bool) -> Tree:
-    """A balanced tree over ``edges`` whose leaves hold the number of edges passed."""
+    """Return a balanced tree over ``edges`` whose leaves hold the number of edges passed."""
     if not len(edges):
         edges = np.array([np.inf])
     nodes: list[tuple[float, int, int, float]] = []
@@ -145,7 +152,7 @@ def _search_tree(edges: np.ndarray, column: int, right: bool) -> Tree:
 
     grow(0, len(edges))
     threshold, below, above, value = (np.array(each) for each in zip(*nodes, strict=True))
-    # x < edge, or x <= edge, goes to the part that has not passed the edge.
+    # The branch x < edge, or x <= edge, leads to the part that has not passed the edge.
     return Tree(
         feature=np.full(len(nodes), column),
         threshold=threshold,

@@ -1,4 +1,4 @@
-"""Transformers that look up the interval that a number falls in: bins, quantiles, splines."""
+"""Transformers that look up the interval of a number: bins, quantiles, splines."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_arithmetic im
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows, Rule
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import register as _take
 
-BOUNDS_THRESHOLD = 1e-7  # scikit-learn's own: how near to a bound is on it
+BOUNDS_THRESHOLD = 1e-7  # scikit-learn's own tolerance for a value at a bound
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn import preprocessing
     from sklearn.isotonic import IsotonicRegression
 
     _take(
         {
             preprocessing.KBinsDiscretizer: Rule(_bins, exact=True),
-            # Exact, as a value that is several quantiles at once stands for all of them.
+            # `exact`: a value that equals several quantiles stands for all of them.
             preprocessing.QuantileTransformer: Rule(_quantiles, exact=True, float64=True),
             preprocessing.SplineTransformer: Rule(_splines, float64=True),
             IsotonicRegression: Rule(_isotonic, float64=True, width=lambda model: 1),
@@ -69,8 +69,9 @@ def _quantiles(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def piecewise(rows: Rows, matrix: str, known: np.ndarray, values: np.ndarray, right: bool) -> str:
-    """numpy.interp for each column; of equal points the last counts where ``right``,
-    else the first.
+    """Return numpy.interp for each column.
+
+    The last of several equal points counts if ``right``, else the first.
     """
     count = len(known)
     places = intervals(rows, matrix, list(known.T), right)
@@ -79,7 +80,7 @@ def piecewise(rows: Rows, matrix: str, known: np.ndarray, values: np.ndarray, ri
         points = known[:, column]
         gaps = np.diff(points)
         slopes = np.divide(np.diff(values), gaps, out=np.zeros_like(gaps), where=gaps > 0)
-        # Rows of the table: before the first point, between two, behind the last.
+        # Rows of the table: before the first point, between two, after the last.
         table = np.zeros((count + 1, 3))
         start = slice(0, count - 1) if right else slice(1, count)
         table[1:count] = np.column_stack([points[start], values[start], slopes])
@@ -88,7 +89,7 @@ def piecewise(rows: Rows, matrix: str, known: np.ndarray, values: np.ndarray, ri
         chosen = rows.add("Gather", rows.number(table), place, axis=0)
         base, value, slope = (rows.columns(chosen, [at]) for at in range(3))
         distance = rows.op("Sub", rows.columns(matrix, [column]), base)
-        # Beyond the ends the slope is 0, also for an endless number.
+        # Beyond the ends the slope is 0, also for an infinite value.
         rise = rows.op("Mul", slope, rows.op("Clip", distance, -_LARGE, _LARGE))
         columns.append(rows.op("Add", value, rise))
     return rows.joined(columns)
@@ -165,7 +166,10 @@ def _splines(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def _pieces(spline: Any, edges: np.ndarray, kept: int) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients, shape (intervals, degree + 1, splines), highest power first, and the starts."""
+    """Return the polynomial pieces of a spline and the starts of their intervals.
+
+    The coefficients have shape (intervals, degree + 1, splines), the highest power first.
+    """
     from scipy.interpolate import PPoly
 
     degree, intervals_ = spline.k, len(edges) - 1

@@ -21,7 +21,7 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import 
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn import feature_selection
     from sklearn.cluster import FeatureAgglomeration
     from sklearn.preprocessing import FunctionTransformer
@@ -54,7 +54,7 @@ def _selected(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def _pooled(rows: Rows, model: Any, matrix: str) -> str:
-    """Each cluster of columns as one number."""
+    """Return each cluster of columns as one number."""
     reductions = {np.mean: "ReduceMean", np.sum: "ReduceSum", np.max: "ReduceMax"}
     reductions[np.min] = "ReduceMin"
     reduction = reductions.get(model.pooling_func)
@@ -89,7 +89,7 @@ def _applied(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def _tried(model: Any) -> Traced:
-    """The function's trace in a graph that is thrown away."""
+    """Return the function's trace in a graph that is thrown away."""
     number = itertools.count()
     return _traced(Rows(lambda name: f"{name}{next(number)}", np.float64), model, "rows")
 

@@ -1,4 +1,4 @@
-"""Pipelines, unions and column transformers: how skl2onnx is told what goes where.
+"""Pipelines, unions and column transformers: the routing of columns in skl2onnx.
 
 skl2onnx's own parsers take two columns for the right ones whatever their order, join columns as
 float32, and let a step that also predicts give its prediction instead of its transform.
@@ -23,9 +23,9 @@ _ASSEMBLY = "MlflowOnnxFlavorAssembly"
 
 @dataclass(frozen=True)
 class _Assembly:
-    """Columns side by side: of each input all or those at ``positions``, times ``weight``.
+    """Columns side by side: those of each input, or those at ``positions``, times ``weight``.
 
-    ``owner``: what asks for it, for messages.
+    ``owner``: the model that needs them, for messages.
     """
 
     owner: str
@@ -33,12 +33,12 @@ class _Assembly:
 
     @property
     def moves(self) -> bool:
-        """See `rounded_rows`."""
+        """True if numbers are only moved, not computed (see `rounded_rows`)."""
         return all(weight is None for _, weight in self.parts)
 
 
 def register() -> None:
-    """Tell skl2onnx the parsers of this file."""
+    """Register this file's parsers with skl2onnx."""
     from skl2onnx import update_registered_parser
     from skl2onnx.common._registration import register_converter, register_shape_calculator
     from sklearn.compose import ColumnTransformer
@@ -62,7 +62,7 @@ def _parse_pipeline(scope: Any, model: Any, inputs: Any, custom_parsers: Any = N
         return _as_one(scope, model, inputs)
     known = scope.options or {}
     if is_classifier(last) and id(last) not in known and type(last) not in known:
-        asked = known.get(id(model))  # what is asked of the pipeline is asked of its classifier
+        asked = known.get(id(model))  # options of the pipeline are options of its classifier
         if asked:
             scope.add_options(id(last), asked)
     return _parse_any(scope, last, inputs)
@@ -89,7 +89,7 @@ def _parse_column_transformer(
 def _transformed_columns(
     scope: Any, model: Any, inputs: Any
 ) -> tuple[list[Any], list[tuple[None, float | None]]]:
-    """What each part of a ColumnTransformer gives, and the weight of it."""
+    """Declare the output of each part of a ColumnTransformer, and return it with its weight."""
     weights = model.transformer_weights or {}
     places = _places(model, inputs)
     found, weighted = [], []
@@ -107,7 +107,7 @@ def _transformed_columns(
 
 
 def _parse_transform(scope: Any, model: Any, inputs: Sequence[Any]) -> list[Any]:
-    """What ``model.transform`` makes of ``inputs``, which may be several variables."""
+    """Declare ``model.transform`` of ``inputs``; the result may be several variables."""
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import FunctionTransformer
@@ -141,7 +141,7 @@ def _parse_transform(scope: Any, model: Any, inputs: Sequence[Any]) -> list[Any]
 def _check_empty_texts(pipeline: Any) -> None:
     """Refuse an imputer of text before an encoder that knows the empty text as a category.
 
-    Missing and empty are one in ONNX, so the imputer would replace both.
+    Missing and empty are the same in ONNX, so the imputer would replace both.
     """
     from sklearn.impute import SimpleImputer
 
@@ -175,14 +175,14 @@ def _as_one(scope: Any, model: Any, inputs: Sequence[Any]) -> list[Any]:
 
 
 def _is_mixed(inputs: Sequence[Any]) -> bool:
-    """Whether some are text and some numbers, which no one tensor holds."""
+    """Return whether some inputs are text and some numbers, which one tensor cannot hold."""
     return len({graph.is_type(each, "StringTensorType") for each in inputs}) > 1
 
 
 def _places(model: Any, inputs: Sequence[Any]) -> dict[Any, tuple[int, int]]:
-    """Where each column is: by name where the model was fitted on names, else by position.
+    """Return the place of each column: by name if the model was fitted on names, else by position.
 
-    What a step before has renamed stands where it stood in training.
+    A column that an earlier step has renamed stands where it stood in training.
     """
     widths = [graph.width_of(each) for each in inputs]
     if len(inputs) == 1 and widths[0] is None:
@@ -223,7 +223,10 @@ def _place(places: dict[Any, tuple[int, int]], model: Any, at: int) -> tuple[int
 def _picked(
     scope: Any, model: Any, inputs: Sequence[Any], spots: Sequence[tuple[int, int]]
 ) -> list[Any]:
-    """The columns at ``spots`` in that order; neighbours of one input and type stay together."""
+    """Return the columns at ``spots``, in that order.
+
+    Neighbours of one input and type stay together.
+    """
     runs: list[tuple[int, list[int]]] = []
     for number, at in spots:
         if runs and runs[-1][0] == number:
@@ -262,7 +265,7 @@ def _assembled(
 
 
 def _common_type(assembly: _Assembly, inputs: Sequence[Any]) -> Any:
-    """The narrowest type that holds every input's values."""
+    """Return the narrowest type that holds every input's values."""
     from skl2onnx.common import data_types
 
     kinds = {type(each.type) for each in inputs}

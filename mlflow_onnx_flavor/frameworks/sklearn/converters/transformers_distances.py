@@ -9,13 +9,16 @@ import numpy as np
 from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows
 
-# Up to here the differences of each column are written out, which is exact for rows that are close;
-# beyond, the square is expanded, as scikit-learn does.
+# Up to this number of columns the differences are written out for each, which is exact for close
+# rows; beyond, the square is expanded, as in scikit-learn.
 _WRITTEN_OUT = 64
 
 
 def distances(rows: Rows, matrix: str, points: np.ndarray, metric: str, p: float = 2.0) -> str:
-    """Shape (rows, points).  ``metric``: of scikit-learn's names; raises for those not written."""
+    """Return the distances to ``points``, shape (rows, points).
+
+    ``metric``: a name of scikit-learn's; raises NotExportableError for those not supported.
+    """
     points = np.asarray(points, np.float64)
     if metric == "minkowski":
         metric = {1: "manhattan", 2: "euclidean", np.inf: "chebyshev"}.get(p, metric)
@@ -41,7 +44,7 @@ def distances(rows: Rows, matrix: str, points: np.ndarray, metric: str, p: float
 
 
 def neighbour_distances(rows: Rows, matrix: str, fitted: Any) -> str:
-    """Distances to the rows that a scikit-learn neighbours estimator was fitted on."""
+    """Return the distances to the rows that a scikit-learn neighbours estimator was fitted on."""
     parameters = dict(fitted.effective_metric_params_ or {})
     p = parameters.pop("p", 2.0)
     metric = fitted.effective_metric_
@@ -83,9 +86,10 @@ def _cosine(rows: Rows, matrix: str, points: np.ndarray) -> str:
 
 
 def inverse_distances(rows: Rows, far: str) -> str:
-    """The weights of neighbours at the distances ``far``; a row that equals some is theirs alone.
+    """Return the weights of neighbours at the distances ``far``.
 
-    What is infinitely far weighs nothing.
+    If some neighbours equal the row, only these have a weight.  An infinite distance weighs
+    nothing.
     """
     same = rows.op("Equal", far, 0.0)
     some = rows.op("Greater", rows.reduce("ReduceMax", rows.truth(same)), 0.0)

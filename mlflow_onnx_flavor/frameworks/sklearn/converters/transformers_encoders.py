@@ -1,7 +1,7 @@
 """Encoders of categories: one-hot, ordinal and target.
 
-What each category becomes is asked of the fitted encoder itself, one row for each category, so that
-dropped, infrequent, missing and unknown categories are what scikit-learn makes of them.
+The fitted encoder itself encodes one row for each category, and the results become tables, so
+dropped, infrequent, missing and unknown categories are encoded as in scikit-learn.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _EXACT_INTEGERS = 2**53
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn import preprocessing
 
     _take(
@@ -58,10 +58,10 @@ def _target(rows: Rows, model: Any, columns: list[Column]) -> str:
 def _looked_up(
     rows: Rows, model: Any, columns: list[Column], spans: Sequence[tuple[int, int]]
 ) -> str:
-    """For each column the row of its table that its category names, side by side.
+    """Return each column's row of the table for its category, side by side.
 
-    Where an unknown category is an error, its place is outside the table, so that onnxruntime
-    raises as scikit-learn does.
+    If an unknown category is an error, its place is outside the table, so that onnxruntime raises,
+    as scikit-learn does.
     """
     known = [list(each) for each in model.categories_]
     found = []
@@ -82,7 +82,7 @@ def _looked_up(
 
 
 def _place(rows: Rows, column: Column, categories: list[Any], absent: int) -> str:
-    """The number of each row's category, shape (rows,); ``absent`` where it is none."""
+    """Return the number of each row's category, shape (rows,); ``absent`` if it is none of them."""
     if column.text:
         keys = [MISSING_TEXT if is_missing(each) else str(each) for each in categories]
         place = rows.ml(
@@ -107,7 +107,7 @@ def _place(rows: Rows, column: Column, categories: list[Any], absent: int) -> st
 
 
 def _check_categories(model: Any, at: int, categories: list[Any], text: bool) -> None:
-    """Refuse what the graph would take for something else."""
+    """Raise NotExportableError for categories that the graph would confuse with others."""
     name = str(_names(model)[at])
     present = [each for each in categories if not is_missing(each)]
     missing = [each for each in categories if is_missing(each)]
@@ -139,7 +139,7 @@ def _check_categories(model: Any, at: int, categories: list[Any], text: bool) ->
 
 
 def _asked(model: Any, at: int, categories: list[Any]) -> np.ndarray:
-    """What the encoder makes of each category of column ``at``: shape (categories, columns)."""
+    """Return the encoding of each category of column ``at``, shape (categories, columns)."""
     frame = {}
     for column, own in enumerate(model.categories_):
         values = own if column == at else own[np.zeros(len(categories), np.int64)]
@@ -148,7 +148,7 @@ def _asked(model: Any, at: int, categories: list[Any]) -> np.ndarray:
 
 
 def _asked_unknown(model: Any, at: int, text: bool) -> np.ndarray:
-    """What the encoder makes of a category that it does not know in column ``at``."""
+    """Return the encoding of a category that the encoder does not know in column ``at``."""
     frame = {}
     for column, own in enumerate(model.categories_):
         values = own[:1]
@@ -160,7 +160,7 @@ def _asked_unknown(model: Any, at: int, text: bool) -> np.ndarray:
 
 
 def _new_text(categories: np.ndarray) -> str:
-    # Longer than every category, and so none of them.
+    # The text is longer than every category, so it is none of them.
     return "?" * (1 + max((len(each) for each in categories if isinstance(each, str)), default=0))
 
 
@@ -171,7 +171,7 @@ def _new_number(categories: np.ndarray) -> float:
 
 def _transformed(model: Any, frame: pd.DataFrame) -> np.ndarray:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about names and unknown categories, both meant
+        warnings.simplefilter("ignore")  # about names and unknown categories, both intended
         found = model.transform(frame)
     dense = found.toarray() if hasattr(found, "toarray") else np.asarray(found)
     return dense.astype(np.float64)

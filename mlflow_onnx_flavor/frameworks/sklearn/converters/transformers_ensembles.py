@@ -15,13 +15,13 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.estimators_graph import wi
 
 @dataclass(frozen=True)
 class _LinearScores:
-    """The decision_function of a linear classifier, as something that transforms."""
+    """The decision_function of a linear classifier, in the form of a transformer."""
 
     estimator: Any
 
     @property
     def weights(self) -> np.ndarray:
-        """Shape (scores, features)."""
+        """The coefficients, shape (scores, features)."""
         return np.atleast_2d(self.estimator.coef_)
 
 
@@ -29,7 +29,7 @@ _PREDICTIONS = "MlflowOnnxFlavorPredictions"
 
 
 def register() -> None:
-    """Tell skl2onnx the operator of this file."""
+    """Register this file's operator with skl2onnx."""
     from skl2onnx.common._registration import register_converter, register_shape_calculator
 
     graph.register(
@@ -44,7 +44,7 @@ def register() -> None:
 
 
 def transforms(model: Any) -> bool:
-    """Whether `parse` writes the transform of ``model``."""
+    """Return whether `parse` can declare the transform of ``model``."""
     from sklearn import ensemble
 
     names = ("StackingClassifier", "StackingRegressor", "VotingClassifier", "VotingRegressor")
@@ -52,7 +52,7 @@ def transforms(model: Any) -> bool:
 
 
 def parse(scope: Any, model: Any, inputs: Sequence[Any]) -> list[Any]:
-    """Declare ``model.transform`` of ``inputs``, one variable; returns its one output."""
+    """Declare ``model.transform`` of ``inputs``, one variable, and return its one output."""
     asked = []
     for estimator, method in zip(model.estimators_, _methods(model), strict=True):
         asked.append(_asked(scope, estimator, method, inputs))
@@ -66,7 +66,7 @@ def parse(scope: Any, model: Any, inputs: Sequence[Any]) -> list[Any]:
 
 
 def _methods(model: Any) -> list[str]:
-    """What is asked of each estimator."""
+    """Return the method to call on each estimator."""
     if hasattr(model, "stack_method_"):
         return list(model.stack_method_)
     if getattr(model, "voting", "hard") == "hard":
@@ -84,7 +84,7 @@ def _asked(scope: Any, estimator: Any, method: str, inputs: Sequence[Any]) -> An
     from sklearn.linear_model._base import LinearClassifierMixin
 
     if method == "decision_function":
-        # What skl2onnx gives for raw scores is not always what the estimator does.
+        # skl2onnx's raw scores are not always the estimator's own.
         kind = type(estimator)
         if getattr(kind, method) is not LinearClassifierMixin.decision_function:
             raise NotExportableError(
@@ -98,7 +98,7 @@ def _asked(scope: Any, estimator: Any, method: str, inputs: Sequence[Any]) -> An
 
 
 def _drops_first(model: Any) -> bool:
-    """Of two probabilities that add up to 1, stacking keeps the second."""
+    """Return whether stacking drops the first of two probabilities that add up to 1."""
     return hasattr(model, "stack_method_") and len(getattr(model, "classes_", ())) == 2
 
 

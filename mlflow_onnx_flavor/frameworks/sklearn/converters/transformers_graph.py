@@ -1,8 +1,8 @@
-"""How our converters of transformers meet skl2onnx: a rule for each class, one operator for all.
+"""The bridge between our converters of transformers and skl2onnx: one rule per class, one operator.
 
-A rule writes `transform` as arithmetic on a matrix of numbers, or on the single columns where a
+A rule writes `transform` as arithmetic on a matrix of numbers, or on the single columns if a
 transformer also takes text.  A class that predicts as well (KMeans, Birch, ...) keeps the operator
-of its prediction; inside a pipeline it is this one (`transformers_composition`).
+of its prediction; inside a pipeline it uses this one (`transformers_composition`).
 """
 
 from __future__ import annotations
@@ -17,44 +17,50 @@ from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters import rounded_rows, trees_graph
 from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
 
-OUTSIDE = 2**40  # an index that is outside every table
+OUTSIDE = 2**40  # an index outside every table
 
-CONTRIB = "com.microsoft"  # onnxruntime's own operators; they have one version
+CONTRIB = "com.microsoft"  # domain of onnxruntime's own operators; they have one version
 
 ALIAS = "MlflowOnnxFlavorTransform"
 
 
 class Rows(GraphParts):
-    """Graph parts that take numbers where a value's name is wanted; they become ``dtype``."""
+    """Graph parts that accept numbers in place of a value's name and make them constants.
+
+    The constants have the working dtype ``dtype``.
+    """
 
     def __init__(self, unique: Callable[[str], str], dtype: Any):
         super().__init__(unique)
         self.dtype = np.dtype(dtype)
 
     def op(self, op_type: str, *operands: Any, **attributes: Any) -> str:
-        """A node; operands that are no names are constants of the working dtype."""
+        """Add a node and return its value; operands that are no names become constants."""
         names = [each if isinstance(each, str) else self.number(each) for each in operands]
         return self.add(op_type, *names, **attributes)
 
     def number(self, values: Any) -> str:
+        """Add a constant of the working dtype and return its name."""
         return self.constant(np.asarray(values).astype(self.dtype))
 
     def whole(self, values: Any) -> str:
-        """A constant of int64."""
+        """Add a constant of int64 and return its name."""
         return self.constant(values, np.int64)
 
     def reduce(self, op_type: str, value: str, axis: int = 1, keepdims: bool = True) -> str:
+        """Add a reduction over one axis and return its value."""
         return self.add(op_type, value, self.whole([axis]), keepdims=int(keepdims))
 
     def reshape(self, value: str, *shape: int) -> str:
+        """Add a Reshape to ``shape`` and return its value."""
         return self.add("Reshape", value, self.whole(shape))
 
     def truth(self, condition: str) -> str:
-        """1 where ``condition`` holds and 0 elsewhere."""
+        """Return 1 for elements where ``condition`` holds, else 0, in the working dtype."""
         return self.cast(condition, self.dtype)
 
     def smallest(self, value: str, count: int | str) -> tuple[str, str]:
-        """The ``count`` smallest numbers of each row, ascending, and where they are."""
+        """Return the ``count`` smallest numbers of each row, ascending, and their positions."""
         from onnx import helper
 
         found, where = self._unique("smallest"), self._unique("where")
@@ -72,9 +78,9 @@ class Rows(GraphParts):
         return found, where
 
     def raising(self, value: str, condition: str) -> str:
-        """``value``, but onnxruntime raises where ``condition`` holds for any element.
+        """Return ``value``; onnxruntime raises if ``condition`` holds for any element.
 
-        It has no operator for that; an index outside of its table does it.
+        onnxruntime has no operator for that, so the graph uses an index outside its table.
         """
         flags = self.reshape(self.cast(condition, np.int64), -1)
         some = self.add("ReduceMax", flags, keepdims=0)
@@ -82,6 +88,7 @@ class Rows(GraphParts):
         return self.add("Mul", value, self.add("Gather", self.number([1.0]), index, axis=0))
 
     def joined(self, values: Sequence[str], axis: int = 1) -> str:
+        """Return the values concatenated along ``axis``."""
         return values[0] if len(values) == 1 else self.add("Concat", *values, axis=axis)
 
 
@@ -95,13 +102,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Rule:
-    """How to write one class's `transform`.
+    """The way to write one class's `transform`.
 
-    ``convert(rows, model, matrix)`` returns the name of its result; with ``by_column`` it is given
-    a list of `Column`.  ``exact``: a number rounded to float32 could be taken for another, so such
-    rows are refused.  ``float64``: computed in float64 even for float32 rows, since differences of
-    large numbers are taken on the way.  ``keeps_text``: text in is text out.  ``moves``: see
-    `rounded_rows`.  ``width``: the number of columns of the result.
+    ``convert(rows, model, matrix)`` returns the name of its result; with ``by_column`` it receives
+    a list of `Column` in place of the matrix.  ``exact``: a number rounded to float32 could be
+    mistaken for another, so such rows are refused.  ``float64``: the rule computes in float64 even
+    for float32 rows, since it subtracts large numbers.  ``keeps_text``: text input gives text
+    output.  ``moves``: the rule only moves numbers (see `rounded_rows`).  ``width``: the number of
+    columns of the result.
     """
 
     convert: Callable[[Rows, Any, Any], str]
@@ -117,7 +125,11 @@ _rules: dict[type, Rule] = {}
 
 
 def register(rules: dict[type, Rule]) -> None:
-    """Take ``rules`` for their classes; those that only transform have them everywhere."""
+    """Register ``rules`` for their classes.
+
+    A class that does not predict is also registered with skl2onnx, so its rule applies outside of
+    pipelines too.
+    """
     from skl2onnx import update_registered_converter
     from skl2onnx.common._registration import register_converter, register_shape_calculator
 
@@ -134,28 +146,30 @@ def register(rules: dict[type, Rule]) -> None:
 
 
 def has_rule(model: Any) -> bool:
+    """Return whether the model's class has a rule."""
     return type(model) in _rules
 
 
 def rule_of(model: Any) -> Rule:
+    """Return the rule of the model's class."""
     return _rules[type(model)]
 
 
 def parse(scope: Any, model: Any, inputs: Sequence[Any]) -> list[Any]:
-    """Declare the operator of ``model.transform``; returns its one output."""
+    """Declare the operator of ``model.transform`` and return its one output."""
     operator = scope.declare_local_operator(ALIAS, model)
     operator.inputs = list(inputs)
     width = _width(model)
     kind = _result_type(model, inputs)
-    # skl2onnx takes no variable without columns, which a selector of nothing gives; as one whose
-    # shape is still to be found it does.
+    # skl2onnx rejects a variable without columns, the output of a selector that selects nothing,
+    # but accepts it as one whose shape is not known yet.
     kind = kind([None, width]) if width else kind()
     operator.outputs.append(scope.declare_local_variable("transformed", kind))
     return operator.outputs
 
 
 def put(rows: Rows, container: Any) -> None:
-    """Hand the parts over to the graph that skl2onnx builds, which brings its nodes in order."""
+    """Move the parts to the graph that skl2onnx builds, which sorts its nodes."""
     own = [node for node in rows.nodes if node.domain == CONTRIB]
     if own:
         container.node_domain_version_pair_sets.add((CONTRIB, 1))
@@ -165,17 +179,18 @@ def put(rows: Rows, container: Any) -> None:
 
 
 def width_of(variable: Any) -> int | None:
-    """The number of columns of a skl2onnx variable, where it is known."""
+    """Return the number of columns of a skl2onnx variable; None if it is unknown."""
     shape = variable.type.shape
     return shape[1] if len(shape) == 2 else None
 
 
 def is_type(variable: Any, name: str) -> bool:
+    """Return whether a skl2onnx variable has the type of that name."""
     return type(variable.type).__name__ == name
 
 
 def number_type(inputs: Sequence[Any]) -> Any:
-    """skl2onnx's float32 for results of float32 and of text, float64 for those of anything else."""
+    """Return skl2onnx's type of results: float32 for float32 and text inputs, else float64."""
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
     narrow = ("FloatTensorType", "StringTensorType")
@@ -184,7 +199,7 @@ def number_type(inputs: Sequence[Any]) -> Any:
 
 
 def refuse_rounded(scope: Any, model: Any, inputs: Sequence[Any]) -> None:
-    """Refuse rows that a float32 graph input rounded: the transformer tells close numbers apart."""
+    """Refuse rows rounded by a float32 graph input: the transformer distinguishes close numbers."""
     narrow = any(is_type(each, "FloatTensorType") for each in scope.input_variables)
     if narrow and any(is_type(each, "FloatTensorType") for each in inputs):
         raise NotExportableError(
@@ -240,7 +255,7 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
 
 
 def matrix(rows: Rows, model: Any, inputs: Sequence[Any]) -> str:
-    """The inputs side by side, as numbers of the working dtype."""
+    """Return the inputs side by side, as numbers of the working dtype."""
     if any(is_type(each, "StringTensorType") for each in inputs):
         raise NotExportableError(
             f"{type(model).__name__} is given text; encode it first, for instance with"

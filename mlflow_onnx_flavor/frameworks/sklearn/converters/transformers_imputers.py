@@ -14,12 +14,12 @@ from mlflow_onnx_flavor.frameworks.sklearn.text import MISSING_TEXT, is_missing
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn import impute
     from sklearn.impute._iterative import IterativeImputer
 
     def marked(model: Any) -> bool:
-        """A marker such as -999 must not be met by a number that was rounded to it."""
+        """Return whether the marker is a number; a rounded number must not become equal to it."""
         return not is_missing(model.missing_values)
 
     _take(
@@ -100,7 +100,7 @@ def _missing_in(rows: Rows, matrix: str, marker: Any) -> str:
 
 
 def _marked(rows: Rows, value: str, marker: float) -> str:
-    """Rows of float32 hold the marker as float32."""
+    """Return a mask of the marker, which float32 rows hold as float32."""
     same = rows.op("Equal", value, marker)
     if float(np.float32(marker)) == marker:
         return same
@@ -120,7 +120,7 @@ def _knn(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def _iterative(rows: Rows, model: Any, matrix: str) -> str:
-    """Each column's missing values by a linear model of the others, round after round."""
+    """Return missing values predicted by a linear model of the other columns, round after round."""
     if model.sample_posterior:
         raise NotExportableError(
             "IterativeImputer(sample_posterior=True) draws random numbers; fit it with"
@@ -149,7 +149,7 @@ def _iterative(rows: Rows, model: Any, matrix: str) -> str:
             guess = rows.op("Clip", guess, model._min_value[at], model._max_value[at])
             columns[at] = rows.add("Where", rows.columns(missing, [at]), guess, columns[at])
     filled = rows.joined(columns)
-    # A batch of which every value is missing keeps its first guess, as in scikit-learn.
+    # A batch whose values are all missing keeps its first guess, as in scikit-learn.
     everything = rows.add("ReduceMin", rows.cast(missing, np.int64), keepdims=0)
     filled = rows.add("Where", rows.cast(everything, np.bool_), begun, filled)
     return _with_indicator(rows, model, filled, missing_before)

@@ -15,7 +15,7 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_scaling impor
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn.decomposition import KernelPCA
     from sklearn.kernel_approximation import Nystroem
 
@@ -33,7 +33,7 @@ def _kernel_pca(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def projected(rows: Rows, kernel: str, model: Any) -> str:
-    """``kernel``, shape (rows, fitted rows), on the components of the fitted KernelPCA."""
+    """Project ``kernel``, shape (rows, fitted rows), on the components of the fitted KernelPCA."""
     present = np.flatnonzero(model.eigenvalues_)
     scaled = np.zeros_like(model.eigenvectors_)
     scaled[:, present] = model.eigenvectors_[:, present] / np.sqrt(model.eigenvalues_[present])
@@ -51,7 +51,7 @@ def _nystroem(rows: Rows, model: Any, matrix: str) -> str:
 def kernel_matrix(
     rows: Rows, matrix: str, model: Any, points: Any, given: Mapping[str, Any]
 ) -> str:
-    """scikit-learn's kernel between the rows and ``points``, shape (rows, points)."""
+    """Return scikit-learn's kernel between the rows and ``points``, shape (rows, points)."""
     points = np.asarray(points.toarray() if hasattr(points, "toarray") else points, np.float64)
     name = model.kernel
     default = 1.0 if name == "chi2" else None
@@ -87,7 +87,7 @@ def kernel_matrix(
 
 
 def _chi2(rows: Rows, matrix: str, points: np.ndarray) -> str:
-    """The sum of (x - y)² / (x + y) over the columns where x + y is not 0."""
+    """Return the sum of (x - y)² / (x + y) over the columns in which x + y is not 0."""
     total = ""
     for column, values in enumerate(points.T):
         own = rows.columns(matrix, [column])

@@ -11,7 +11,7 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import 
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn import cross_decomposition, decomposition, kernel_approximation, random_projection
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.neighbors import NeighborhoodComponentsAnalysis
@@ -52,7 +52,7 @@ def _centred(rows: Rows, matrix: str, mean: Any) -> str:
 def _pca(rows: Rows, model: Any, matrix: str) -> str:
     loadings = model.components_.T.astype(np.float64)
     if model.whiten:
-        # scikit-learn keeps a component without variance from being divided by nearly nothing.
+        # scikit-learn keeps the divisor of a component with almost no variance away from 0.
         least = np.finfo(model.components_.dtype).eps
         loadings = loadings / np.maximum(np.sqrt(model.explained_variance_), least)
     return rows.op("MatMul", _centred(rows, matrix, model.mean_), loadings)
@@ -76,7 +76,7 @@ def _fast_ica(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def _sparse_pca(rows: Rows, model: Any, matrix: str) -> str:
-    """Ridge regression of each row on the components has a closed form."""
+    """Return the ridge regression of each row on the components, which has a closed form."""
     components = model.components_.astype(np.float64)
     gram = components @ components.T + model.ridge_alpha * np.eye(len(components))
     projection = np.linalg.solve(gram, components).T
@@ -118,9 +118,9 @@ def _skewed_chi2(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def _count_sketch(rows: Rows, model: Any, matrix: str) -> str:
-    """The product of Fourier transforms; each is a product with two constant matrices.
+    """Return the product of Fourier transforms; each is a product with two constant matrices.
 
-    Sketching and transforming are both linear, so one matrix does the two at once.
+    Sketching and transforming are both linear, so one matrix does both.
     """
     hashes, signs = model.indexHash_, model.bitHash_
     width = model.n_components

@@ -18,7 +18,7 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_solving impor
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn import cluster, manifold, neighbors
 
     def clusters(attribute: str) -> Rule:
@@ -45,7 +45,7 @@ def register() -> None:
 
 
 def _nearest(rows: Rows, model: Any, matrix: str) -> str:
-    """A row of zeros but for the nearest: their distances, or ones."""
+    """Return rows that are zero except at the nearest: their distances, or ones."""
     far = neighbour_distances(rows, matrix, model)
     with_distances = model.mode == "distance"
     found, where = rows.smallest(far, model.n_neighbors + with_distances)
@@ -61,7 +61,7 @@ def _within(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def _isomap(rows: Rows, model: Any, matrix: str) -> str:
-    """Through the nearest neighbours to every training row, then by kernel PCA."""
+    """Return the KernelPCA of the shortest ways to every training row through the neighbours."""
     if model.n_neighbors is None or model.metric == "precomputed":
         raise NotExportableError(
             "Isomap by radius or from precomputed distances has no ONNX form; fit it with"
@@ -81,7 +81,10 @@ def _isomap(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def _locally_linear(rows: Rows, model: Any, matrix: str) -> str:
-    """The weights that rebuild a row from its neighbours place it among their embeddings."""
+    """Return the place of a row among its neighbours' embeddings.
+
+    The weights are those that reconstruct the row from its neighbours.
+    """
     count, points = model.n_neighbors, np.asarray(model.nbrs_._fit_X)
     _, where = rows.smallest(neighbour_distances(rows, matrix, model.nbrs_), count)
     features = points.shape[1]

@@ -12,7 +12,7 @@ from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import 
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn import preprocessing
     from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.kernel_approximation import AdditiveChi2Sampler
@@ -59,7 +59,7 @@ def _max_abs(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def _clipped(rows: Rows, value: str, least: float, most: float) -> str:
-    # The standard does not say that a missing value stays missing in Clip.
+    # The ONNX standard does not say that Clip keeps a missing value missing.
     clipped = rows.op("Clip", value, least, most)
     return rows.op("Where", rows.add("IsNaN", value), np.nan, clipped)
 
@@ -69,20 +69,20 @@ def _normalized(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def norm_divided(rows: Rows, matrix: str, norm: str) -> str:
-    """Each row divided by its norm; a row whose norm is next to nothing stays as it is."""
+    """Return each row divided by its norm; a row whose norm is almost 0 stays unchanged."""
     if norm == "l2":
         norms = rows.add("Sqrt", rows.reduce("ReduceSum", rows.op("Mul", matrix, matrix)))
     else:
         reduced = "ReduceSum" if norm == "l1" else "ReduceMax"
         norms = rows.reduce(reduced, rows.add("Abs", matrix))
-    # As scikit-learn's _handle_zeros_in_scale.
+    # The limit is that of scikit-learn's _handle_zeros_in_scale.
     least = 10 * np.finfo(rows.dtype).eps
     return rows.op("Div", matrix, rows.op("Where", rows.op("Less", norms, least), 1.0, norms))
 
 
 def _binarized(rows: Rows, model: Any, matrix: str) -> str:
     above = rows.op("Greater", matrix, model.threshold)
-    # Rows of float32 are compared with the threshold as float32, which may lie above it.
+    # Rows of float32 are compared with the threshold as float32, which may lie above the threshold.
     level = rows.op("Equal", matrix, float(np.float32(model.threshold)))
     above = rows.truth(rows.add("And", above, rows.add("Not", level)))
     return rows.op("Where", rows.add("IsNaN", matrix), np.nan, above)
@@ -93,7 +93,7 @@ def _power(rows: Rows, model: Any, matrix: str) -> str:
     if model.method == "box-cox":
         result = _box_cox(rows, rows.add("Log", matrix), lambdas)
     else:
-        # A formula for each sign, each given only numbers that it is defined for.
+        # Each sign has its own formula, which receives only numbers for which it is defined.
         positive = rows.op("GreaterOrEqual", matrix, 0.0)
         above = _box_cox(rows, log1p(rows, rows.op("Max", matrix, 0.0)), lambdas)
         below = log1p(rows, rows.op("Max", rows.add("Neg", matrix), 0.0))
@@ -104,7 +104,7 @@ def _power(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def _box_cox(rows: Rows, logarithm: str, lambdas: np.ndarray) -> str:
-    """(exp(lambda * log) - 1) / lambda, which becomes the logarithm where lambda is 0."""
+    """Return (exp(lambda * log) - 1) / lambda, which becomes the logarithm if lambda is 0."""
     zero = np.abs(lambdas) < np.spacing(1.0)
     divisor = np.where(zero, 1.0, lambdas)
     powers = rows.op("Div", expm1(rows, rows.op("Mul", logarithm, divisor)), divisor)
@@ -112,7 +112,7 @@ def _box_cox(rows: Rows, logarithm: str, lambdas: np.ndarray) -> str:
 
 
 def _polynomial(rows: Rows, model: Any, matrix: str) -> str:
-    """Each column of the result is the product of the columns that it names, one or more times."""
+    """Return the polynomial features: each is a product of columns, which may repeat."""
     wide = rows.joined([matrix, _ones(rows, matrix)])
     powers = model.powers_
     one = powers.shape[1]
@@ -128,7 +128,7 @@ def _polynomial(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def _ones(rows: Rows, matrix: str) -> str:
-    """A column of ones, as many as there are rows."""
+    """Return a column of ones, one for each row."""
     first = rows.columns(matrix, [0])
     return rows.truth(rows.add("Or", rows.op("Equal", first, first), rows.add("IsNaN", first)))
 
@@ -138,7 +138,7 @@ def _kernel_centred(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def centred_kernel(rows: Rows, kernel: str, centerer: Any) -> str:
-    """``kernel``, shape (rows, fitted rows), as the fitted KernelCenterer centres it."""
+    """Return ``kernel``, shape (rows, fitted rows), centred by the fitted KernelCenterer."""
     fitted = np.asarray(centerer.K_fit_rows_)
     means = rows.op("Div", rows.reduce("ReduceSum", kernel), float(len(fitted)))
     centred = rows.op("Sub", rows.op("Sub", kernel, fitted), means)
@@ -150,7 +150,7 @@ def _tfidf(rows: Rows, model: Any, matrix: str) -> str:
 
 
 def weighted_terms(rows: Rows, counts: str, model: Any) -> str:
-    """Counts of terms as the TfidfTransformer ``model`` weighs them."""
+    """Return counts of terms, weighted by the TfidfTransformer ``model``."""
     value = counts
     if model.sublinear_tf:
         found = rows.op("Greater", value, 0.0)
@@ -165,7 +165,7 @@ def _additive_chi2(rows: Rows, model: Any, matrix: str) -> str:
     interval = model.sample_interval
     if interval is None:
         interval = {1: 0.8, 2: 0.5, 3: 0.4}[model.sample_steps]
-    # Below zero scikit-learn raises; here the logarithm makes it NaN.
+    # scikit-learn raises for numbers below zero; here the logarithm makes them NaN.
     some = rows.add("Not", rows.op("Equal", matrix, 0.0))
     value = rows.op("Where", some, matrix, 1.0)
     logarithm = rows.op("Mul", rows.add("Log", value), interval)

@@ -1,4 +1,4 @@
-"""Transformers that solve a small problem for each row, and the solver that they share."""
+"""Transformers that solve a small problem for each row, and their shared solver."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from mlflow_onnx_flavor.errors import NotExportableError
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import Rows, Rule
 from mlflow_onnx_flavor.frameworks.sklearn.converters.transformers_graph import register as _take
 
-_MOST_ATOMS = 32  # each adds a round to the graph, and rounds grow with their number
+_MOST_ATOMS = 32  # each atom adds a round to the graph, and a round's size grows with its number
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn import decomposition
 
     rule = Rule(_coded, float64=True, width=_coded_width)
@@ -28,10 +28,10 @@ def register() -> None:
 
 
 def solved(rows: Rows, matrix: str, right: str, size: int) -> str:
-    """The solution of ``matrix`` x = ``right`` for each row: symmetric positive definite systems.
+    """Return the solution of ``matrix`` x = ``right`` for each row.
 
-    ``matrix``: shape (rows, size, size); ``right``: shape (rows, size).  Elimination without
-    pivots is stable for such matrices.
+    ``matrix``: shape (rows, size, size), symmetric positive definite; ``right``: shape (rows,
+    size).  Elimination without pivoting is stable for such matrices.
     """
     system = rows.add("Concat", matrix, rows.reshape(right, -1, size, 1), axis=2)
     for at in range(size):
@@ -41,7 +41,8 @@ def solved(rows: Rows, matrix: str, right: str, size: int) -> str:
         pivot = rows.add("Gather", pivot_row, rows.whole([at]), axis=2)
         pivot_row = rows.op("Div", pivot_row, pivot)
         column = rows.add("Gather", system, rows.whole([at]), axis=2)
-        # The pivot's own row becomes the divided one, the others lose their share of it.
+        # The pivot's own row becomes the divided one; a multiple of it is subtracted from the
+        # others.
         share = rows.op("Sub", column, unit)
         system = rows.op("Sub", system, rows.op("Mul", share, pivot_row))
     return rows.reshape(rows.add("Gather", system, rows.whole([size]), axis=2), -1, size)
@@ -85,10 +86,10 @@ def _soft_threshold(rows: Rows, model: Any, correlation: str) -> str:
 
 
 def _matching_pursuit(rows: Rows, model: Any, correlation: str, atoms: np.ndarray) -> str:
-    """Orthogonal matching pursuit: one atom more in each round, all coefficients solved anew.
+    """Return the code by orthogonal matching pursuit.
 
-    A row that has nothing left to explain stops, as does one whose next atom depends on those it
-    has.
+    Each round takes one more atom and solves all coefficients anew.  A row stops if nothing is left
+    to explain, or if its next atom depends on those it has.
     """
     components, features = atoms.shape
     wanted = model.transform_n_nonzero_coefs
@@ -101,7 +102,7 @@ def _matching_pursuit(rows: Rows, model: Any, correlation: str, atoms: np.ndarra
     gram = atoms @ atoms.T
     least = np.finfo(np.float64).eps
     left, code, going = correlation, "", ""
-    taken: list[str] = []  # of each round: 1 at its atom, 0 elsewhere; all 0 where stopped
+    taken: list[str] = []  # for each round 1 at its atom, 0 elsewhere; all 0 in rows that stopped
     for number in range(1, wanted + 1):
         size = rows.add("Abs", left)
         best = rows.add("ArgMax", size, axis=1, keepdims=1)
@@ -134,7 +135,7 @@ def _stacked(rows: Rows, taken: list[str], components: int) -> str:
 def _least_squares(
     rows: Rows, taken: list[str], correlation: str, gram: np.ndarray, number: int, components: int
 ) -> str:
-    """The coefficients of the atoms taken, each in its column; a stopped round counts for none."""
+    """Return the coefficients of the atoms taken, each in its column; a stopped round adds none."""
     picks = _stacked(rows, taken, components)  # rows, rounds, components
     across = rows.add("Transpose", picks, perm=[0, 2, 1])
     inner = rows.add("MatMul", rows.op("MatMul", picks, gram), across)
@@ -148,7 +149,7 @@ def _least_squares(
 
 
 def _independent(rows: Rows, taken: list[str], unit: str, gram: np.ndarray, least: float) -> str:
-    """Whether the atom at ``unit`` has a part that the atoms taken before cannot express."""
+    """Return whether the atom at ``unit`` is linearly independent of the atoms taken before."""
     components, number = len(gram), len(taken)
     toward = rows.op("MatMul", unit, gram)
     explained = _least_squares(rows, taken, toward, gram, number, components)

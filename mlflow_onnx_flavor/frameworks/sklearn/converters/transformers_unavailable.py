@@ -1,4 +1,4 @@
-"""Transformers that no ONNX graph is right for: refused by name, with reason and remedy."""
+"""Transformers without a correct ONNX form: refused by name, with reason and remedy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HASHED = (
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     from sklearn import decomposition, feature_extraction, preprocessing
     from sklearn.feature_extraction.image import PatchExtractor
 

@@ -1,4 +1,4 @@
-"""GradientBoosting and AdaBoost over trees: sums of trees, and what scikit-learn makes of them."""
+"""GradientBoosting and AdaBoost over trees: sums of trees and scikit-learn's links."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlflow_onnx_flavor.onnx_graph.tree_ensemble import add_sum, add_vector_sum
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     trees_graph.register("SklearnGradientBoostingClassifier", _gradient_boosting_classifier)
     trees_graph.register("SklearnGradientBoostingRegressor", _gradient_boosting_regressor)
     for alias, converter in (
@@ -56,13 +56,13 @@ def _gradient_boosting_classifier(scope: Any, operator: Any, container: Any) -> 
 
 
 def two_columns(parts: GraphParts, second: str) -> str:
-    """Probabilities of both classes from the second's, shape (rows, 1)."""
+    """Return the probabilities of both classes from the second's, shape (rows, 1)."""
     one = parts.constant(1.0, np.float64)
     return parts.add("Concat", parts.add("Sub", one, second), second, axis=1)
 
 
 def _raw(scope: Any, operator: Any, container: Any, parts: GraphParts) -> str:
-    """The raw predictions, (rows, trees of a stage): what boosting began with plus all trees."""
+    """Return the raw predictions, (rows, trees of a stage): the initial ones plus all trees."""
     model = operator.raw_operator
     rows = trees_graph.float64_rows(parts, operator, rounded=True)
     trees, targets = [], []
@@ -77,7 +77,7 @@ def _raw(scope: Any, operator: Any, container: Any, parts: GraphParts) -> str:
 
 
 def _start(scope: Any, operator: Any, container: Any, parts: GraphParts, rows: str) -> str | None:
-    """What boosting began with: nothing, a constant, or the predictions of another estimator."""
+    """Return the initial predictions: nothing, a constant, or those of another estimator."""
     from sklearn.dummy import DummyClassifier, DummyRegressor
 
     model = operator.raw_operator
@@ -94,7 +94,7 @@ def _start(scope: Any, operator: Any, container: Any, parts: GraphParts, rows: s
 
 
 def _linked(parts: GraphParts, probabilities: str, model: Any) -> str:
-    """Probabilities as raw predictions; scikit-learn keeps them an epsilon off 0 and 1."""
+    """Return probabilities as raw predictions; scikit-learn keeps them an epsilon off 0 and 1."""
     epsilon = np.finfo(np.float64).eps
     lowest, highest = (parts.constant(each, np.float64) for each in (epsilon, 1 - epsilon))
     if model.estimators_.shape[1] == 1:
@@ -112,7 +112,7 @@ def _linked(parts: GraphParts, probabilities: str, model: Any) -> str:
 
 
 def _predicted_by(estimator: Any, scope: Any, operator: Any, classifier: bool) -> str:
-    """The name of the estimator's probabilities, or predictions, on the operator's own input."""
+    """Return the name of the estimator's probabilities or predictions on the operator's input."""
     from skl2onnx._supported_operators import sklearn_operator_name_map
     from skl2onnx.common.data_types import Int64TensorType, guess_tensor_type
 
@@ -131,7 +131,7 @@ def _for_trees_only(own: Any, theirs: Any) -> Any:
     def convert(scope: Any, operator: Any, container: Any) -> None:
         members = operator.raw_operator.estimators_
         trees = all(isinstance(each, BaseDecisionTree) for each in members)
-        # scikit-learn before 1.6 also adds up logarithms of probabilities in place of votes.
+        # scikit-learn before 1.6 also sums logarithms of probabilities in place of votes.
         votes = getattr(operator.raw_operator, "algorithm", "") != "SAMME.R"
         (own if trees and votes else theirs)(scope, operator, container)
 
@@ -139,7 +139,10 @@ def _for_trees_only(own: Any, theirs: Any) -> Any:
 
 
 def _ada_boost_classifier(scope: Any, operator: Any, container: Any) -> None:
-    """Each tree votes with its weight; a leaf's vote is known, so it becomes the leaf's value."""
+    """Convert AdaBoostClassifier: each tree votes with its weight.
+
+    A leaf's vote is known at conversion, so it becomes the leaf's value.
+    """
     from skl2onnx.common.utils_classifier import get_label_classes
 
     model = operator.raw_operator
@@ -173,7 +176,10 @@ def _ada_boost_classifier(scope: Any, operator: Any, container: Any) -> None:
 
 
 def _ada_boost_regressor(scope: Any, operator: Any, container: Any) -> None:
-    """The weighted median of the trees: the first, in ascending order, at half of the weight."""
+    """Convert AdaBoostRegressor, whose prediction is the weighted median of its trees.
+
+    The median is the first prediction, in ascending order, at which half of the weight is reached.
+    """
     model = operator.raw_operator
     count = len(model.estimators_)
     parts = trees_graph.parts_of(scope)

@@ -18,7 +18,7 @@ _CLASSIFIERS = ("DecisionTree", "ExtraTree", "RandomForest", "ExtraTrees")
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     for name in _CLASSIFIERS:
         trees_graph.register(f"Sklearn{name}Classifier", _with_decisions(name, "Classifier"))
         trees_graph.register(f"Sklearn{name}Regressor", _with_decisions(name, "Regressor"))
@@ -30,7 +30,7 @@ def register() -> None:
 
 
 def _with_decisions(name: str, kind: str) -> Any:
-    """Our converter, or skl2onnx's own where its options ask for paths or leaves."""
+    """Return our converter, which uses skl2onnx's own if its options ask for paths or leaves."""
     own = _classifier if kind == "Classifier" else _regressor
     theirs = trees_graph.original(f"Sklearn{name}{kind}")
 
@@ -67,9 +67,9 @@ def _labels_and_probabilities(
 
 
 def _several_outputs(parts: GraphParts, mean: str, operator: Any, forest: Any) -> None:
-    """Labels of shape (rows, outputs); probabilities of shape (outputs, rows, classes).
+    """Write labels of shape (rows, outputs) and probabilities of shape (outputs, rows, classes).
 
-    scikit-learn pads the outputs with fewer classes with zeros, at the end.
+    scikit-learn pads outputs with fewer classes with zeros, at the end.
     """
     label, scores = operator.outputs
     width = max(len(each) for each in forest.classes_)
@@ -95,7 +95,7 @@ def _regressor(scope: Any, operator: Any, container: Any) -> None:
 
 
 def _mean(parts: GraphParts, rows: str, trees: Sequence[Tree]) -> str:
-    """As scikit-learn takes it: the sum first, then one division."""
+    """Return the mean, computed as in scikit-learn: the sum first, then one division."""
     total = add_vector_sum(parts, rows, trees)
     if len(trees) == 1:
         return total
@@ -103,7 +103,10 @@ def _mean(parts: GraphParts, rows: str, trees: Sequence[Tree]) -> str:
 
 
 def _in_float64(calculate: Any) -> Any:
-    """skl2onnx declares float32 probabilities of a forest whatever it is given."""
+    """Return ``calculate`` with float64 for the probabilities of float64 rows.
+
+    skl2onnx declares float32 probabilities of a forest whatever its input is.
+    """
     from skl2onnx.common.data_types import DoubleTensorType
 
     def calculate_in_float64(operator: Any) -> None:
@@ -116,7 +119,7 @@ def _in_float64(calculate: Any) -> Any:
 
 
 def _of_several_targets(calculate: Any) -> Any:
-    """skl2onnx declares one column whatever the number of targets is."""
+    """Return ``calculate`` with one column per target, where skl2onnx always declares one."""
 
     def calculate_every_column(operator: Any) -> None:
         calculate(operator)

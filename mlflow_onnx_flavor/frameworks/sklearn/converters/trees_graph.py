@@ -1,4 +1,4 @@
-"""The bridge from our graph parts to skl2onnx's scopes and containers, and scikit-learn's trees."""
+"""The bridge from our graph parts and scikit-learn's trees to skl2onnx's containers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlflow_onnx_flavor.onnx_graph.tree_ensemble import LEQ, Tree
 
 _ML = "ai.onnx.ml"
 
-# What skl2onnx itself registered, by alias.
+# The converters and shape calculators that skl2onnx itself registered, by alias.
 _originals: dict[str, Any] = {}
 _shapes: dict[str, Any] = {}
 
@@ -29,7 +29,7 @@ def register(alias: str, converter: Any) -> None:
 
 
 def register_shapes(alias: str, around: Callable[[Any], Any]) -> None:
-    """Replace skl2onnx's shape calculator of ``alias`` by ``around`` it, once."""
+    """Wrap skl2onnx's own shape calculator of ``alias`` in ``around``, never twice."""
     from skl2onnx.common._registration import get_shape_calculator, register_shape_calculator
 
     calculate = _shapes.setdefault(alias, get_shape_calculator(alias))
@@ -37,24 +37,24 @@ def register_shapes(alias: str, around: Callable[[Any], Any]) -> None:
 
 
 def original(alias: str) -> Any:
-    """skl2onnx's own converter of ``alias``, however often ours was registered."""
+    """Return skl2onnx's own converter of ``alias``, however often ours was registered."""
     from skl2onnx.common._registration import get_converter
 
     return _originals.setdefault(alias, get_converter(alias))
 
 
 def parts_of(scope: Any) -> GraphParts:
-    """Parts whose names are new to the graph that skl2onnx builds."""
+    """Return parts whose names are new to the graph that skl2onnx builds."""
     return GraphParts(scope.get_unique_variable_name)
 
 
 def put(parts: GraphParts, container: Any) -> None:
-    """Hand the parts over to the graph that skl2onnx builds."""
+    """Move the parts to the graph that skl2onnx builds."""
     from onnx import defs
 
     standard = container.target_opset_any_domain("")
     for node in parts.nodes:
-        # TreeEnsemble's own version is beyond what skl2onnx lets a converter ask for; see
+        # skl2onnx does not let a converter request the version that has TreeEnsemble; see
         # `declare_trees_opset`.
         newest = standard if not node.domain else 3
         if node.op_type != "TreeEnsemble":
@@ -67,7 +67,8 @@ def put(parts: GraphParts, container: Any) -> None:
 def declare_trees_opset() -> None:
     """Let a graph of skl2onnx's declare the version of ai.onnx.ml that has TreeEnsemble.
 
-    skl2onnx 1.20 refuses any above 3 where it writes the versions down, so it is raised afterwards.
+    skl2onnx 1.20 refuses any version above 3 when it writes the versions, so it is raised
+    afterwards.
     """
     from skl2onnx.common import _topology
 
@@ -88,9 +89,9 @@ def declare_trees_opset() -> None:
 
 
 def float64_rows(parts: GraphParts, operator: Any, rounded: bool) -> str:
-    """The operator's input as float64, ``rounded`` to float32 first where the source does that.
+    """Return the operator's input as float64, first ``rounded`` to float32 if the source does that.
 
-    Then nothing else may have rounded what it was computed from.
+    With ``rounded``, an input that was computed from rounded rows is refused.
     """
     if rounded:
         refuse_computed(operator)
@@ -103,7 +104,7 @@ def float64_rows(parts: GraphParts, operator: Any, rounded: bool) -> str:
 def require_float64(scope: Any, operator: Any) -> None:
     """Refuse rows that were rounded to float32 on their way into the graph.
 
-    Only a graph whose own inputs are float32 has such rows: what an encoder gives is exact.
+    Only a graph with float32 inputs has such rows: the output of an encoder is exact.
     """
     narrow = any(_is(each, "FloatTensorType") for each in scope.input_variables)
     if narrow and any(_is(each, "FloatTensorType") for each in operator.inputs):
@@ -114,7 +115,7 @@ def require_float64(scope: Any, operator: Any) -> None:
 
 
 def result(parts: GraphParts, value: str, variable: Any) -> None:
-    """Make the float64 ``value`` the operator's output ``variable``, in the type declared."""
+    """Write the float64 ``value`` to the operator's output ``variable``, in its declared type."""
     dtype = np.float64 if _is(variable, "DoubleTensorType") else np.float32
     parts.cast(value, dtype, output=variable.full_name)
 
@@ -122,9 +123,9 @@ def result(parts: GraphParts, value: str, variable: Any) -> None:
 def classification_scores(
     parts: GraphParts, container: Any, model: Any, raw: str, probabilities: str
 ) -> str:
-    """The scores that a classifier is asked for: probabilities, or raw where a parent needs them.
+    """Return a classifier's scores: probabilities, or raw scores if a parent needs them.
 
-    skl2onnx's parents take a column for each class also of two classes: -raw and raw.
+    skl2onnx's parents take one column per class, also with two classes: -raw and raw.
     """
     if not container.get_options(model, {"raw_scores": False})["raw_scores"]:
         return probabilities
@@ -134,10 +135,10 @@ def classification_scores(
 
 
 def sklearn_tree(estimator: Any, values: np.ndarray, features: Sequence[int] | None = None) -> Tree:
-    """A fitted scikit-learn tree with ``values`` (nodes, outputs) at its leaves.
+    """Return a fitted scikit-learn tree with ``values`` (nodes, outputs) at its leaves.
 
     ``features``: the columns of the rows that the estimator was given.  Rows must be rounded to
-    float32, as scikit-learn rounds them before it compares with thresholds of float64.
+    float32, as scikit-learn rounds them before it compares with float64 thresholds.
     """
     tree = estimator.tree_
     feature = np.maximum(tree.feature, 0)
@@ -147,16 +148,16 @@ def sklearn_tree(estimator: Any, values: np.ndarray, features: Sequence[int] | N
         mode=np.full(tree.node_count, LEQ),
         true_child=tree.children_left,
         false_child=tree.children_right,
-        # Before scikit-learn 1.3 no tree takes missing values.
+        # Trees take missing values since scikit-learn 1.3.
         missing_true=np.array(getattr(tree, "missing_go_to_left", np.zeros(tree.node_count)), bool),
         value=np.asarray(values, np.float64).reshape(tree.node_count, -1),
     )
 
 
 def class_fractions(estimator: Any) -> np.ndarray:
-    """What each node of a classifier's tree gives: shape (nodes, outputs, classes).
+    """Return the class fractions at each node, shape (nodes, outputs, classes).
 
-    scikit-learn before 1.3 keeps the weights of the classes there in place of their fractions.
+    scikit-learn before 1.3 stores the weights of the classes in place of their fractions.
     """
     values = estimator.tree_.value
     total = values.sum(axis=2, keepdims=True)

@@ -1,7 +1,7 @@
 """HistGradientBoosting: float64 thresholds, missing values and categories.
 
 With categorical features scikit-learn encodes the rows before its trees see them: categories come
-first, as their positions among those known, and everything unknown is missing.
+first, as their positions among the known ones, and everything unknown is missing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mlflow_onnx_flavor.onnx_graph.tree_ensemble import LEQ, MEMBER, Tree, add_s
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file, and that the estimators take several inputs."""
+    """Register this file's converters, and shape calculators for several inputs, with skl2onnx."""
     trees_graph.register("SklearnHistGradientBoostingClassifier", _classifier)
     trees_graph.register("SklearnHistGradientBoostingRegressor", _regressor)
     for kind in ("Classifier", "Regressor"):
@@ -28,7 +28,7 @@ def register() -> None:
 
 
 def _of_first_input(calculate: Any) -> Any:
-    """The shapes of the outputs do not depend on how many inputs the columns come in."""
+    """Return ``calculate`` applied to one input: output shapes are independent of their number."""
     from skl2onnx.common.data_types import DoubleTensorType
 
     def calculate_with_one(operator: Any) -> None:
@@ -49,7 +49,10 @@ def _of_first_input(calculate: Any) -> Any:
 
 
 def _shapes_without_numbers(calculate: Any, operator: Any, double: Any) -> None:
-    """skl2onnx allows text nowhere before trees; let it look at the shape alone."""
+    """Calculate shapes for text inputs, which skl2onnx does not allow before trees.
+
+    The calculator sees numbers of the same shape.
+    """
     only = operator.inputs[0]
     text = only.type
     only._type = double(text.shape)
@@ -127,7 +130,7 @@ def _tree(predictor: Any) -> Tree:
 
 
 def _members(words: np.ndarray) -> list[int]:
-    """The positions of the bits that are set, of words of 32 bits."""
+    """Return the positions of the bits that are set, in words of 32 bits."""
     return [
         32 * place + bit
         for place, word in enumerate(words.tolist())
@@ -137,7 +140,7 @@ def _members(words: np.ndarray) -> list[int]:
 
 
 def _encoded_rows(parts: GraphParts, operator: Any) -> str:
-    """The rows as the trees see them, float64."""
+    """Return the rows as the trees see them, float64."""
     model = operator.raw_operator
     if getattr(model, "is_categorical_", None) is None:
         columns = [_numbers(parts, each) for each in operator.inputs]
@@ -163,7 +166,7 @@ def _encoded_rows(parts: GraphParts, operator: Any) -> str:
 
 
 def _columns(parts: GraphParts, inputs: Sequence[Any]) -> Any:
-    """A function from a column's position to its name in the graph and whether it holds text."""
+    """Return a function from a column's position to its name in the graph and if it holds text."""
     found: list[tuple[Any, int]] = []
     for each in inputs:
         found += [(each, within) for within in range(each.type.shape[1] or 1)]

@@ -1,4 +1,4 @@
-"""IsolationForest and RandomTreesEmbedding: forests that tell how deep, or where, a row falls."""
+"""IsolationForest and RandomTreesEmbedding: forests that use the depth or the leaf of a row."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 from mlflow_onnx_flavor.frameworks.sklearn.converters import trees_graph
 from mlflow_onnx_flavor.onnx_graph.tree_ensemble import add_leaf_indicators, add_sum
 
-# A threshold from `contamination` is the score of a training row, which must stay an inlier in
-# whatever order the depths of the trees are added up.
+# A threshold from `contamination` is the score of a training row, which must stay an inlier
+# whatever the order in which the trees' depths are summed.
 _ROUNDING = 1e-12
 
 
 def register() -> None:
-    """Tell skl2onnx the converters of this file."""
+    """Register this file's converters with skl2onnx."""
     trees_graph.register("SklearnIsolationForest", _isolation_forest)
     trees_graph.register("SklearnRandomTreesEmbedding", _random_trees_embedding)
 
 
 def _isolation_forest(scope: Any, operator: Any, container: Any) -> None:
-    """Outputs: 1 or -1; how far the score is above the offset; the score itself where asked."""
+    """Write 1 or -1, the score's distance above the offset, and on request the score itself."""
     from sklearn.ensemble._iforest import _average_path_length
 
     model = operator.raw_operator
@@ -29,12 +29,12 @@ def _isolation_forest(scope: Any, operator: Any, container: Any) -> None:
     rows = trees_graph.float64_rows(parts, operator, rounded=True)
     trees = []
     for estimator, features in zip(model.estimators_, model.estimators_features_, strict=True):
-        # Several rows in a leaf would have been parted by as many more splits on average.
+        # A leaf with several rows counts the further splits that would separate them on average.
         depths = _depths(estimator.tree_) + _average_path_length(estimator.tree_.n_node_samples)
         trees.append(trees_graph.sklearn_tree(estimator, depths, features))
     depth = add_sum(parts, rows, trees, [0] * len(trees), 1)
     usual = len(trees) * _average_path_length([model.max_samples_])[0]
-    # One training row has no depth at all; scikit-learn takes the quotient as 1.
+    # A single training row has no depth; scikit-learn then takes 1 as the quotient.
     quotient = parts.add("Div", depth, parts.constant(usual, np.float64))
     if usual == 0:
         zero = parts.constant(0.0, np.float64)
@@ -53,7 +53,7 @@ def _isolation_forest(scope: Any, operator: Any, container: Any) -> None:
 
 
 def _depths(tree: Any) -> np.ndarray:
-    """The number of splits above each node; scikit-learn numbers children after their parents."""
+    """Return the number of splits above each node; scikit-learn numbers parents before children."""
     depths = np.zeros(tree.node_count)
     for node in np.flatnonzero(tree.children_left >= 0):
         depths[[tree.children_left[node], tree.children_right[node]]] = depths[node] + 1
@@ -61,7 +61,7 @@ def _depths(tree: Any) -> np.ndarray:
 
 
 def _random_trees_embedding(scope: Any, operator: Any, container: Any) -> None:
-    """One column for each leaf that training rows fell in, tree after tree; dense."""
+    """Write one column for each leaf that training rows fell in, tree after tree; dense."""
     model = operator.raw_operator
     parts = trees_graph.parts_of(scope)
     rows = trees_graph.float64_rows(parts, operator, rounded=True)

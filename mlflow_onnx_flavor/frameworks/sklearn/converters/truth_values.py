@@ -1,4 +1,4 @@
-"""Which columns of a model hold truth values, with which numpy computes in its own way."""
+"""The boolean columns of a model, on which numpy's arithmetic differs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-# The names, or numbers, of the model's columns that hold truth values.
+# The names, or numbers, of the model's boolean columns.
 _truths: ContextVar[frozenset[Any]] = ContextVar("truths", default=frozenset())
 
 
 @contextmanager
 def truth_values_in(data: Any) -> Iterator[None]:
-    """Within, `holds_truth_values` tells of the columns of ``data``, a frame or an array."""
+    """Let `holds_truth_values` answer for ``data``, a frame or an array, inside the context."""
     if isinstance(data, pd.DataFrame):
         found = [name for name, dtype in data.dtypes.items() if pd.api.types.is_bool_dtype(dtype)]
     else:
@@ -29,5 +29,5 @@ def truth_values_in(data: Any) -> Iterator[None]:
 
 
 def holds_truth_values(name: Any) -> bool:
-    """Whether the column of that name, or number, does."""
+    """Return whether the column of that name, or number, is boolean."""
     return name in _truths.get()
