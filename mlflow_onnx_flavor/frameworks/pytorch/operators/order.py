@@ -208,7 +208,7 @@ def _sorted(x, dim):
 
 
 def _with_place(x, value, dim, keepdim):
-    """Return ``value``, of size 1 along ``dim``, and the first index in ``x`` at which it stands."""
+    """Return ``value``, of size 1 along ``dim``, and its first index in ``x``."""
     same = op.Equal(x, value)
     if is_float(x):
         same = op.Or(same, op.And(op.IsNaN(x), op.IsNaN(value)))
