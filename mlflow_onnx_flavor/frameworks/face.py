@@ -47,7 +47,7 @@ class Face:
         return next((each for each in self.flavors if each in flavors), None)
 
     def check(self, entry: Mapping[str, Any]) -> None:
-        """Raise UnsupportedModelError if the flavor's entry alone shows that it is not converted."""
+        """Raise UnsupportedModelError if the flavor's entry shows that it is not converted."""
 
     def served_by_mlflow(self, path: Path, entry: Mapping[str, Any]) -> bool:
         """Return whether MLflow's own loader reads the model in folder ``path``."""

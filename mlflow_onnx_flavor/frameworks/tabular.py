@@ -102,7 +102,7 @@ def class_labels(model: Any) -> tuple[str, ...]:
 def _kind(column: pd.Series) -> str:
     """Return "numbers", "text", or "" for a column without an ONNX form.
 
-    For categories and objects the type of their values counts; a column without values is text.
+    The values of a column of categories or objects decide; a column without values is text.
     """
     if isinstance(column.dtype, pd.CategoricalDtype):
         return _kind(pd.Series(column.cat.categories))

@@ -42,7 +42,7 @@ def changes_its_arguments(operator: Any) -> bool:
 
 @contextmanager
 def distributions_unchecked() -> Iterator[None]:
-    """Switch off, in its body, the checks that distributions make of their parameters.
+    """Switch off the checks that distributions make of their parameters, within the context.
 
     These checks read values of tensors, which do not exist during tracing.
 

@@ -14,7 +14,7 @@ from typing import Any
 
 @contextmanager
 def padding_as_zeros() -> Iterator[None]:
-    """Patch, in its body, the encoder so that a trace holds the zeros for padding."""
+    """Patch the encoder within the context, so that a trace holds the zeros for padding."""
     from torch import nn
 
     whole = nn.TransformerEncoder.forward

@@ -18,7 +18,7 @@ from mlflow_onnx_flavor.frameworks.pytorch.compat import distributions_unchecked
 
 @contextmanager
 def portable() -> Iterator[None]:
-    """Replace, in its body, the functions that cannot be traced."""
+    """Replace the functions that cannot be traced, within the context."""
     instead = _instead()
 
     class Portable(TorchFunctionMode):

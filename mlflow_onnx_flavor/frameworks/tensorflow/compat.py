@@ -18,7 +18,7 @@ from keras.layers import TimeDistributed
 
 @contextmanager
 def numpy_product() -> Iterator[None]:
-    """Restore, in its body, the function `numpy.product` that NumPy 2 removed.
+    """Restore the function `numpy.product`, which NumPy 2 removed, within the context.
 
     Why: tf2onnx (1.17, ``graph.py``) computes the sizes of a large model's tensors with it.
     """
@@ -42,7 +42,7 @@ def layers_of(layer: Any) -> list[Any]:
 
 @contextmanager
 def called_through(layer: Any, call: Callable[..., Any]) -> Iterator[None]:
-    """Replace, in its body, the method ``call`` of ``layer`` by ``call``.
+    """Replace the method ``call`` of ``layer`` by ``call``, within the context.
 
     Why: Keras has no hooks that see the output of a layer.  The layer's own ``__setattr__`` is
     bypassed, since it tracks the parts of a layer.
@@ -64,7 +64,7 @@ def served_as_keras(model: Any, signature: Any) -> Any:
 
 @contextmanager
 def steps_as_rows() -> Iterator[None]:
-    """Make TimeDistributed layers, in its body, pass the steps of all rows as rows.
+    """Make TimeDistributed layers pass the steps of all rows as rows, within the context.
 
     Why: if the number of steps is unknown, Keras (3.15) maps over as many steps as there are rows,
     so that every graph with a dynamic axis of steps is wrong; called with arrays, Keras runs every

@@ -1,7 +1,7 @@
 """Floor division and its remainder, as custom operator handlers of tf2onnx.
 
-For integers tf2onnx maps both to a plain division, which rounds towards zero: -1 // 7 is then 0 and
--1 % 3 is -1.
+With integers tf2onnx maps both to a plain division, which rounds towards zero: -1 // 7 is then 0
+and -1 % 3 is -1.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def _same(layer: np.ndarray, value: Any) -> bool:
 
 @contextmanager
 def _seeing(model: Any, see: See) -> Iterator[None]:
-    """Call ``see``, in its body, with the path and the output of each layer inside ``model``."""
+    """Call ``see`` with the path and output of each layer in ``model``, within the context."""
     with ExitStack() as stack:
         for path, layer in _layers(model) if is_keras(model) else ():
             stack.enter_context(_told(layer, path, see))

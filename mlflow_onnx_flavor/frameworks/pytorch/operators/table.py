@@ -49,7 +49,7 @@ def translations() -> dict[Any, Callable[..., Any]]:
 def _reversed_subtraction(self, other, alpha=1):
     """Return ``other - alpha * self``, such as ``1.0 - x``.
 
-    For integers the exporter casts ``x`` to a float, and then finds no such operator.
+    The exporter's own form casts an integer ``x`` to a float, and then finds no such operator.
     """
     from onnxscript import opset20 as op
 
