@@ -57,9 +57,7 @@ def olive(source: Outputs, candidate: Outputs) -> bool:
         return False
     if truth.dtype.kind != "f":
         return float(np.mean(truth == found)) >= LEAST_AGREEMENT
-    if (
-        truth.ndim == 2 and truth.shape[1] > 1
-    ):  # scores of classes: the accuracy of the highest-scoring class
+    if truth.ndim == 2 and truth.shape[1] > 1:  # scores of classes: accuracy of the best
         return float(np.mean(truth.argmax(1) == found.argmax(1))) >= LEAST_AGREEMENT
     spread = float(np.sum((truth - truth.mean()) ** 2))
     return bool(1 - float(np.sum((truth - found) ** 2)) / max(spread, 1e-30) >= LEAST_AGREEMENT)

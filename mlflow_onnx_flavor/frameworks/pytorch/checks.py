@@ -129,7 +129,7 @@ def _opened(path: Path, floats: Collection[str]) -> Any:
     """Return a session of the exported file; raise NotExportableError if onnxruntime rejects it."""
     try:
         return load_session(str(path)).session
-    except Exception as error:  # onnxruntime's errors have no base of their own
+    except Exception as error:  # onnxruntime's errors have no common base class
         if "bfloat16" in floats:
             raise NotExportableError(
                 "the model computes in bfloat16, for which onnxruntime's CPU provider lacks"
@@ -153,6 +153,6 @@ def _found(
     """Return the outputs of the file; an empty dict if it fails, as with a fixed inner shape."""
     try:
         return dict(zip(outputs, session.run(list(outputs), dict(feeds)), strict=True))
-    except Exception:  # onnxruntime's errors have no base of their own
+    except Exception:  # onnxruntime's errors have no common base class
         log.info("the exported file fails", exc_info=True)
         return {}

@@ -97,7 +97,7 @@ def widens_on_the_way(model: Any) -> bool:
 
 @contextmanager
 def float64_by_default(every_tensor: bool = False) -> Iterator[None]:
-    """Make the tensors that a module creates within the context float64, whatever its own dtype.
+    """Make tensors created within the context float64, whichever float dtype a module asks for.
 
     A module that calls ``x.half()`` on the way computes in float64 there too.  With
     ``every_tensor``, the tensors that the module already has are cast as well.

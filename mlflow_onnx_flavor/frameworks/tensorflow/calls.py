@@ -129,9 +129,7 @@ def _positional(tensors: Tensors) -> Any:
 
 def _named(answer: Any, model: Any) -> dict[str, Any]:
     if isinstance(answer, Mapping):
-        return {
-            str(name): answer[name] for name in sorted(answer)
-        }  # TensorFlow does not keep their order
+        return {str(name): answer[name] for name in sorted(answer)}  # TensorFlow loses the order
     if isinstance(answer, list | tuple):
         names = getattr(model, "output_names", None) or [f"output_{n}" for n in range(len(answer))]
         return dict(zip(names, answer, strict=True))

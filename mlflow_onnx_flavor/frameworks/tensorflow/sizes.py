@@ -30,9 +30,7 @@ def refuse_other_answers(
 
     Raises NotExportableError if they differ.  Sizes that the model itself rejects are skipped.
     """
-    every_output = PredictionSpec(
-        container="dict", parts=()
-    )  # a placeholder: the graph is only run
+    every_output = PredictionSpec(container="dict", parts=())  # unused: the graph is only run
     graph = GraphSpec(feeds=export.feeds, outputs=export.outputs, prediction=every_output)
     session = open_graph(str(path), graph.model_dump(mode="json"))
     keys = {feed.name: feed.key for feed in export.feeds}
@@ -76,6 +74,6 @@ def _found(session: Any, rows: Inputs) -> dict[str, Any]:
     """Return the outputs of the file; an empty dict if it fails, as with a fixed inner shape."""
     try:
         return session.run(rows.data)
-    except Exception:  # onnxruntime's errors have no base of their own
+    except Exception:  # onnxruntime's errors have no common base class
         log.info("the exported file fails", exc_info=True)
         return {}

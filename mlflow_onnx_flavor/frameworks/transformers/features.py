@@ -36,7 +36,7 @@ class Features(PipelineTask):
     lengths = LENGTHS
 
     def check(self, pipeline: Any, config: Mapping[str, Any]) -> None:
-        """Raise UnsupportedModelError for a batch_size, and for a model that fails on a text."""
+        """Raise UnsupportedModelError for a batch_size above 1 or a model that fails on a text."""
         if (config.get("batch_size") or 1) > 1:
             raise UnsupportedModelError(
                 "the model's model_config sets 'batch_size', with which the pipeline answers for"

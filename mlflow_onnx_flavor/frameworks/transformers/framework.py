@@ -196,9 +196,7 @@ def _check_padding(source: LoadedSource, path: Path, export: Export, texts: Sequ
     feeds = [each.model_dump(mode="json") for each in export.feeds]
     found = open_graph(str(path), {"feeds": feeds}).run(texts)
     wrong = _unlike(expected, found)
-    if wrong and widens_on_the_way(
-        source.native.model
-    ):  # half precision rounds coarsely: compare with float64
+    if wrong and widens_on_the_way(source.native.model):  # half precision rounds coarsely
         wrong = _unlike(framework.in_float64(source)(Inputs(pd.DataFrame({"text": texts}))), found)
     if wrong:
         right = task_of(source.flavor).pads_right

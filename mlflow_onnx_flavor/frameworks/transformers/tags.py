@@ -1,7 +1,7 @@
 """Token classification: the labels of the entities in a text, such as names of people.
 
 MLflow's pyfunc returns the labels of a text as one string, "PER,LOC".  It raises an IndexError if
-one of several texts has no entity; here such a text has the empty string.  Outputs:
+one of the texts has no entity; here such a text has the empty string.  Outputs:
 
 - "entities", shape (rows,): that string;
 - "token_probabilities", shape (rows, tokens, labels), with labels in the order of config.id2label:
@@ -54,7 +54,10 @@ class Tags(PipelineTask):
     prediction = (ENTITIES,)
 
     def check(self, pipeline: Any, config: Mapping[str, Any]) -> None:
-        """Raise UnsupportedModelError for an unknown aggregation_strategy or an empty label."""
+        """Raise UnsupportedModelError for strategies beyond "none" and "simple" and for bad labels.
+
+        A label is bad if it is empty or has space around it.
+        """
         if _strategy(config) not in ("none", "simple"):
             raise UnsupportedModelError(
                 f"the model's model_config sets aggregation_strategy {_strategy(config)!r}, which"
@@ -144,7 +147,7 @@ def _strategy(config: Mapping[str, Any]) -> str:
 
 
 def _scores(pipeline: Any, text: str) -> np.ndarray:
-    """Return the probabilities of a text's tokens, shape (tokens, labels), as ``postprocess``."""
+    """Return the probabilities of a text's tokens, (tokens, labels), as in ``postprocess``."""
     (given,) = preprocessed(pipeline, text)
     special = given["special_tokens_mask"][0].numpy()
     logits = pipeline.forward(given)["logits"][0].float()

@@ -74,7 +74,7 @@ def log1p(x: Any) -> Any:
     one = like(1.0, x)
     u = op.Add(one, x)
     rest = op.Sub(u, one)
-    # Where the sum is infinite so is its logarithm, and the quotient would be NaN.
+    # An infinite sum has an infinite logarithm, and the quotient would be NaN.
     plain = op.Or(op.Equal(rest, like(0.0, x)), op.IsInf(u))
     scaled = op.Div(op.Mul(op.Log(u), x), op.Where(plain, one, rest))
     return op.Where(op.Equal(rest, like(0.0, x)), x, op.Where(plain, op.Log(u), scaled))
