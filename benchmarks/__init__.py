@@ -1,1 +1,1 @@
-"""What is measured side by side; never part of the test run."""
+"""Benchmarks, which are never part of the test run."""

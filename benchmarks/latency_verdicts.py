@@ -1,10 +1,10 @@
-"""Do two runs agree, and is a slow-down seen?  A model against itself, and made 10 % slower.
+"""Repeatability of latency verdicts: a model against itself, and against itself 10 % slower.
 
     python -m benchmarks.latency_verdicts [--runs 100] [--others 30] [--busy 2] [--threads 2]
 
-Every run starts new processes and asks whether candidates are more than 5 % slower than the
-champion: one that is the same model, one whose pyfunc spins for a tenth of each call's time after
-it.  Side by side, in random order, in the first ``--others`` runs:
+Every run starts new processes and decides whether two candidates are more than 5 % slower than the
+champion: the same model, and the same model with a pyfunc that spins for a tenth of each call's
+time after it.  The first ``--others`` runs compare five methods, in random order:
 
 - paired: this package's measurement and its gate (blocks in turns, interval on one side of 5 %)
 - naive p50: one process after the other, calls for half a second, ratio of medians
@@ -12,9 +12,9 @@ it.  Side by side, in random order, in the first ``--others`` runs:
 - one call: the same, the first call after one warm-up (Polygraphy's default of one iteration)
 - mean of all: the same, mean of all calls (as onnxruntime_perf_test runs a model)
 
-Before that, what taking turns costs the models: p50 of one alone, of two in turns, and of two in
-turns that wait until the other's threads have come to rest, which is what `paired` does.
-``--busy`` lets so many other processes compute all the while.
+Before that, the cost of taking turns is measured: the p50 of one model alone, of two in turns, and
+of two in turns that wait until the other's threads are idle, as `paired` does.  ``--busy`` sets
+the number of other processes that compute during all runs.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ OTHERS = {
 }
 ALONE, TURNS, RESTING = "alone", "in turns", "in turns, at rest"
 
-# The pyfunc of a model that answers as the one in `inner`, and spins for a share of the call after.
+# A pyfunc that returns the predictions of the model `inner` after spinning for a share of the time
+# that the call took.
 SLOW_LOADER = """
 import time
 
@@ -120,7 +121,7 @@ def main() -> None:
 
 
 def _one_run(model, slowed, inputs, path, batch_sizes, arguments, with_others, found) -> None:
-    """Append to ``found[method, candidate, batch size]``: what the method says of the candidate."""
+    """Append each method's verdict to ``found[method, candidate, batch size]``."""
 
     def paired():
         begun = time.perf_counter()
@@ -177,7 +178,7 @@ def _paired(model: Path, slowed: Path, inputs: Inputs, batch_sizes, budget_secon
 
 
 def _slowed(model: Path, folder: Path) -> Path:
-    """The model, served by a pyfunc that takes a tenth longer."""
+    """Return the model, served by a pyfunc that takes a tenth longer."""
     slowed, code = folder / "slowed", folder / "slow_loader.py"
     code.write_text(SLOW_LOADER.format(share=SLOWER))
     mlflow.pyfunc.save_model(
@@ -191,14 +192,16 @@ def _slowed(model: Path, folder: Path) -> Path:
 
 
 def _alone(model: Path, path: Path, batch_sizes: Sequence[int]) -> dict[int, np.ndarray]:
-    """Nanoseconds of each call of a process that has the machine to itself, by batch size."""
+    """Return the nanoseconds of each call of a process running alone, by batch size."""
     with _opened(model, path, batch_sizes) as worker:
         return {size: _block(worker, size, ALONE_MS, 0.0) for size in batch_sizes}
 
 
 def _turns(model: Path, path: Path, batch_size: int, rounds: int = 20) -> dict[str, list[float]]:
-    """Of blocks in each arrangement, all of the same two processes: p50 in milliseconds, and under
-    ``(arrangement, "other")`` the processor milliseconds that the other process took meanwhile.
+    """Return the p50 of blocks in each arrangement of the same two processes, in milliseconds.
+
+    The key ``(arrangement, "other")`` holds the processor milliseconds that the other process used
+    in the meantime.
     """
     measured = defaultdict(list)
     with ExitStack() as stack:
@@ -219,7 +222,7 @@ def _turns(model: Path, path: Path, batch_size: int, rounds: int = 20) -> dict[s
 
 
 def _processor_ms(pid: int) -> float:
-    """Processor time of all threads of a process so far."""
+    """Return the processor time of all threads of a process so far, in milliseconds."""
     threads = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((each / "schedstat").read_text().split()[0]) for each in threads) / 1e6
 
@@ -249,7 +252,7 @@ def _block(worker: Worker, batch_size: int, block_ms: float, warmup_ms: float) -
 
 
 def _convnet(folder: Path, threads: int) -> tuple[Path, Inputs]:
-    """Three 3 x 3 convolutions on 3 x 32 x 32 images: parallel work of a fraction of a ms."""
+    """Return a net of three 3 x 3 convolutions on 3 x 32 x 32 images: parallel work under 1 ms."""
     from onnx import TensorProto, helper, numpy_helper
 
     from mlflow_onnx_flavor import flavor
@@ -275,7 +278,7 @@ def _convnet(folder: Path, threads: int) -> tuple[Path, Inputs]:
 
 @contextmanager
 def _busy(count: int) -> Iterator[None]:
-    """So many processes that compute until the end."""
+    """Run other processes that compute, within the context."""
     processes = [multiprocessing.Process(target=_compute, daemon=True) for _ in range(count)]
     for process in processes:
         process.start()
@@ -288,7 +291,7 @@ def _busy(count: int) -> Iterator[None]:
 
 def _compute() -> None:
     values = np.random.default_rng(0).normal(size=200_000)
-    while True:  # in bursts, as a neighbour that serves requests
+    while True:  # in bursts, like a server of requests on the same machine
         for _ in range(random.randrange(1, 200)):
             np.sort(values)
         time.sleep(random.random() / 2)

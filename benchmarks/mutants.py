@@ -1,4 +1,4 @@
-"""Breaks an ONNX model in the ways in which real conversions break, one way at a time."""
+"""Mutants of an ONNX model, each with one fault of the kinds that real conversions have."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Mutant:
 
 
 def mutants(model: onnx.ModelProto, rng: np.random.Generator, each: int) -> Iterator[Mutant]:
-    """At most ``each`` of every kind that the model has a place for."""
+    """Yield at most ``each`` mutants of every kind for which the model has a place."""
     for kind, places in _KINDS.items():
         found = list(places(model))
         for at in rng.permutation(len(found))[:each]:
@@ -203,7 +203,7 @@ def _is_float(tensor: Any) -> bool:
 
 
 def _scaled(tensor: Any, rng: np.random.Generator) -> bool:
-    """One element that is not zero, times 1 + 1e-3."""
+    """Return the array with one nonzero element multiplied by 1 + 1e-3."""
     array = numpy_helper.to_array(tensor).copy()
     candidates = np.flatnonzero(array)
     if not len(candidates):
@@ -239,6 +239,6 @@ def _to_float16(array: np.ndarray) -> np.ndarray:
 
 
 def _to_bfloat16(array: np.ndarray) -> np.ndarray:
-    """Rounded to the nearest number whose last 16 bits of a float32 are zero."""
+    """Return the array rounded to bfloat16: to float32 numbers whose last 16 bits are zero."""
     bits = array.astype(np.float32).view(np.uint32)
     return ((bits + 0x8000) & 0xFFFF0000).astype(np.uint32).view(np.float32)

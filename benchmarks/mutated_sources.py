@@ -1,4 +1,4 @@
-"""The sources of the mutation benchmark: small, fitted or drawn, of every kind of arithmetic."""
+"""The source models of the mutation benchmark: small models with every kind of arithmetic."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ LARGE = 5_000
 
 @dataclass(frozen=True)
 class Source:
-    """``rows(count, seed)``: inputs as the source is served, of one distribution.
+    """A source model and its rows.
 
-    ``traced(file)``: writes a conversion that took one arm of a branch and dropped the other.
+    ``rows(count, seed)`` returns inputs of one distribution, in the form in which the source is
+    served.  ``traced(file)`` writes a conversion that kept one arm of a branch and lost the other.
     """
 
     name: str

@@ -1,11 +1,11 @@
-"""What comparing large data costs beside the two models' own answers, in time and memory.
+"""The cost of comparing models on large data, in time and memory.
 
     python -m benchmarks.parity_large [--rows 2000000] [--runs 3]
 
-A random forest and its conversion answer the same rows in processes of their own, batch by batch
-and nothing else; then the comparison does the same work, reads the file, and compares.  Both in
-turn, medians of rows a second with minimum and maximum, and their ratio.  Memory is the sum of what
-the processes hold (proportional set size), sampled twice a second.
+A random forest and its conversion score the same rows in separate processes, batch by batch, and
+do nothing else; then the comparison does the same work, reads the file, and compares.  The two take
+turns; the table shows medians of rows per second with minimum and maximum, and their ratio.  Memory
+is the sum over all processes (proportional set size), sampled twice a second.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _prepared(folder: Path, rows: int) -> tuple[Path, Path, Path]:
 
 
 def _alone(source: Path, candidate: Path, data: Path) -> float:
-    """Seconds of the models' own answers, one after the other, batches in memory already."""
+    """Return the seconds of scoring alone, one model after the other, with batches in memory."""
     script = (
         "import sys, time, numpy as np, pandas as pd, pyarrow.parquet as pq\n"
         "which, model, data, size = sys.argv[1:]\n"
@@ -123,7 +123,7 @@ def _alone(source: Path, candidate: Path, data: Path) -> float:
 
 
 def _compared(source: Path, candidate: Path, data: Path) -> tuple[float, float]:
-    """Seconds of the comparison's batches, and the largest sum of memory in bytes."""
+    """Return the seconds of the comparison's batches and the largest sum of memory in bytes."""
     command = [
         sys.executable,
         "-m",
@@ -150,7 +150,7 @@ def _tree(root: int) -> list[int]:
     for entry in filter(str.isdigit, os.listdir("/proc")):
         try:
             parent = int(Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
         children.setdefault(parent, []).append(int(entry))
     found, waiting = [], [root]
@@ -163,7 +163,7 @@ def _tree(root: int) -> list[int]:
 def _held(process: int) -> float:
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    except OSError:  # it has ended
+    except OSError:  # the process has ended
         return 0.0
     return next((int(line.split()[1]) * 1024.0 for line in lines if line.startswith("Pss:")), 0.0)
 

@@ -1,12 +1,12 @@
-"""Count which wrong models a parity check catches, and which right ones it refuses.
+"""Mutation test of parity checks: wrong models that are caught, correct models that are refused.
 
     python -m benchmarks.parity_mutations [--each 3] [--only "random forest" ...]
 
-Faithful conversions are broken one way at a time (`mutants.py`).  A mutant counts where it changes
-an answer on 5,000 rows beyond four times the rounding that the faithful conversion shows there; the
-rest is no worse than faithful.  Each check sees 32 other rows: ours is `parity.measure` with its
-probes under the default gate, the others are in `peer_criteria.py`.  False alarms are counted on
-the faithful conversions, on 5 draws of 32 rows each.
+Faithful conversions are broken in one way at a time (`mutants.py`).  A mutant counts as wrong if it
+changes an output on 5,000 rows by more than four times the rounding error of the faithful
+conversion there; the other mutants are as good as faithful.  Each check sees 32 other rows: ours is
+`parity.measure` with its probes under the default gate, the others are in `peer_criteria.py`.
+False alarms are counted on the faithful conversions, on 5 draws of 32 rows each.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _ours_caught(caught: Counter) -> int:
 
 
 class _Checked:
-    """A source in its process, its faithful conversion, and answers on many rows."""
+    """A source in its process, its faithful conversion, and the outputs of both on many rows."""
 
     def __init__(self, source: Source, folder: Path):
         from mlflow_onnx_flavor.conversion.convert import convert_model
@@ -113,7 +113,7 @@ class _Checked:
         return scoring.open_graph(str(path), graph).run(rows)
 
     def broken(self, each: int) -> Iterator[tuple[Mutant, str]]:
-        """Mutants that run, and what they change on many rows; "" where that is rounding."""
+        """Yield mutants that run, and their change on many rows; "" if it is rounding error."""
         made = list(mutants(self.faithful, np.random.default_rng(0), each))
         if self.source.traced is not None:
             file = self.folder / "traced.onnx"
@@ -122,7 +122,7 @@ class _Checked:
         for mutant in made:
             try:
                 found = self._answers(mutant.model, self.large)
-            except Exception:  # whatever onnxruntime says of a graph that makes no sense
+            except Exception:  # whatever onnxruntime raises for an invalid graph
                 continue
             yield mutant, self._change(found)
 
@@ -146,7 +146,7 @@ class _Checked:
         return ""
 
     def verdicts(self, model: onnx.ModelProto, seed: int) -> dict[str, bool] | None:
-        """Whether each check calls ``model`` right on 32 rows; None where it does not run there."""
+        """Return whether each check accepts ``model`` on 32 rows; None if it does not run."""
         from mlflow_onnx_flavor.inputs import Inputs
 
         rows = self.source.rows(ROWS, seed)

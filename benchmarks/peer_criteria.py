@@ -1,12 +1,12 @@
-"""What others would say of a candidate, from the same answers: each says whether it is right.
+"""Criteria of other tools for a candidate, applied to the same outputs: each returns a verdict.
 
 - `numpy.allclose` with its defaults, on the example: what most projects write.
 - Polygraphy 0.53: `CompareFunc.simple()` with its defaults (absolute and relative tolerance 1e-5,
   element by element), the package itself where it is installed.
 - Olive: its documented accuracy goal, at most 0.01 below the source's (accuracy of labels, R² of
-  numbers), the source's answers being the truth.
-- Model Navigator 0.14: its correctness test takes as tolerance the largest difference that it sees
-  and fails on NaN and infinity only.
+  numbers), with the source's outputs as the ground truth.
+- Model Navigator 0.14: its correctness test uses the largest observed difference as its tolerance,
+  so that it fails on NaN and infinity only.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def olive(source: Outputs, candidate: Outputs) -> bool:
         return False
     if truth.dtype.kind != "f":
         return float(np.mean(truth == found)) >= LEAST_AGREEMENT
-    if truth.ndim == 2 and truth.shape[1] > 1:  # scores of classes: the accuracy of the best
+    if truth.ndim == 2 and truth.shape[1] > 1:  # scores of classes: accuracy of the best
         return float(np.mean(truth.argmax(1) == found.argmax(1))) >= LEAST_AGREEMENT
     spread = float(np.sum((truth - truth.mean()) ** 2))
     return bool(1 - float(np.sum((truth - found) ** 2)) / max(spread, 1e-30) >= LEAST_AGREEMENT)

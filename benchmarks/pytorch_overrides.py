@@ -1,12 +1,12 @@
-"""Which of PyTorch's operators have a translation here, and why each stays.
+"""The translations of PyTorch's operators here, each compared with the exporter's own form.
 
     python -m benchmarks.pytorch_overrides [--only sort,median]
 
 Each operator that `frameworks.pytorch.operators` translates in place of PyTorch's exporter is
 exported twice: with the translations here ("ours"), and with all of them but its own ("theirs").
 Both graphs run in onnxruntime at several batch sizes, on rows with NaN, infinities, zeros of both
-signs and equal numbers where the operator has answers for these, and are compared with PyTorch.
-Printed is a table in Markdown, one row for each operator and dtype.  A translation whose operator
+signs and equal numbers if the operator is defined for these, and are compared with PyTorch.  The
+output is a table in Markdown, one row for each operator and dtype.  A translation whose operator
 is "both right" in every row is superfluous, and the exit status is 1.
 """
 
@@ -35,7 +35,7 @@ from mlflow_onnx_flavor.frameworks.pytorch.portable import portable
 from mlflow_onnx_flavor.onnx_graph.exporter_text import plain
 
 BATCH_SIZES = (1, 3, 33)
-# Relative to the largest finite answer.
+# The tolerance relative to the largest finite output.
 TOLERANCE = {"float32": 2e-5, "float64": 1e-9, "int64": 0.0}
 
 _RNG = np.random.default_rng(0)
@@ -59,7 +59,7 @@ FLOATS, ALL = ("float32", "float64"), ("float32", "float64", "int64")
 
 @dataclass(frozen=True)
 class Case:
-    """Calls that reach one operator.  ``rows`` are of shape (33, ...)."""
+    """Calls that reach one operator, with ``rows`` of shape (33, ...)."""
 
     call: Callable[[Any], Any]
     rows: np.ndarray
@@ -226,7 +226,7 @@ class _Called(nn.Module):
 
 
 def main() -> int:
-    """Print the table; returns 1 where a translation is superfluous or has no case."""
+    """Print the table; return 1 if a translation is superfluous or has no case, else 0."""
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -250,7 +250,7 @@ def main() -> int:
 
 
 def _compare(name: str, operator: Any, case: Case, dtype: str) -> bool:
-    """Print one row; returns whether both are right."""
+    """Print one row; return whether both graphs are right."""
     rows = torch.tensor(np.nan_to_num(case.rows) if dtype == "int64" else case.rows)
     rows = (10 * rows.clamp(-100, 100) if dtype == "int64" else rows).to(getattr(torch, dtype))
     everything = translations()

@@ -1,12 +1,12 @@
-"""What a release costs beyond its unavoidable parts.
+"""The cost of a release beyond its unavoidable parts.
 
     python -m benchmarks.release_cost [--framework sklearn] [--runs 5]
 
-Unavoidable are the imports of mlflow, of the framework and of its exporter and the model's loading
-(once a process that must hold the source: the converter's and the one that is timed), the export
-call itself, and the time that is spent measuring answers and latency.  The rest is ours: other
-processes, MLflow runs, files, reports.
-The parts are read from what each release recorded; medians over the runs, with minimum and maximum.
+The unavoidable parts are the imports of mlflow, of the framework and of its exporter and the
+loading of the model (once in each process that must hold the source: the converter's and the one
+that is timed), the export call itself, and the measurements of outputs and latency.  The rest is
+ours: other processes, MLflow runs, files, reports.  The parts are read from the records of each
+release; the table shows medians over the runs, with minimum and maximum.
 """
 
 from __future__ import annotations
@@ -64,8 +64,9 @@ def _train(framework: str, folder: Path):
 
 
 def _imports(framework: str) -> dict[str, float]:
-    """Seconds of the imports that no release can do without, those of the framework left out: they
-    are in the time to load the source.
+    """Return the seconds of the imports that every release needs.
+
+    The imports of the framework are left out: they are part of the time to load the source.
     """
     loader, exporter = FRAMEWORK_OF[framework]
     with_loader = _import_seconds(f"mlflow.pyfunc, {loader}")
@@ -77,14 +78,14 @@ def _imports(framework: str) -> dict[str, float]:
 
 
 def _import_seconds(modules: str) -> float:
-    """A fresh interpreter that imports ``modules``."""
+    """Return the seconds in which a new interpreter imports ``modules``."""
     begun = time.perf_counter()
     subprocess.run([sys.executable, "-c", f"import {modules}"], check=True)
     return time.perf_counter() - begun
 
 
 def _release(trained, name: str, imports: Mapping[str, float]) -> Mapping[str, float]:
-    """One release in a new process, as `mlflow-onnx release` runs it; seconds by part."""
+    """Run a release in a new process, as `mlflow-onnx release` does; return seconds by part."""
     from mlflow_onnx_flavor.schemas.summary import ReleaseSummary
 
     begun = time.perf_counter()

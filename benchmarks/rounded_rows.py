@@ -1,11 +1,11 @@
-"""What rows of float64 cost where trees follow a scaler, whose rounding `rounded_rows` refuses.
+"""The cost of float64 rows for trees behind a scaler, which the converter requires.
 
     python -m benchmarks.rounded_rows
 
 A scaler and a forest (and XGBoost's trees) are exported twice: on float64 rows, as the conversion
-does, and on float32 rows with the refusal taken out, which may answer otherwise.  Both are run in
-turn in one process; reported is the ratio float64 / float32 of their times, the median of the
-rounds and the middle half of these.
+does, and on float32 rows without the check in `frameworks.sklearn.converters.rounded_rows` that
+refuses them, so that the outputs may differ.  Both run in turns in one process; the output is the
+ratio float64 / float32 of their times, as the median and the middle half of the rounds.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _session(model: Any, dtype: Any) -> onnxruntime.InferenceSession:
     from mlflow_onnx_flavor.frameworks.sklearn.framework import target_opset
 
     register_boosted_steps(model)
-    # Nothing here says that the rows were float64 before, so float32 is not refused.
+    # Float32 is not refused here, since nothing marks the rows as rounded from float64.
     kind = FloatTensorType if dtype == np.float32 else DoubleTensorType
     exported = skl2onnx.to_onnx(
         model,
@@ -78,7 +78,7 @@ def _session(model: Any, dtype: Any) -> onnxruntime.InferenceSession:
 
 
 def _in_turn(sessions: list[onnxruntime.InferenceSession], rows: np.ndarray) -> list[np.ndarray]:
-    """Microseconds a call, of each round, for each session on rows of its own type."""
+    """Return the microseconds per call in each round, for each session on rows of its dtype."""
     feeds = [{"rows": rows.astype(dtype)} for dtype in (np.float32, np.float64)]
     times: list[list[float]] = [[], []]
     for number in range(ROUNDS):

@@ -1,17 +1,21 @@
-"""What does a prediction cost beyond onnxruntime?  Ours, MLflow's built-in flavor, and the session.
+"""The cost of a prediction beyond onnxruntime: this flavor and MLflow's built-in flavor.
 
     python -m benchmarks.scoring_cost [--seconds 0.6]
 
-Every way to ask the same model is called in short blocks that take turns in random order, in one
-process, with one thread of onnxruntime; the figure is the median over blocks of the median call, in
-microseconds, and in brackets the quarter and three quarters of the blocks. "session" is
-`InferenceSession.run` with arrays that are ready; "by hand" is a frame's columns turned into such
-arrays with pandas' `to_numpy` in front of it; "flavor" is our scoring alone; "pyfunc" is through
-`mlflow.pyfunc`, with the signature's columns checked; "built-in" is `mlflow.onnx`'s pyfunc;
-"mlflow" is MLflow's pyfunc with this signature in front of the session alone, with arrays that are
-ready.  What a pyfunc takes beyond "mlflow" is the flavor's own share, less than nothing where the
-flavor spares MLflow its look at the signature of `predict`.  (A model that did nothing in place of
-the session would leave MLflow's code in the processor's caches.)
+Every way to call the same model runs in short blocks that take turns in random order, in one
+process, with one thread of onnxruntime.  The figure is the median over blocks of the median call,
+in microseconds, with the lower and upper quartile of the blocks in brackets:
+
+- session: `InferenceSession.run` with prepared arrays
+- by hand: the same, after pandas' `to_numpy` has made these arrays from a DataFrame's columns
+- flavor: our scoring alone
+- pyfunc: our scoring through `mlflow.pyfunc`, which checks the signature's columns
+- built-in: the pyfunc of `mlflow.onnx`
+- mlflow: MLflow's pyfunc with this signature in front of the session alone, with prepared arrays
+
+The time of a pyfunc beyond "mlflow" is the flavor's own share.  It is negative if the flavor spares
+MLflow the inspection of the signature of `predict`.  (With a model that does nothing in place of
+the session, MLflow's code would stay in the processor's caches.)
 """
 
 from __future__ import annotations
@@ -106,14 +110,14 @@ def _ways(graph, rows: Any, folder: Path) -> dict[str, Callable[[], Any]]:
     for name, ask in list(ways.items()):
         try:
             ask()
-        except Exception as error:  # it is part of the result what a flavor cannot be asked
+        except Exception as error:  # inputs that a flavor does not accept are a part of the result
             print(f"  {name}: {str(error).splitlines()[0][:100]}")
             del ways[name]
     return ways
 
 
 def _by_hand(rows: pd.DataFrame, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What a user writes in front of a session for this graph: a matrix, or a column each."""
+    """Return the arrays as a user would prepare them: one matrix, or one array per column."""
     if len(feeds) == 1:
         return {next(iter(feeds)): rows.to_numpy(dtype=np.float32)}
     return {
@@ -122,7 +126,7 @@ def _by_hand(rows: pd.DataFrame, feeds: dict[str, np.ndarray]) -> dict[str, np.n
 
 
 class _Session:
-    """A model that answers with its session whatever it is given."""
+    """A model that ignores its inputs and runs its session on prepared arrays."""
 
     def __init__(self, run: Callable[..., Any], feeds: dict[str, np.ndarray]):
         self._run, self._feeds = run, feeds
@@ -132,7 +136,7 @@ class _Session:
 
 
 def _in_turns(ways: dict[str, Callable[[], Any]], seconds: float) -> dict[str, np.ndarray]:
-    """Quarter, middle and three quarters of the blocks' medians, in microseconds."""
+    """Return the quartiles of the blocks' medians, in microseconds."""
     blocks: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(max(int(seconds / BLOCK_S), 8)):
         for name in random.sample(list(ways), len(ways)):
@@ -186,7 +190,7 @@ def _dense(generator) -> onnx.ModelProto:
 
 
 def _mixed(generator) -> onnx.ModelProto:
-    """An input for each column; the texts become codes, and all are added."""
+    """Return a graph with one input per column; texts become codes, and all are added."""
     floats = [f"c{number}" for number in range(6)]
     texts = [f"t{number}" for number in range(4)]
     nodes = [

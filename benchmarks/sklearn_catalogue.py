@@ -1,10 +1,11 @@
-"""scikit-learn's own catalogue: what the plain skl2onnx call gets right, and what we do.
+"""The plain skl2onnx call and this package on every estimator in scikit-learn's catalogue.
 
     python -m benchmarks.sklearn_catalogue [--kind classifier] [--only RidgeClassifier ...]
 
-Each of `all_estimators()` is fitted on 150 rows of iris with a little noise and asked for rows that
-it has not seen, as float32 and as float64.  Right means equal labels, and numbers within 1e-4 of
-the source's (relative where they are beyond 1).  The plain call is `to_onnx(model, X[:1])`.
+Each of `all_estimators()` is fitted on 150 rows of iris with a little noise and scores unseen rows,
+as float32 and as float64.  A conversion is right if its labels are equal to the source's and its
+numbers within 1e-4 of them (a relative difference for numbers beyond 1).  The plain call is
+`to_onnx(model, X[:1])`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     kinds = arguments.kind or KINDS
     fitted = {kind: list(_all_fitted(kind, arguments.only)) for kind in kinds}
-    # All of the plain calls first: ours changes what skl2onnx knows in this process.
+    # All plain calls come first: ours register converters with skl2onnx in this process.
     counts = {
         (who, kind, dtype): _right(who, kind, fitted[kind], dtype)
         for who in (plain, ours)
@@ -50,7 +51,7 @@ def main() -> None:
 
 
 def _all_fitted(kind: str, only: list[str] | None) -> Iterator[tuple[str, Any, Any, np.ndarray]]:
-    """Name, dtype, model and unseen rows."""
+    """Yield the name, dtype, model and unseen rows of each fitted estimator."""
     for name, fit in estimators(kind, only):
         for dtype in DTYPES:
             try:
@@ -73,7 +74,7 @@ def _right(who: Any, kind: str, fitted: list, dtype: Any) -> int:
 
 
 def plain(model: Any, rows: np.ndarray, transforms: bool) -> str:
-    """What is wrong with skl2onnx's default call; "" where nothing is."""
+    """Return the fault of skl2onnx's default call, or "" if it is right."""
     import onnxruntime
     import skl2onnx
 
@@ -81,7 +82,7 @@ def plain(model: Any, rows: np.ndarray, transforms: bool) -> str:
         exported = skl2onnx.to_onnx(model, rows[:1], options=_without_maps(model))
         session = onnxruntime.InferenceSession(exported.SerializeToString())
         found = session.run(None, {session.get_inputs()[0].name: rows})
-    except Exception as error:  # whatever the exporter or the runtime raises: it is not right
+    except Exception as error:  # whatever the exporter or the runtime raises is the fault
         return f"{type(error).__name__}: {first_line(error)}"
     return difference(expected_answers(model, rows, transforms), found)
 

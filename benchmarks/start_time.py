@@ -1,12 +1,12 @@
-"""How long a model takes to its first answer, with and without what an earlier start kept.
+"""The time from the start of a process to a model's first prediction, with and without a cache.
 
     python -m benchmarks.start_time
 
-Each start is a process of its own, imports included, in turns with the others; medians with the
-middle half.  The first is onnxruntime alone beside `import mlflow.pyfunc`.  The environment is one
-that is made for it, with what the artifact asks for and nothing else: MLflow's check of a model's
-requirements reads the metadata of every package there is, so its cost is the environment's.
-`--python` names another.
+Each start is a new process, imports included, and the kinds of start take turns; the output is
+medians with the middle half.  The first kind is onnxruntime alone beside `import mlflow.pyfunc`.
+The environment is made for this benchmark and holds the artifact's requirements and nothing else:
+MLflow's check of a model's requirements reads the metadata of every installed package, so its cost
+depends on the environment.  `--python` names the interpreter of another one.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def deep_net(path: Path, layers: int, width: int) -> Path:
 
 
 def serving_environment(folder: Path) -> str:
-    """The interpreter of a new environment with an artifact's requirements."""
+    """Return the interpreter of a new environment with an artifact's requirements."""
     uv, python = str(Path(sys.executable).with_name("uv")), str(folder / "bin" / "python")
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
     subprocess.run(

@@ -1,10 +1,10 @@
-"""Where models run: twelve models through every target, and ONNX's node cases through the texts.
+"""Exports of twelve models to every target, and of ONNX's node cases to the text formats.
 
 python -m benchmarks.targets            both
 python -m benchmarks.targets cases      ONNX's own node cases alone
 
-Each model is exported to each target that is installed and held against ONNX Runtime as `export`
-does it: in a process of its own, at several batch sizes, on rows and on probes.
+Each model is exported to each installed target and compared with ONNX Runtime as `export` does: in
+a new process, at several batch sizes, on rows and on probes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def print_cases() -> None:
-    """How many of the node cases come back from each lossless text to the byte."""
+    """Print how many node cases each lossless text format restores to the byte."""
     from onnx.backend.test.case.node import collect_testcases
 
     with warnings.catch_warnings():
@@ -66,7 +66,7 @@ def print_models() -> None:
 
 
 def _models(work: Path) -> Iterator[tuple[str, str, Any]]:
-    """Name, path and rows of each model."""
+    """Yield the name, path and rows of each model."""
     yield from _nets(work)
     yield from _estimators(work)
 

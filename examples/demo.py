@@ -49,7 +49,7 @@ def main() -> int:
     ]
     shown = " ".join(["mlflow", *command[1:]])
     print(f"2. {shown}\n", flush=True)
-    # mlflow.set_experiment names the experiment by id in the environment; the command, by name.
+    # mlflow.set_experiment put the experiment's id into the environment; the command sets its name.
     environment = {name: os.environ[name] for name in os.environ if name != "MLFLOW_EXPERIMENT_ID"}
     status = subprocess.run(command, cwd=PROJECT, env=environment, check=False).returncode
     if status == 0:
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def _use_store(folder: Path) -> None:
-    """A SQLite store of the demo's own, for this process and for the release."""
+    """Set up a SQLite store for the demo, used by this process and by the release."""
     import mlflow
 
     uri = f"sqlite:///{folder / 'mlflow.db'}"
@@ -73,7 +73,7 @@ def _use_store(folder: Path) -> None:
 
 
 def _mlflow() -> str:
-    """The mlflow command of this environment, whether or not it is activated."""
+    """Return the mlflow command of this environment, even if it is not activated."""
     beside = Path(sys.executable).parent / "mlflow"
     os.environ["PATH"] = f"{beside.parent}{os.pathsep}{os.environ['PATH']}"
     return str(beside) if beside.exists() else shutil.which("mlflow") or "mlflow"

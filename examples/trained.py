@@ -1,4 +1,4 @@
-"""What every example's training script gives: a logged model and rows to release it on."""
+"""The result of every example's training script: a logged model and rows to release it on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Trained:
-    """``model_uri``: the registered source version.  ``evaluation``: file of held-out inputs."""
+    """A registered source version ``model_uri`` and a file of held-out inputs, ``evaluation``."""
 
     model_uri: str
     evaluation: Path
@@ -33,7 +33,7 @@ def main(train: Callable[[Path], Trained]) -> None:
 
 
 def registered_uri(logged) -> str:
-    """``models:/NAME/VERSION`` of what log_model just registered."""
+    """Return the URI ``models:/NAME/VERSION`` of the version that log_model just registered."""
     from mlflow import MlflowClient
 
     name = logged.name

@@ -1,1 +1,1 @@
-"""One thin module per MLproject entry point: `python -m pipelines.STEP --parameter value`."""
+"""The MLproject entry points, one module each: `python -m pipelines.STEP --parameter value`."""

@@ -1,4 +1,4 @@
-"""What every entry point shares: parameters from `mlflow run`, and how it ends."""
+"""Parameters from `mlflow run`, and the exit status, for every entry point."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlflow_onnx_flavor.schemas.configuration import Configuration
 def parsed(
     description: str, required: Sequence[str] = (), optional: Sequence[str] = ()
 ) -> argparse.Namespace:
-    """The parameters of an entry point; MLflow passes the empty string for one not given."""
+    """Return the parameters of an entry point; MLflow passes "" for a parameter without a value."""
     parser = argparse.ArgumentParser(description=description)
     for name in required:
         parser.add_argument(_option(name), required=True)
@@ -24,7 +24,7 @@ def parsed(
 
 
 def several(text: str) -> list[str]:
-    """The entries of a parameter, set apart by commas; those within an entry's JSON are its own."""
+    """Return the comma-separated entries of a parameter; commas within JSON do not separate."""
     found, rest = [], text.strip()
     while rest:
         end = _end_of_entry(rest)
@@ -38,12 +38,12 @@ def _end_of_entry(text: str) -> int:
         return text.find(",") if "," in text else len(text)
     try:
         return json.JSONDecoder().raw_decode(text)[1]
-    except json.JSONDecodeError:  # whoever reads the entry says what is wrong with it
+    except json.JSONDecodeError:  # the reader of the entry reports the error
         return len(text)
 
 
 def configuration_of(arguments: argparse.Namespace) -> Configuration:
-    """The configuration file, with the alias of the command line where one was given."""
+    """Return the configuration, with the alias of the command line if there is one."""
     from mlflow_onnx_flavor.configuration_file import overridden, read_configuration
 
     return overridden(
@@ -52,7 +52,7 @@ def configuration_of(arguments: argparse.Namespace) -> Configuration:
 
 
 def end(step: Callable[[], str]) -> None:
-    """Run ``step``, print the sentence that it returns, and exit with the status of DESIGN."""
+    """Run ``step``, print the text that it returns, and exit with a status of `cli.ending`."""
 
     def work() -> int:
         print(step())

@@ -4,6 +4,7 @@ from pipelines.arguments import configuration_of, end, parsed
 
 
 def main() -> None:
+    """Run the step convert with the parameters of the command line."""
     arguments = parsed(__doc__, ["source_run_id"], ["config", "parent_run_id"])
 
     def step() -> str:

@@ -4,6 +4,7 @@ from pipelines.arguments import end, parsed, several
 
 
 def main() -> None:
+    """Export a model with the parameters of the command line."""
     arguments = parsed(
         __doc__, ["model_uri", "to", "output"], ["data", "config", "fix", "registered_model"]
     )

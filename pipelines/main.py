@@ -10,6 +10,7 @@ from pipelines.arguments import several
 
 
 def main() -> None:
+    """Run a whole release with the parameters of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model-uri", required=True)
     for name in ("--registered-model", "--data", "--config", "--alias", "--execution-provider"):

@@ -4,6 +4,7 @@ from pipelines.arguments import configuration_of, end, parsed
 
 
 def main() -> None:
+    """Run the step register with the parameters of the command line."""
     arguments = parsed(
         __doc__,
         ["parity_run_id", "latency_run_id", "registered_model"],

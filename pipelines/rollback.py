@@ -4,6 +4,7 @@ from pipelines.arguments import configuration_of, end, parsed
 
 
 def main() -> None:
+    """Move the alias back with the parameters of the command line."""
     arguments = parsed(__doc__, ["registered_model"], ["alias", "config", "parent_run_id"])
 
     def step() -> str:

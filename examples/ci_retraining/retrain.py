@@ -2,8 +2,8 @@
 
     python -m examples.ci_retraining.retrain --results results
 
-Ends with the status of `mlflow-onnx release`: 0 promoted, 1 an error, 3 a gate failed, 4 not
-convertible.  The registry is the one that MLFLOW_TRACKING_URI names.
+The exit status is that of `mlflow-onnx release`: 0 promoted, 1 an error, 3 a gate failed, 4 not
+convertible.  MLFLOW_TRACKING_URI names the registry.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python -m examples.shared_server.start --folder shared-server
 
-PostgreSQL holds runs and the registry, an S3 store the artifacts, and users sign in.  All of it
-ends with Ctrl-C; the folder keeps the database, and what the S3 store held is gone.
+PostgreSQL holds runs and the registry, an S3 store the artifacts, and users sign in.  Ctrl-C ends
+all processes; the folder keeps the database, but the contents of the S3 store are lost.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 
 BUCKET, ADMIN = "mlflow", "admin"
 START_LIMIT_S = 120.0
-# What moto takes: any keys.  Of a real store, its own.
+# Moto accepts any keys; a real store needs its own.
 S3_KEYS = {
     "AWS_ACCESS_KEY_ID": "example",
     "AWS_SECRET_ACCESS_KEY": "example",
@@ -35,12 +35,12 @@ S3_KEYS = {
 
 
 class NotHere(Exception):
-    """Something that the server is made of is not installed, or may not run here."""
+    """A part of the server is not installed, or may not run here."""
 
 
 @dataclass(frozen=True)
 class SharedServer:
-    """``environment``: what a client signs in with as the administrator."""
+    """A running server; a client with its ``environment`` signs in as the administrator."""
 
     url: str
     password: str
@@ -56,13 +56,13 @@ class SharedServer:
 
     @property
     def s3_environment(self) -> dict[str, str]:
-        """For clients of experiments whose artifacts lie in the store and not behind the server."""
+        """The variables of clients that read and write artifacts in the store itself."""
         return {"MLFLOW_S3_ENDPOINT_URL": self.s3_url, **S3_KEYS}
 
 
 @contextlib.contextmanager
 def shared_server(folder: Path) -> Iterator[SharedServer]:
-    """All three processes, with what they write in ``folder``; NotHere says what is missing."""
+    """Run all processes with their files in ``folder``; raise NotHere if a part is missing."""
     for module, package in (("psycopg2", "psycopg2-binary"), ("boto3", "boto3"), ("moto", "moto")):
         if importlib.util.find_spec(module) is None:
             raise NotHere(f"the package {package} is not installed")
@@ -78,7 +78,7 @@ def shared_server(folder: Path) -> Iterator[SharedServer]:
 
 @contextlib.contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
-    """A new database cluster, or the one that is in ``folder``; yields SQLAlchemy's URI."""
+    """Run the database cluster in ``folder``, made if it is new; yield its SQLAlchemy URI."""
     programs, data, port = postgresql_programs(), folder / "postgresql", free_port()
     # PostgreSQL refuses to run as root.
     account = {"user": "nobody"} if os.geteuid() == 0 else {}
@@ -104,7 +104,7 @@ def postgresql(folder: Path) -> Iterator[str]:
 
 
 def postgresql_programs() -> Path:
-    """Where ``initdb`` and ``postgres`` are: on the PATH, where Debian has them, or in a wheel."""
+    """Return the folder of ``initdb`` and ``postgres``: on PATH, of Debian, or in a wheel."""
     on_path = shutil.which("initdb")
     if on_path:
         return Path(on_path).resolve().parent
@@ -119,7 +119,7 @@ def postgresql_programs() -> Path:
 
 @contextlib.contextmanager
 def s3_store(folder: Path) -> Iterator[str]:
-    """Moto's server, which keeps what it is given in memory, with one bucket."""
+    """Run Moto's server, which keeps objects in memory, with one bucket; yield its URL."""
     import boto3
 
     port = free_port()
@@ -138,12 +138,12 @@ def s3_store(folder: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def mlflow_server(folder: Path, database: str, s3_url: str, password: str) -> Iterator[str]:
-    """MLflow's server, which everybody may read from who signs in."""
+    """Run MLflow's server, which every signed-in user may read; yield its URL."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     (folder / "users.ini").write_text(
         "[mlflow]\ndefault_permission = READ\n"
-        "auth_cache_ttl_seconds = 60\n"  # else every request hashes the password anew
+        "auth_cache_ttl_seconds = 60\n"  # otherwise every request hashes the password anew
         f"database_uri = sqlite:///{folder / 'users.db'}\n"
         f"admin_username = {ADMIN}\nadmin_password = {password}\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
@@ -173,7 +173,7 @@ def free_port() -> int:
 
 
 def _without_mlflow(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a client says is not for the server."""
+    """Return the environment without the MLflow variables, which are for clients."""
     return {name: each for name, each in environment.items() if not name.startswith("MLFLOW_")}
 
 

@@ -1,7 +1,7 @@
-"""The source frameworks: which one a model is of, its light face and its heavy inside.
+"""The source frameworks: recognising a model's framework, its face and its implementation.
 
-Adding a framework is adding one folder: ``__init__.py`` holds a `face.Face` as ``face``, and
-``framework.py``, which imports the framework, a `base.Framework` as ``framework``.
+A framework is one folder.  Its ``__init__.py`` defines a `face.Face` as ``face``, which does not
+import the framework; its ``framework.py``, which does, defines a `base.Framework` as ``framework``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mlflow_onnx_flavor.frameworks.face import Face
 
 @cache
 def faces() -> dict[str, Face]:
-    """Return the faces by the names of their folders, the one that counts before others first."""
+    """Return the faces by the names of their folders, in order of precedence."""
     folders = [each.name for each in pkgutil.iter_modules(__path__) if each.ispkg]
     known = {
         name: importlib.import_module(f"{__name__}.{name}").face
@@ -38,12 +38,12 @@ def supported() -> tuple[str, ...]:
 
 
 def get(name: str) -> Face:
-    """Return the framework's face.  Nothing heavy is imported for it."""
+    """Return the framework's face, without importing the framework."""
     return faces()[name]
 
 
 def load(name: str) -> Framework:
-    """Import the framework and return its inside; for the child process of a model alone."""
+    """Import the framework and return its implementation; only for a model's child process."""
     for variable, value in get(name).environment.items():
         os.environ.setdefault(variable, value)
     return importlib.import_module(f"{__name__}.{name}.framework").framework
@@ -52,7 +52,7 @@ def load(name: str) -> Framework:
 def recognise(flavors: Mapping[str, Any]) -> str:
     """Return the framework of a model with these flavors (the ``flavors`` of its MLmodel file).
 
-    Raises UnsupportedModelError naming the model's flavors and those that are known.
+    Raises UnsupportedModelError, naming the model's flavors and the supported ones.
     """
     for name in _known(flavors):
         get(name).check(flavors[flavor_of(flavors, name)] or {})
@@ -69,7 +69,7 @@ def recognise(flavors: Mapping[str, Any]) -> str:
 
 
 def is_onnx(flavors: Mapping[str, Any]) -> bool:
-    """Return whether a model with these flavors is ONNX, and no source framework's as well."""
+    """Return whether a model with these flavors is ONNX and belongs to no source framework."""
     return _known(flavors)[:1] == ["onnx"]
 
 
@@ -84,7 +84,7 @@ def flavor_of(flavors: Mapping[str, Any], name: str) -> str:
 def served_by_mlflow(path: Path, flavors: Mapping[str, Any]) -> bool:
     """Return whether `mlflow.pyfunc.load_model` serves the model in folder ``path``.
 
-    It does not where MLflow gave it no pyfunc, nor where its loader is too new for the file.
+    It does not if the model has no pyfunc, or if MLflow's loader is too new for the file.
     """
     if "python_function" not in flavors:
         return False
@@ -95,7 +95,7 @@ def served_by_mlflow(path: Path, flavors: Mapping[str, Any]) -> bool:
 
 
 def check_installed(name: str) -> None:
-    """Raise MissingFrameworkError unless the framework can be imported; imports nothing."""
+    """Raise MissingFrameworkError unless the framework is installed; import nothing."""
     face = get(name)
     missing = [module for module in face.modules if importlib.util.find_spec(module) is None]
     if missing:
@@ -106,5 +106,5 @@ def check_installed(name: str) -> None:
 
 
 def _known(flavors: Mapping[str, Any]) -> list[str]:
-    """Return the frameworks that recognise a model of these flavors, the one that counts first."""
+    """Return the frameworks that recognise these flavors, in order of precedence."""
     return [name for name, face in faces().items() if face.flavor_in(flavors)]

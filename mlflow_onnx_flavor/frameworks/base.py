@@ -1,7 +1,7 @@
-"""What the inside of a framework provides, ``frameworks/X/framework.py``.
+"""The interface of a framework's implementation, ``frameworks/X/framework.py``.
 
-It runs in a source worker (`source.tasks`), the only process that imports the framework and may
-execute a model's pickle.
+The implementation runs in a child process (`source.tasks`), the only process that imports the
+framework and may execute a model's pickle.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from mlflow_onnx_flavor.schemas.graph import FeedSpec
 class LoadedSource:
     """A source model in memory.
 
-    ``native``: the framework's own object.  ``pyfunc``: the same artifact as MLflow serves it.
-    ``path``: the folder with the MLmodel file.  ``flavor``: its flavor's configuration.
+    ``native`` is the framework's own object, and ``pyfunc`` the same artifact as MLflow serves it.
+    ``path`` is the folder with the MLmodel file, and ``flavor`` the configuration of its flavor.
     """
 
     native: Any
@@ -34,28 +34,29 @@ class LoadedSource:
 
 
 def pyfunc_of(path: Path | str, model_config: dict[str, Any] | None = None) -> Any:
-    """The artifact as MLflow serves it, under ``model_config``.
+    """Return the artifact as MLflow serves it, with ``model_config``.
 
-    MLflow's own comparison of its requirements with what is installed is left out: it reads the
-    metadata of every package, more than a second, for a log that nobody reads here; what differs
-    is said by `source_environment`.
+    MLflow's own comparison of the requirements with the installed packages is left out: it reads
+    the metadata of every package, for more than a second, for a log that nobody reads here.
+    `source.environment` reports the differences.
     """
     import mlflow.pyfunc
 
-    # Code is imported from where the artifact lies, which is no place for Python's caches.
+    # Code is imported from the artifact's folder, into which Python must not write its caches.
     sys.dont_write_bytecode = True
     return mlflow.pyfunc.load_model(str(path), suppress_warnings=True, model_config=model_config)
 
 
 @dataclass(frozen=True)
 class Export:
-    """What a strategy made: the file at the path that it was given, and how it is fed.
+    """The result of a strategy: the feeds and outputs of the file that it wrote.
 
     ``outputs``: graph outputs in the graph's order, named as in `Framework.reference_outputs`.
-    ``prediction``: which of them make the pyfunc's answer: several only where the pyfunc answers
-    with a dictionary or one data-frame column each; ``keys`` are their names there.
-    ``lengths``: an output of integers, shape (rows,), where the pyfunc answers for the first row
-    alone, with so many of its entries.
+    ``prediction``: the outputs that make up the pyfunc's prediction; there are several only if the
+    pyfunc returns a dictionary, or a DataFrame with one column for each; ``keys`` are their names
+    there.
+    ``lengths``: an output of integers, shape (rows,), for a pyfunc that returns the first row
+    alone; it holds the number of entries of the row that the pyfunc returns.
     """
 
     feeds: tuple[FeedSpec, ...]
@@ -67,7 +68,7 @@ class Export:
 
 @dataclass(frozen=True)
 class Strategy:
-    """One way to export.  ``export(path)`` writes the ONNX file there; it may raise anything."""
+    """One way to export: ``export(path)`` writes the ONNX file there; it may raise anything."""
 
     name: str
     why: str
@@ -79,12 +80,12 @@ MoreRows = Callable[[], Inputs | None]
 
 
 def no_more_rows() -> Inputs | None:
-    """Return None: there are no rows but those of the example."""
+    """Return None: there are no rows beyond the example."""
     return None
 
 
 class Framework(ABC):
-    """The inside of one source framework, loaded only in the child process of a model."""
+    """The implementation of one source framework, imported only in a model's child process."""
 
     @abstractmethod
     def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
@@ -92,7 +93,7 @@ class Framework(ABC):
 
     @abstractmethod
     def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-        """Return the source's answers, every output by name, each of shape (rows, ...)."""
+        """Return every output of the source model by name, each of shape (rows, ...)."""
 
     @abstractmethod
     def strategies(
@@ -100,24 +101,27 @@ class Framework(ABC):
     ) -> list[Strategy]:
         """Return the ways to export this model, the one most likely to be right first.
 
-        ``evaluation`` reads rows beyond the example, for what a model does not keep itself; None
-        where there are no others.
+        ``evaluation`` returns rows beyond the example, for facts that a model does not store
+        itself, or None if there are no other rows.
         """
 
     def in_float64(self, source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]] | None:
-        """Return `reference_outputs` of the same model computed in float64, as a function of the
-        inputs; None where this model, or any of the framework, cannot be.
+        """Return a function like `reference_outputs` that computes the model in float64.
+
+        None if this model, or every model of the framework, has no float64 form.
         """
         return None
 
     def layer_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-        """Return the answers of the layers inside the model, by qualified name, where it has any
-        to look into.
+        """Return the outputs of the layers inside the model, by qualified name.
+
+        The result is empty for a model without layers.
         """
         return {}
 
     def classes(self, source: LoadedSource) -> tuple[str, ...]:
-        """Return a classifier's classes, in the order of the columns of its "probabilities"; none
-        for anything else.
+        """Return a classifier's classes, in the order of the columns of its "probabilities".
+
+        The result is empty for a model that is not a classifier.
         """
         return ()

@@ -1,8 +1,8 @@
-"""What a converter tells of rows for which the source model itself has no answer by rule.
+"""Conversion warnings: inputs on which the source model is ambiguous.
 
-Where several training rows are equally near, say, which of them counts is decided by how a library
-searches.  The graph then has one of the answers that the model could give, and that is told with
-the conversion.
+If several training rows are equally near, for example, the search order of a library decides which
+of them counts.  The graph then returns one of the results that the model could return, and the
+report of the conversion carries a warning.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _told: ContextVar[list[str] | None] = ContextVar("told", default=None)
 
 
 def tell(doubt: str) -> None:
-    """Tell it to who converts; ``doubt``: one clause with what to do about it."""
+    """Add the conversion warning ``doubt``, one clause that says what to do about it."""
     told = _told.get()
     if told is not None and doubt not in told:
         told.append(doubt)
@@ -23,7 +23,7 @@ def tell(doubt: str) -> None:
 
 @contextmanager
 def collected() -> Iterator[list[str]]:
-    """What is told within."""
+    """Yield the list to which `tell` adds the conversion warnings of the body."""
     token = _told.set([])
     try:
         yield _told.get()

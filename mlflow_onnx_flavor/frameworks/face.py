@@ -1,7 +1,7 @@
-"""The light face of a framework: what is known of it without importing it.
+"""The face of a framework: the facts about it that are known without importing it.
 
-``frameworks/X/__init__.py`` holds one as ``face``.  Any process may import it; the inside,
-``frameworks/X/framework.py``, is for the child process that loads the model.
+``frameworks/X/__init__.py`` defines one as ``face``, which any process may import.  Only the child
+process that loads the model imports the implementation, ``frameworks/X/framework.py``.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ from typing import Any
 
 
 class Precedence(IntEnum):
-    """Which framework counts where a model has the flavors of several: the lowest."""
+    """The precedence of frameworks for a model with the flavors of several: the lowest counts."""
 
-    WRAPPER = 0  # its estimators offer scikit-learn's interface, so may carry its flavor as well
+    WRAPPER = 0  # its estimators have scikit-learn's interface, so may carry its flavor as well
     FRAMEWORK = 1
     INTERFACE = 2  # other frameworks' estimators may carry its flavor
-    EXPORTED = 3  # a form to which models of the others may have been exported beside their own
+    EXPORTED = 3  # a format to which a model of another framework may have been exported as well
 
 
 @dataclass(frozen=True)
 class Face:
-    """What the parent process knows of a framework.
+    """The facts about a framework that the parent process knows.
 
-    ``flavors``: MLflow's names, the one that counts first.  ``extra``: of this distribution, which
-    installs the framework.  ``modules``: what must be importable.  ``distributions``: those whose
-    versions go into the record.  ``environment``: variables that are set, where they are not,
-    before the framework is imported.  ``refused``: flavors of the framework's kin that are not
-    converted, with what to do instead.
+    ``flavors``: names of MLflow flavors, in order of precedence.
+    ``extra``: the extra of this distribution that installs the framework.
+    ``modules``: the modules that must be importable.
+    ``distributions``: the distributions whose versions are recorded.
+    ``environment``: variables to set before the framework is imported, if they are not set yet.
+    ``refused``: related flavors that are not converted, with advice on what to do instead.
     """
 
     flavors: tuple[str, ...]
@@ -42,11 +43,11 @@ class Face:
     refused: Mapping[str, str] = field(default_factory=dict)
 
     def flavor_in(self, flavors: Mapping[str, Any]) -> str | None:
-        """Return the key by which the framework recognises a model of these flavors, or None."""
+        """Return the flavor by which the framework recognises a model of ``flavors``, or None."""
         return next((each for each in self.flavors if each in flavors), None)
 
     def check(self, entry: Mapping[str, Any]) -> None:
-        """Raise UnsupportedModelError for a model that is not converted, from its flavor alone."""
+        """Raise UnsupportedModelError if the flavor's entry shows that it is not converted."""
 
     def served_by_mlflow(self, path: Path, entry: Mapping[str, Any]) -> bool:
         """Return whether MLflow's own loader reads the model in folder ``path``."""

@@ -1,7 +1,7 @@
-"""Inputs of other sizes than the example's, on which an exported file must answer as its model.
+"""Inputs of other sizes than the example's, on which a file and its model must agree.
 
-Exporters settle questions about sizes by what they see and keep quiet.  So a file is run at other
-batch sizes, one row among them, and at other sizes along every other axis that it leaves open.
+Exporters silently decide questions about sizes by the example.  Therefore a file is run at other
+batch sizes, one row among them, and at other sizes along every other dynamic axis.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.inputs.probes.axis_sizes import resized
 from mlflow_onnx_flavor.onnx_graph.axes import Axis
 
-# Two rows show that the first axis varies, where exporters take 0 and 1 for constants.
+# Exporters treat sizes 0 and 1 as constants, so an example of two rows is the smallest that keeps
+# the first axis dynamic.
 EXAMPLE_ROWS = 2
 PROBED_BATCH_SIZES = (1, 3)
 MAX_PROBED_SIZE = 4096
-# Of the largest value: another arm is off by far more, another order of summation by far less.
+# The tolerance relative to the largest value: another branch differs by far more, another order of
+# summation by far less.
 PROBE_TOLERANCE = 1e-2
 
 
@@ -30,10 +32,10 @@ def of_other_sizes(
     batches: Collection[int] = (),
     others: Collection[int] = (),
 ) -> Iterator[tuple[str, Inputs]]:
-    """What to ask, each with its size in words; the example first, whose words are "".
+    """Yield inputs, each with its size in words; the example comes first, with the words "".
 
-    ``session``: of the file; ``keys``: from the names of its inputs to those in ``example``.
-    ``batches``, ``others``: more sizes to ask, of the batch and of other axes.
+    ``session`` is the file's; ``keys`` maps the names of its inputs to those in ``example``.
+    ``batches`` and ``others`` are additional sizes of the batch and of other axes.
     """
     yield "", example.batch(EXAMPLE_ROWS)
     for size in _within_reason({*PROBED_BATCH_SIZES, *batches}):
@@ -46,7 +48,7 @@ def of_other_sizes(
     for axes in [*named, *(each for each in sized if each not in named)]:
         given = arrays[axes[0][0]].shape[axes[0][1]]
         places = " and ".join(f"axis {axis} of {name or 'the input'}" for name, axis in axes)
-        # Beside axes that go on having the example's size, 1 would be taken for all of that.
+        # A size of 1 would be broadcast against other axes that keep the example's size.
         left_out = {given} if axes in sized else {given, 1}
         for size in _within_reason({1, given + 1, 2 * given, *others} - left_out):
             made = resized(arrays, axes, size)
@@ -54,7 +56,7 @@ def of_other_sizes(
 
 
 def alike(expected: np.ndarray, found: np.ndarray) -> bool:
-    """Whether the two are the same but for rounding."""
+    """Return whether two outputs are the same, apart from rounding error."""
     if expected.shape != found.shape:
         return False
     if expected.dtype.kind not in "fc":
@@ -71,8 +73,10 @@ def _within_reason(sizes: set[int]) -> list[int]:
 def _open_axes(
     session: Any, keys: Mapping[str, str], arrays: Mapping[str, np.ndarray]
 ) -> tuple[list[list[Axis]], list[list[Axis]]]:
-    """The axes beside the first that the file leaves open: those that it gives one name together,
-    and those together that happen to have one size, since an exporter may not know that they must.
+    """Return the dynamic axes other than the first, grouped by name and grouped by size.
+
+    Axes of one name vary together.  Axes of one size in the example are tried together as well,
+    since an exporter may not know that they must be equal.
     """
     named: dict[str, list[Axis]] = {}
     sized: dict[int, list[Axis]] = {}

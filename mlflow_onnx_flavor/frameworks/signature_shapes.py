@@ -1,4 +1,4 @@
-"""The shapes that a model's signature gives its inputs, in which -1 is an axis that varies."""
+"""The shapes of inputs in a model's signature, in which -1 is a dynamic axis."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 
 def shape_in(signature: Any, name: str) -> tuple[int, ...]:
-    """The shape of input ``name``; () where the signature gives none.
+    """Return the shape of input ``name``, or () if the signature gives none.
 
-    ``signature``: MLflow's, or None.
+    ``signature`` is MLflow's, or None.
     """
     if signature is None or not signature.inputs.is_tensor_spec():
         return ()

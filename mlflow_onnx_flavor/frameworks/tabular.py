@@ -1,7 +1,8 @@
-"""How the inputs of tabular models become graph inputs: one matrix, or one input per column.
+"""Graph inputs of tabular models: one matrix, or one input per column.
 
-A column is numbers, text, or what ONNX has no form for: dates, durations, objects of several kinds.
-Such a column becomes no input; a model that uses it is refused where it is used.
+A column holds numbers, text, or values without an ONNX form: dates, durations, objects of mixed
+types.  Such a column becomes no input, and a model that uses it is refused by the code that
+converts its use.
 """
 
 from __future__ import annotations
@@ -20,30 +21,30 @@ MATRIX = "input"
 
 
 def all_numeric(inputs: Inputs) -> bool:
-    """Whether the rows fit one matrix of numbers."""
+    """Return whether the inputs fit into one matrix of numbers."""
     if isinstance(inputs.data, pd.DataFrame):
         return all(_is_numeric(inputs.data[name]) for name in inputs.data)
     return isinstance(inputs.data, np.ndarray) and inputs.data.dtype.kind in "fiub"
 
 
 def width(inputs: Inputs) -> int:
-    """The number of columns."""
+    """Return the number of columns of an array or DataFrame."""
     return inputs.data.shape[1] if inputs.data.ndim > 1 else 1
 
 
 def is_array_of_texts(inputs: Inputs) -> bool:
-    """Whether the rows are texts alone, an array of one axis, as vectorizers take them."""
+    """Return whether the inputs are texts in an array of one axis, as vectorizers take them."""
     data = inputs.data
     return isinstance(data, np.ndarray) and data.ndim == 1 and data.dtype.kind in "OU"
 
 
 def text_feed() -> tuple[FeedSpec, ...]:
-    """One graph input of texts, shape (rows,)."""
+    """Return one graph input of texts, of shape (rows,)."""
     return (FeedSpec(name=MATRIX, layout="tensor", dtype="object"),)
 
 
 def matrix_feed(inputs: Inputs, dtype: str) -> tuple[FeedSpec, ...]:
-    """One graph input of shape (rows, columns)."""
+    """Return one graph input of shape (rows, columns)."""
     if isinstance(inputs.data, pd.DataFrame):
         columns = tuple(str(name) for name in inputs.data.columns)
         return (FeedSpec(name=MATRIX, layout="matrix", dtype=dtype, columns=columns),)
@@ -51,7 +52,7 @@ def matrix_feed(inputs: Inputs, dtype: str) -> tuple[FeedSpec, ...]:
 
 
 def column_feeds(frame: pd.DataFrame, float_dtype: str, keep_integers: bool) -> list[FeedSpec]:
-    """One graph input of shape (rows, 1) per column, named as the column where ONNX allows it."""
+    """Return one graph input of shape (rows, 1) per column, named like it if ONNX allows it."""
     usable = [column for column in frame.columns if _kind(frame[column])] or list(frame.columns)
     names = _graph_names(list(map(str, usable)))
     return [
@@ -66,7 +67,7 @@ def column_feeds(frame: pd.DataFrame, float_dtype: str, keep_integers: bool) -> 
 
 
 def skl2onnx_types(feeds: Sequence[FeedSpec], columns: int | None = None) -> list[tuple[str, Any]]:
-    """The feeds as skl2onnx's ``initial_types``; ``columns`` is the width of a matrix."""
+    """Return the feeds as skl2onnx's ``initial_types``; ``columns`` is the width of a matrix."""
     from skl2onnx.common import data_types
 
     type_of = {
@@ -88,20 +89,20 @@ def skl2onnx_types(feeds: Sequence[FeedSpec], columns: int | None = None) -> lis
 
 
 def names_of(variable_type: Any) -> tuple[str, ...] | None:
-    """The data frame's columns in a graph input of that skl2onnx type; None where it has none."""
+    """Return the DataFrame's columns in a graph input of this skl2onnx type, or None."""
     return getattr(variable_type, "column_names", None)
 
 
 def class_labels(model: Any) -> tuple[str, ...]:
-    """Return the ``classes_`` of a classifier of one label; none of anything else."""
+    """Return the ``classes_`` of a single-label classifier; () for every other model."""
     known = getattr(model, "classes_", None)
     return tuple(map(str, known)) if isinstance(known, np.ndarray) and known.ndim == 1 else ()
 
 
 def _kind(column: pd.Series) -> str:
-    """Return "numbers", "text", or "" for what has no ONNX form.
+    """Return "numbers", "text", or "" for a column without an ONNX form.
 
-    Of categories and of objects it is what they hold; a column that holds nothing is text.
+    The values of a column of categories or objects decide; a column without values is text.
     """
     if isinstance(column.dtype, pd.CategoricalDtype):
         return _kind(pd.Series(column.cat.categories))
@@ -127,12 +128,13 @@ def _dtype_of(column: pd.Series, float_dtype: str, keep_integers: bool) -> str:
         return "object"
     if not keep_integers or not pd.api.types.is_integer_dtype(column):
         return float_dtype
-    # pandas' own integers may be missing, which int64 cannot hold; scikit-learn takes float64 too.
+    # Values of pandas' nullable integers may be missing, which int64 cannot hold; scikit-learn
+    # converts them to float64 too.
     return "int64" if isinstance(column.dtype, np.dtype) else "float64"
 
 
 def _graph_names(columns: list[str]) -> list[str]:
-    """Names that every ONNX tool takes, each once, as near to the columns as can be."""
+    """Return unique names that every ONNX tool accepts, as close to the columns as possible."""
     names: list[str] = []
     for column in columns:
         plain = re.sub(r"\W", "_", column, flags=re.ASCII) or "column"

@@ -1,4 +1,4 @@
-"""Names of graph inputs and outputs."""
+"""Names of graph inputs that do not collide with names of outputs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 
 def graph_inputs(names: Sequence[str], outputs: Sequence[str]) -> tuple[str, ...]:
-    """Names for the graph's inputs: as they are, but none that an output has already.
+    """Return ``names``, with a suffix for those that an output has already.
 
-    A model may answer under the name that it was asked with; a graph has one tensor to a name.
+    A model may have an output with the name of an input, but a graph has one tensor for each name.
     """
     taken = set(outputs) | set(names)
     found = []

@@ -1,4 +1,4 @@
-"""Models that are ONNX already."""
+"""The face of models that are ONNX already."""
 
 from mlflow_onnx_flavor.frameworks.face import Face, Precedence
 

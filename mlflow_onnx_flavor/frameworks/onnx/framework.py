@@ -1,6 +1,6 @@
-"""ONNX itself: models logged with `mlflow.onnx` or with this flavor, and bare ``.onnx`` files.
+"""ONNX models, logged with `mlflow.onnx` or with this flavor, and bare ``.onnx`` files.
 
-Outputs: those of the graph, under their own names.  The graph is checked and never changed.
+The outputs are those of the graph, under their own names.  The graph is checked and never changed.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from mlflow_onnx_flavor.scoring.runtimes import CPU
 
 
 class Onnx(Framework):
-    """ONNX, which is checked and left as it is."""
+    """The framework of ONNX models, which are checked and never changed."""
 
     def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
-        """Open the graph on the CPU; a folder also as MLflow's pyfunc."""
+        """Open the graph on the CPU, and the model in a folder also as MLflow's pyfunc."""
         session = load_session(str(path), {"execution_providers": [CPU]})
         pyfunc = _RowsKept(_pyfunc(path, session)) if path.is_dir() else None
         return LoadedSource(session, pyfunc, path, flavor)
 
     def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-        """Every output of the graph, as arrays."""
+        """Return every output of the graph by name, as arrays."""
         session = source.native.session
         feeder = Feeder([feed.model_dump() for feed in _feeds(source, inputs)])
         arrays = session.run(None, feeder.feeds(inputs.data))
@@ -54,7 +54,7 @@ class Onnx(Framework):
     def strategies(
         self, source: LoadedSource, example: Inputs, evaluation: MoreRows = no_more_rows
     ) -> list[Strategy]:
-        """One: the graph as it is."""
+        """Return the single strategy: a copy of the graph."""
 
         def export(path: Path) -> Export:
             return _copy(source, example, path)
@@ -63,16 +63,17 @@ class Onnx(Framework):
 
 
 class _RowsKept:
-    """MLflow's pyfunc, but an answer without a row for each row of the input is refused.
+    """MLflow's pyfunc, with an error unless there is one output row for each input row.
 
-    The built-in flavor flattens every output of a data frame, so that those of several columns
-    come back with rows and columns interleaved (mlflow/mlflow#12539).
+    The built-in flavor flattens every output for a DataFrame, so that an output of several columns
+    comes back with rows and columns interleaved (mlflow/mlflow#12539).
     """
 
     def __init__(self, pyfunc: Any):
         self._pyfunc, self.metadata = pyfunc, pyfunc.metadata
 
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any:
+        """Return the pyfunc's predictions; raise ValueError if the number of rows differs."""
         answer = self._pyfunc.predict(data, params)
         if isinstance(answer, pd.DataFrame) and len(answer) != len(data):
             raise ValueError(
@@ -83,8 +84,10 @@ class _RowsKept:
 
 
 def _pyfunc(path: Path, session: ScoringSession) -> Any:
-    """The model as MLflow serves it; of this flavor with the scoring code that is installed here,
-    so that none of the artifact's is run.
+    """Return the model as MLflow serves it.
+
+    A model of this flavor is served by the installed scoring code, so that no code of the artifact
+    is run.
     """
     metadata = Model.load(str(path))
     if FLAVOR in metadata.flavors:
@@ -105,8 +108,10 @@ def _file(source: LoadedSource) -> Path:
 
 
 def _feeds(source: LoadedSource, inputs: Inputs) -> tuple[FeedSpec, ...]:
-    """What this flavor recorded; otherwise as the built-in flavor feeds: one graph input from all
-    columns, several each from the column of its name.
+    """Return the feeds that this flavor recorded, or else those of the built-in flavor.
+
+    The built-in flavor feeds a single graph input with all columns, and each of several inputs with
+    the column of its name.
     """
     recorded = (source.flavor.get("graph") or {}).get("feeds")
     if recorded:
@@ -122,7 +127,7 @@ def _feeds(source: LoadedSource, inputs: Inputs) -> tuple[FeedSpec, ...]:
         columns = tuple(map(str, inputs.data.columns))
         return (_of_columns(tensors[0], "matrix", columns),)
     return tuple(
-        # Else a value a row, or arrays within the column.
+        # An input of another rank takes one value a row, or the arrays within the column.
         _of_columns(feed, "column", (feed.name,)) if len(value.shape) == 2 else feed
         for value, feed in zip(taken, tensors, strict=True)
     )

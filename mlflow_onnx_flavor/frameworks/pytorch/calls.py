@@ -1,4 +1,4 @@
-"""Call a PyTorch module with MLflow's inputs, and give what it returns stable names."""
+"""Calling a PyTorch module with MLflow's inputs, and stable names for what it returns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from mlflow_onnx_flavor.schemas.graph import FeedSpec
 
 OUTPUT = "output"
 
-# What Hugging Face's models keep for the next token that they write.
+# Advice about past_key_values: Hugging Face's models return that cache for the next token that
+# they generate.
 _NO_CACHE = ": set model.config.use_cache = False before it is logged"
 
 
@@ -25,7 +26,8 @@ _NO_CACHE = ": set model.config.use_cache = False before it is logged"
 class Call:
     """The arguments of ``module(*args, **kwargs)``.
 
-    ``names``: of the tensors among them, in the order in which an exporter meets them.
+    ``names`` holds the names of the tensors among the arguments, in the order in which an exporter
+    meets them.
     """
 
     args: tuple[Any, ...]
@@ -34,11 +36,12 @@ class Call:
 
 
 def call_of(model: Any, inputs: Inputs) -> Call:
-    """A frame is one float32 matrix, as in MLflow's pyfunc; named arrays go by name.
+    """Return the call of ``model`` on ``inputs``.
 
-    Named arrays become keyword arguments where ``forward`` has parameters of these names, the one
-    dictionary that ``forward`` takes where it has a single parameter of another name, and
-    positional arguments in the signature's order otherwise.
+    A DataFrame becomes one float32 matrix, as in MLflow's pyfunc.  Named arrays become keyword
+    arguments where ``forward`` has parameters of these names, the one dictionary that ``forward``
+    takes where it has a single parameter of another name, and positional arguments in the
+    signature's order otherwise.
     """
     data = inputs.data
     if isinstance(data, pd.DataFrame):
@@ -55,18 +58,20 @@ def call_of(model: Any, inputs: Inputs) -> Call:
 
 
 def named_outputs(model: Any, inputs: Inputs) -> dict[str, np.ndarray]:
-    """The tensors that ``model`` returns, by name, as arrays of shape (rows, ...)."""
+    """Return the tensors that ``model`` returns, by name, as arrays of shape (rows, ...)."""
     return answers_of(model, call_of(model, inputs))
 
 
 def answers_of(model: Any, call: Call) -> dict[str, np.ndarray]:
-    """What ``model`` answers to ``call``, by name."""
+    """Return the outputs of ``model`` for ``call``, by name, as arrays."""
     return {name: _array(tensor) for name, tensor in _named(run(model, call)).items()}
 
 
 def answers_within(model: Any, inputs: Inputs) -> dict[str, np.ndarray]:
-    """What the modules inside ``model`` give, by qualified name; those that give one tensor, and of
-    a module that is called several times the last answer.
+    """Return the outputs of the modules inside ``model``, by qualified name.
+
+    Only modules that return a single tensor are included.  If a module is called several times, its
+    last output counts.
     """
     found: dict[str, np.ndarray] = {}
 
@@ -87,18 +92,18 @@ def answers_within(model: Any, inputs: Inputs) -> dict[str, np.ndarray]:
 
 
 def tensors_within(model: Any) -> list[Any]:
-    """The parameters and buffers of ``model``; quantized modules keep more than tensors there."""
+    """Return parameters and buffers; the state of quantized modules holds more than tensors."""
     return [each for each in model.state_dict().values() if isinstance(each, torch.Tensor)]
 
 
 def run(model: Any, call: Call) -> Any:
-    """What the module returns."""
+    """Return what the module returns for ``call``, computed without gradients."""
     with torch.no_grad():
         return model(*call.args, **call.kwargs)
 
 
 def tensors_of(call: Call) -> tuple[Any, ...]:
-    """The tensors among the arguments, in the order of ``call.names``."""
+    """Return the tensors among the arguments, in the order of ``call.names``."""
     found: list[Any] = []
     for value in (*call.args, *call.kwargs.values()):
         found += value.values() if isinstance(value, Mapping) else (value,)
@@ -106,7 +111,7 @@ def tensors_of(call: Call) -> tuple[Any, ...]:
 
 
 def feeds_of(call: Call, inputs: Inputs, names: Sequence[str]) -> tuple[FeedSpec, ...]:
-    """How a graph is fed whose inputs, in the order of ``call.names``, are ``names``."""
+    """Return the feeds of a graph whose inputs ``names`` stand in the order of ``call.names``."""
     data = inputs.data
     if isinstance(data, pd.DataFrame):
         columns = tuple(map(str, data.columns))
@@ -120,7 +125,10 @@ def feeds_of(call: Call, inputs: Inputs, names: Sequence[str]) -> tuple[FeedSpec
 
 
 def _by_parameter(tensors: Mapping[str, Any], parameters: tuple[str, ...]) -> Call:
-    """Positional where the names are the first parameters: every exporter knows those."""
+    """Return a positional call if the names are the first parameters, else a call by keyword.
+
+    Every exporter takes positional arguments.
+    """
     names = tuple(name for name in parameters if name in tensors)
     if names == parameters[: len(names)]:
         return Call(tuple(tensors[name] for name in names), {}, names)
@@ -128,7 +136,7 @@ def _by_parameter(tensors: Mapping[str, Any], parameters: tuple[str, ...]) -> Ca
 
 
 def parameters_of(model: Any) -> tuple[str, ...]:
-    """The names of the parameters of ``forward``; none where it was made by torch.export."""
+    """Return the names of the parameters of ``forward``; none for a torch.export program."""
     if isinstance(model, torch.fx.GraphModule):
         return ()
     if isinstance(model, torch.jit.ScriptModule):
@@ -139,7 +147,7 @@ def parameters_of(model: Any) -> tuple[str, ...]:
 
 
 def _takes_a_dictionary(model: Any, tensors: Mapping[str, Any]) -> bool:
-    """Whether the one parameter is a dictionary: it is where there are several tensors."""
+    """Return whether the one parameter is a dictionary; with several tensors it must be."""
     if isinstance(model, torch.jit.ScriptModule):
         return model.forward.schema.arguments[1].type.kind() == "DictType"
     return len(tensors) > 1 or "dict" in str(_annotation(model)).lower()
@@ -159,7 +167,7 @@ def _named(returned: Any) -> dict[str, Any]:
 
 
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """The tensors within dictionaries, tuples and lists; None, an output left out, is skipped."""
+    """Yield the named tensors in nested containers; None, an omitted output, is skipped."""
     if isinstance(value, torch.Tensor):
         yield name, value
     elif isinstance(value, Mapping):
@@ -181,7 +189,7 @@ def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def _tensor(array: np.ndarray) -> Any:
-    """A copy: a module that works in place must not change the inputs."""
+    """Return a copy as a tensor: a module that works in place must not change the inputs."""
     return torch.from_numpy(np.array(array, order="C"))
 
 

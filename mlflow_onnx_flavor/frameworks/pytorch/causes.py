@@ -1,4 +1,4 @@
-"""Say in one line why PyTorch's exporters gave up, and which part of the module is in the way."""
+"""One-line causes of failed PyTorch exports, with the part of the module that is in the way."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _MISSING = re.compile(
 _NO_SCRIPT = (
     "log the module itself: a script of nn.TransformerEncoder holds fast paths that ONNX has not"
 )
-# What to do about an operator without ONNX form, by what its name holds.
+# Advice about an operator without an ONNX form, by a part of the operator's name; the first match
+# counts.
 _REMEDIES = {
     "autocast": _NO_SCRIPT,
     "nested_tensor": _NO_SCRIPT,
@@ -38,12 +39,13 @@ _CHECKED_FACTORS = (
     " torch.linalg.inv_ex(A).inverse, solve_ex(A, B).result or cholesky_ex(A).L"
 )
 
-# What torch raises where Python code asks for the value of a tensor that it only pretends to have.
+# The errors that torch raises when Python code reads the value of a tensor during tracing, where a
+# tensor has a shape and a dtype but no values.
 _DATA_DEPENDENT = ("GuardOnDataDependentSymNode", "DataDependentOutputException")
 
 
 def cause_of(error: BaseException, model: Any) -> str:
-    """The cause in one line, with the part of ``model`` that is in the way where it is known."""
+    """Return the cause in one line, naming the part of ``model`` at fault if it is known."""
     chain = list(_chain(error))
     root = chain[-1]
     text = plain(str(root))
@@ -82,7 +84,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _packs(error: BaseException) -> bool:
-    """Whether a recurrent layer was running on a packed sequence, or one was packed or unpacked."""
+    """Return whether a packed sequence was made, unpacked, or run through a recurrent layer."""
     return any(
         frame.f_code.co_name in ("pack_padded_sequence", "pad_packed_sequence")
         or frame.f_locals.get("batch_sizes") is not None
@@ -91,7 +93,7 @@ def _packs(error: BaseException) -> bool:
 
 
 def _part(error: BaseException, model: Any) -> str:
-    """The innermost module of ``model`` that was running, by its qualified name."""
+    """Return the qualified name of the innermost module of ``model`` that was running."""
     name_of = {id(module): name for name, module in model.named_modules()}
     found = "the module"
     for frame, _ in traceback.walk_tb(error.__traceback__):
@@ -102,7 +104,7 @@ def _part(error: BaseException, model: Any) -> str:
 
 
 def _code(error: BaseException) -> str:
-    """The innermost line outside of torch, as `` (file:line: code)``."""
+    """Return the innermost line of code outside of torch, as `` (file:line: code)``."""
     outside = [
         each
         for each in traceback.extract_tb(error.__traceback__)
@@ -116,7 +118,7 @@ def _code(error: BaseException) -> str:
 
 
 def _node_part(error: BaseException) -> str:
-    """The module from which the node comes that an exporter was translating."""
+    """Return the module that contains the node that the exporter was translating."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         meta = getattr(frame.f_locals.get("node"), "meta", None) or {}
         stack = meta.get("nn_module_stack") if isinstance(meta, dict) else None

@@ -1,4 +1,4 @@
-"""Hold an exported file against its module, at the sizes that the module takes."""
+"""Comparison of an exported file with its module, at the sizes that the module accepts."""
 
 from __future__ import annotations
 
@@ -40,10 +40,11 @@ def check_sizes(
     floats: Collection[str],
     program: Any = None,
 ) -> set[str]:
-    """Refuse a graph that answers otherwise than ``model`` at a size that it takes.
+    """Raise NotExportableError if graph and ``model`` differ at a size that the model accepts.
 
-    ``call``: on the example; ``floats``: the dtypes that the model computes in; ``program``:
-    torch.onnx.export's, where the export made one.  Returns the inputs that the graph takes.
+    ``call`` is the call on the example, ``floats`` the float dtypes that the model computes in, and
+    ``program`` the result of torch.onnx.export, if the export made one.  Returns the names of the
+    inputs that the graph has.
     """
     inputs = graph_inputs(call.names, outputs)
     session = _opened(path, floats)
@@ -54,14 +55,14 @@ def check_sizes(
         try:
             expected = named_outputs(model, rows)
         except (RuntimeError, AssertionError, IndexError, ValueError):
-            continue  # the module itself does not take such a size
+            continue  # the module itself does not accept this size
         refuse_without_rows(expected, what)
         tensors = tensors_of(call_of(model, rows))
         feeds = {name: each.numpy() for name, each in zip(inputs, tensors, strict=True)}
         feeds = {name: array for name, array in feeds.items() if name in taken}
         found = _found(session, outputs, feeds)
         wrong = _unlike(expected, found)
-        if wrong and coarse:  # the module's own rounding is: what it means to answer decides
+        if wrong and coarse:  # half precision rounds coarsely: compare with float64 outputs instead
             wrong = _unlike(exact_answers(model, rows), found, wrong)
         if wrong:
             raise NotExportableError(_in_words(wrong[0], what))
@@ -69,9 +70,9 @@ def check_sizes(
 
 
 def refuse_parameters(model: Any, signature: Any) -> None:
-    """Refuse a module whose ``forward`` takes what the signature has among its params.
+    """Raise NotExportableError if ``forward`` has a parameter that is among the signature's params.
 
-    A graph holds the default for good, whatever ``params`` is given when it is scored.
+    The graph would fix the parameter at its default, whichever ``params`` are passed for scoring.
     """
     declared = signature.params.params if getattr(signature, "params", None) else ()
     taken = set(parameters_of(model))
@@ -85,6 +86,10 @@ def refuse_parameters(model: Any, signature: Any) -> None:
 
 
 def refuse_without_rows(answers: Mapping[str, np.ndarray], what: str) -> None:
+    """Raise NotExportableError if an output is a single number without an axis of rows.
+
+    ``what`` names the inputs in the message, such as "a batch of 3".
+    """
     for name, array in answers.items():
         if array.ndim == 0:
             raise NotExportableError(
@@ -99,7 +104,7 @@ def _unlike(
     found: Mapping[str, np.ndarray],
     names: Sequence[str] | None = None,
 ) -> list[str]:
-    """Those of ``names``, or of all, that are missing in ``expected`` or not alike."""
+    """Return those of ``names`` (default: all expected) that are missing or differ."""
     return [
         name
         for name in (expected if names is None else names)
@@ -121,10 +126,10 @@ def _in_words(name: str, what: str) -> str:
 
 
 def _opened(path: Path, floats: Collection[str]) -> Any:
-    """An onnxruntime session of what was exported."""
+    """Return a session of the exported file; raise NotExportableError if onnxruntime rejects it."""
     try:
         return load_session(str(path)).session
-    except Exception as error:  # onnxruntime's errors have no base of their own
+    except Exception as error:  # onnxruntime's errors have no common base class
         if "bfloat16" in floats:
             raise NotExportableError(
                 "the model computes in bfloat16, for which onnxruntime's CPU provider lacks"
@@ -145,9 +150,9 @@ def _opened(path: Path, floats: Collection[str]) -> Any:
 def _found(
     session: Any, outputs: tuple[str, ...], feeds: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """What the file answers; nothing where it fails, as where a shape within it is fixed."""
+    """Return the outputs of the file; an empty dict if it fails, as with a fixed inner shape."""
     try:
         return dict(zip(outputs, session.run(list(outputs), dict(feeds)), strict=True))
-    except Exception:  # onnxruntime's errors have no base of their own
+    except Exception:  # onnxruntime's errors have no common base class
         log.info("the exported file fails", exc_info=True)
         return {}

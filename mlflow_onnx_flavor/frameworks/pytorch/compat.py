@@ -1,7 +1,7 @@
-"""What is private in torch and MLflow, and what is changed in them: here and nowhere else.
+"""Private APIs of torch and MLflow and patches to them: all of them are in this module.
 
-Each entry says why it is needed; `tests/frameworks/pytorch/test_compat.py` fails where one is
-needed no longer.
+Each entry says why it is needed; `tests/frameworks/pytorch/test_compat.py` fails when an entry is
+no longer needed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def changes_its_arguments(operator: Any) -> bool:
 
 @contextmanager
 def distributions_unchecked() -> Iterator[None]:
-    """While it lasts, distributions do not check their parameters, for which they ask for values.
+    """Switch off the checks that distributions make of their parameters, within the context.
+
+    These checks read values of tensors, which do not exist during tracing.
 
     Why: torch sets the default publicly, and reads it only privately.
     """

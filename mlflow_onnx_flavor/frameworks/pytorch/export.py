@@ -1,4 +1,4 @@
-"""Export a PyTorch module to ONNX, with every size right or a refusal (see `other_sizes`)."""
+"""Export of a PyTorch module to ONNX: correct at every size, or refused (see `other_sizes`)."""
 
 from __future__ import annotations
 
@@ -35,14 +35,15 @@ DYNAMO_OPSET = 20
 TORCHSCRIPT_OPSET = 17
 BATCH_AXIS = "batch"
 
-# protobuf stops at 2 GiB; below this the weights stay in the one file.
+# A protobuf message has at most 2 GiB; up to this size the weights stay within the ONNX file.
 MAX_EMBEDDED_BYTES = 1_500_000_000
 
 
 class Exporter:
-    """Exports one module.
+    """Exporter of one module.
 
-    ``example``: rows, any number of them.  ``signature``: MLflow's, whose axes of -1 vary.
+    ``example`` holds any number of rows.  ``signature`` is MLflow's; its axes of size -1 are
+    dynamic.
     """
 
     def __init__(self, model: Any, example: Inputs, signature: Any):
@@ -50,20 +51,20 @@ class Exporter:
         self._narrowed: frozenset[str] = frozenset()
 
     def in_float32(self, dtypes: frozenset[str]) -> Exporter:
-        """As this one, with what the module computes in ``dtypes`` in float32."""
+        """Return a copy of this exporter whose graphs use float32 in place of ``dtypes``."""
         narrowed = copy.copy(self)
         narrowed._narrowed = dtypes
         return narrowed
 
     def dynamo(self, path: Path) -> Export:
-        """`torch.onnx.export` by way of `torch.export`."""
+        """Export with `torch.onnx.export` by way of `torch.export`."""
         call, outputs = self._called()
         with self._explained():
             program = self._exported(self._model, call, outputs)
         return self._saved(program, path, call, outputs)
 
     def script(self, path: Path) -> Export:
-        """TorchScript's exporter, on the module's own script or on one compiled from it."""
+        """Export with TorchScript's exporter, from the module if it is a script, else compiled."""
         import torch
 
         call, outputs = self._called()
@@ -86,7 +87,7 @@ class Exporter:
         return self._checked(path, call, outputs)
 
     def script_to_program(self, path: Path) -> Export:
-        """A script turned into a torch.export program, its branches into `torch.cond`."""
+        """Export a script as a torch.export program, with its branches as `torch.cond`."""
         call, outputs = self._called()
         tensors = (*call.args, *call.kwargs.values())
         with self._explained():
@@ -123,7 +124,10 @@ class Exporter:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Without gradients; and say in one line why an exporter gave up, where it wrote a page."""
+        """Run the body without gradients and raise its errors as NotExportableError.
+
+        The message gives the cause in one line, where an exporter writes a page.
+        """
         import torch
 
         try:
@@ -133,7 +137,11 @@ class Exporter:
             raise NotExportableError(cause_of(error, self._model)) from error
 
     def _called(self) -> tuple[Call, tuple[str, ...]]:
-        """The call on the example, and the names of what it returns."""
+        """Return the call on the example and the names of the outputs.
+
+        Raises NotExportableError if the module rejects the batch, returns an output without an axis
+        of rows, or is not deterministic.
+        """
         refuse_parameters(self._model, self._signature)
         rows = self._example.batch(EXAMPLE_ROWS)
         try:
@@ -153,7 +161,7 @@ class Exporter:
         return call_of(self._model, rows), tuple(once)
 
     def _dynamic_shapes(self, call: Call) -> Any:
-        """The axes that vary, in the structure of the arguments."""
+        """Return the dynamic axes, nested as the arguments are."""
         axes = {name: self._dynamic_axes(name) for name in call.names}
         if call.args:
             return tuple(axes[name] for name in call.names)
@@ -167,7 +175,7 @@ class Exporter:
         }
 
     def _dynamic_axes(self, name: str) -> dict[int, str]:
-        """The first axis, and those that the signature gives as -1."""
+        """Return names for the dynamic axes: the first, and those of size -1 in the signature."""
         shape = shape_in(self._signature, name)
         others = {axis: f"{name}_axis_{axis}" for axis, size in enumerate(shape) if size == -1}
         return {**others, 0: BATCH_AXIS}
@@ -175,7 +183,7 @@ class Exporter:
     def _checked(
         self, path: Path, call: Call, outputs: tuple[str, ...], program: Any = None
     ) -> Export:
-        """Refuse a graph that answers otherwise than the module at a size that it takes."""
+        """Return the export; raise NotExportableError where it differs from the module."""
         if self._narrowed:
             compute_in_float32(path, self._narrowed, MAX_EMBEDDED_BYTES)
         floats = floats_of(self._model, self._example.batch(EXAMPLE_ROWS))
@@ -189,7 +197,7 @@ class Exporter:
 
 
 def _compiled(model: Any) -> Any:
-    """``model`` as a ScriptModule."""
+    """Return ``model`` as a ScriptModule; raise NotExportableError if it does not compile."""
     import torch
 
     try:
@@ -202,9 +210,10 @@ def _compiled(model: Any) -> Any:
 
 
 def _taking_only(call: Call, script: Any) -> Any:
-    """``script`` without the parameters that ``call`` leaves at their defaults.
+    """Return ``script`` without the parameters that ``call`` leaves at their defaults.
 
-    TorchScript's exporter fills those in and then refuses the None that most of them are.
+    TorchScript's exporter passes the defaults itself and then rejects None, which most of them
+    are.
     """
     import torch
 
@@ -212,7 +221,7 @@ def _taking_only(call: Call, script: Any) -> Any:
         return script
     names = [f"input_{number}" for number in range(len(call.names))]
     given = (*names[: len(call.args)], *map("{}={}".format, call.kwargs, names[len(call.args) :]))
-    # A class of its own: TorchScript keeps one type per class, with one forward.
+    # A new class for each call: TorchScript keeps one type, with one forward, for each class.
     only = type("Only", (torch.nn.Module,), {})()
     only.whole = script
     only = torch.jit.script(only)
@@ -230,9 +239,9 @@ def _how_to_be_the_same(model: Any) -> str:
 
 
 def _drop_traces(model: Any) -> None:
-    """Drop the notes that repeat the source's code and its paths on this machine.
+    """Remove the metadata that repeats the module's source code and its paths on this machine.
 
-    The names of the modules that each node comes from stay.
+    The names of the modules from which each node comes are kept.
     """
     for node in model.graph.all_nodes():
         for key in ("pkg.torch.onnx.stack_trace", "pkg.torch.onnx.fx_node"):
@@ -245,9 +254,10 @@ def _weight_bytes(model: Any) -> int:
 
 
 def _gather_weights(path: Path) -> None:
-    """Put weights that TorchScript's exporter scattered, a file each, into one beside the graph.
+    """Merge weights that TorchScript's exporter wrote to one file each into one file.
 
-    It does so of its own accord where the model passes 2 GiB.
+    The exporter writes separate files of its own accord for a model beyond 2 GiB.  The merged file
+    lies beside the graph.
     """
     import onnx
     from onnx.external_data_helper import ExternalDataInfo, uses_external_data

@@ -1,4 +1,4 @@
-"""PyTorch's fused attention operators, taken apart into plain ones.
+"""Decompositions of PyTorch's fused attention operators into plain operators.
 
 In eval mode without gradients `torch.nn.TransformerEncoderLayer` and `MultiheadAttention` run as
 one native operator each.  A trace holds that operator, which no exporter knows.
@@ -17,7 +17,7 @@ _ATTENTION_MASK, _PADDING_MASK = 0, 1
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
-    """For `ExportedProgram.run_decompositions`: these operators and no others."""
+    """Return a table for `ExportedProgram.run_decompositions` of the fused operators alone."""
     return {
         torch.ops.aten._transformer_encoder_layer_fwd.default: _encoder_layer,
         torch.ops.aten._native_multi_head_attention.default: _attention,
@@ -83,7 +83,10 @@ def _attention(
     average_attn_weights=True,
     mask_type=None,
 ):
-    """Inputs of shape (batch, positions, embed_dim); the second answer is empty if not needed."""
+    """Return the output and the attention weights, which are empty unless ``need_weights``.
+
+    The inputs and the output have the shape (batch, positions, embed_dim).
+    """
 
     def heads(x, part):
         rows = slice(part * embed_dim, (part + 1) * embed_dim)
@@ -105,7 +108,7 @@ def _attention(
 
 
 def _broadcast(mask, mask_type):
-    """The mask, True where nothing may be attended to, over (batch, heads, queries, keys)."""
+    """Return the mask, True at excluded keys, broadcastable to (batch, heads, queries, keys)."""
     if mask_type == _PADDING_MASK:
         return mask.bool()[:, None, None, :]
     if mask_type == _ATTENTION_MASK:

@@ -1,8 +1,8 @@
-"""A PyTorch module computed in float64: the truth that its own rounding is measured against.
+"""PyTorch modules computed in float64, the reference for a module's own rounding error.
 
-A small module is copied and cast.  One in half precision computes in float64 as it is where a wider
-copy is not worth its memory, or where it holds tensors that no cast reaches: each operator is given
-its tensors, weights among them, widened one by one.
+A small module is copied and cast.  A module in half precision is run without a copy if a float64
+copy would take too much memory, or if it holds tensors that no cast reaches: then the tensors that
+each operator takes, weights among them, are cast to float64 one by one.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ from mlflow_onnx_flavor.inputs import Inputs
 
 log = logging.getLogger(__name__)
 
-# Beyond so many bytes of parameters a second, wider copy is not worth its memory.
+# The most bytes of parameters and buffers for which a float64 copy is worth its memory.
 _MOST_BYTES = 500_000_000
 
-# Operators that compute nothing: a table is not widened for the few rows that are taken of it.
+# Operators that only select or rearrange: a whole embedding table is not cast to float64 for the
+# few rows that are read from it.
 _ONLY_PICK = frozenset(
     ("embedding", "index", "index_select", "gather", "t", "transpose", "permute", "view")
     + ("_unsafe_view", "expand", "slice", "select", "split", "unbind", "unsqueeze", "squeeze")
@@ -41,7 +42,10 @@ _ONLY_PICK = frozenset(
 
 
 def float64_answers(source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]] | None:
-    """The module's outputs in float64; None where it is too large, or has no copy."""
+    """Return a function that computes the module's outputs in float64.
+
+    None if the module is too large or cannot be copied, and is not in half precision.
+    """
     model, wide = source.native, float64_copy(source.native)
     if wide is None and not widens_on_the_way(model):
         return None
@@ -61,7 +65,7 @@ def float64_answers(source: LoadedSource) -> Callable[[Inputs], dict[str, np.nda
 
 
 def exact_answers(model: Any, inputs: Inputs) -> dict[str, np.ndarray]:
-    """What `float64_answers` answers for ``model`` on ``inputs``; nothing where it cannot."""
+    """Return the float64 outputs of ``model`` on ``inputs``; an empty dict if there are none."""
     answers = float64_answers(LoadedSource(model, None, None, {}))
     try:
         return answers(inputs) if answers is not None else {}
@@ -71,7 +75,7 @@ def exact_answers(model: Any, inputs: Inputs) -> dict[str, np.ndarray]:
 
 
 def float64_copy(model: Any) -> Any:
-    """A copy of the module in float64; None where it is too large, or cannot be."""
+    """Return a float64 copy of the module; None if it is too large or cannot be copied or cast."""
     size = sum(each.numel() * each.element_size() for each in tensors_within(model))
     if size > _MOST_BYTES:
         return None
@@ -83,18 +87,20 @@ def float64_copy(model: Any) -> Any:
 
 
 def widens_on_the_way(model: Any) -> bool:
-    """Whether a module without a copy in float64 is measured all the same: there is a tolerance for
-    what float32 rounds, not for what half precision does.
+    """Return whether a module without a float64 copy is run in float64 operator by operator.
+
+    This is done for half precision: its rounding error must be measured, whereas for float32 there
+    is a fixed tolerance.
     """
     return bool(HALF & floats_within(model))
 
 
 @contextmanager
 def float64_by_default(every_tensor: bool = False) -> Iterator[None]:
-    """For tensors that a module makes while it runs, of whatever float it asks for: one that calls
-    ``x.half()`` on its way is to compute in float64 there too.
+    """Make tensors created within the context float64, whichever float dtype a module asks for.
 
-    ``every_tensor``: also for those that it already has.
+    A module that calls ``x.half()`` on the way computes in float64 there too.  With
+    ``every_tensor``, the tensors that the module already has are cast as well.
     """
     narrow = (torch.float16, torch.bfloat16, torch.float32)
 

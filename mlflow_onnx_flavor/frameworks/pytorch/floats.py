@@ -14,14 +14,14 @@ from mlflow_onnx_flavor.inputs import Inputs
 log = logging.getLogger(__name__)
 
 HALF = frozenset({"float16", "bfloat16"})
-# What onnxruntime's CPU provider lacks kernels for.
+# The dtypes for which onnxruntime's CPU provider lacks kernels.
 LACKING = frozenset({"bfloat16", "float64"})
 
 
 def narrowed(model: Any, example: Inputs) -> frozenset[str]:
-    """What a graph may have to compute in float32, for want of kernels.
+    """Return the dtypes that a graph may have to compute in float32, for lack of kernels.
 
-    float64 that a module in bfloat16 turns to on its way is there for its precision and stays.
+    A module in bfloat16 that casts to float64 on the way does so for precision, so float64 is kept.
     """
     floats = floats_of(model, example)
     if "bfloat16" in floats and "float64" not in _given(model, example):
@@ -30,7 +30,7 @@ def narrowed(model: Any, example: Inputs) -> frozenset[str]:
 
 
 def why_in_float32(dtypes: frozenset[str]) -> str:
-    """Why a strategy computes ``dtypes`` in float32."""
+    """Return the reason for which a strategy computes ``dtypes`` in float32."""
     if "bfloat16" in dtypes:
         return (
             "computed in float32, which holds every bfloat16: onnxruntime's CPU provider lacks"
@@ -40,8 +40,10 @@ def why_in_float32(dtypes: frozenset[str]) -> str:
 
 
 def floats_of(model: Any, example: Inputs) -> frozenset[str]:
-    """Names such as "bfloat16": of the module's tensors, of what it is given, and of what it makes
-    of that on its way, as under autocast; the last only where it takes ``example``.
+    """Return the float dtypes that ``model`` computes in, by names such as "bfloat16".
+
+    They are the dtypes of its own tensors, of its inputs and, if it accepts ``example``, of its
+    intermediate results, which differ under autocast.
     """
     made: set[str] = set()
 
@@ -60,7 +62,7 @@ def floats_of(model: Any, example: Inputs) -> frozenset[str]:
 
 
 def floats_within(model: Any) -> frozenset[str]:
-    """Those of the module's parameters and buffers."""
+    """Return the float dtypes of the module's parameters and buffers."""
     return _names(tensors_within(model))
 
 
@@ -69,7 +71,7 @@ def _given(model: Any, example: Inputs) -> frozenset[str]:
 
 
 def _names(values: Any) -> frozenset[str]:
-    """The float dtypes of the tensors among ``values``."""
+    """Return the float dtypes of the tensors among ``values``."""
     tensors = (each for each in tree_leaves(values) if isinstance(each, torch.Tensor))
     floats = (each.dtype for each in tensors if each.is_floating_point())
     return frozenset(str(dtype).removeprefix("torch.") for dtype in floats)

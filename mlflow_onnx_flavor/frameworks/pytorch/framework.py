@@ -1,10 +1,11 @@
-"""PyTorch: modules as `mlflow.pytorch` stores them (pt2 programs, pickles, ScriptModules).
+"""PyTorch modules as `mlflow.pytorch` stores them (pt2 programs, pickles, ScriptModules).
 
-Outputs: "output" of a module that returns one tensor; "output_0", ... of a tuple; the names of a
-dictionary or named tuple.  Always in eval mode, as MLflow's pyfunc runs them.
+The output of a module that returns one tensor is "output"; those of a tuple are "output_0" and so
+on; a dictionary or named tuple has names of its own.  Modules run in eval mode, as in MLflow's
+pyfunc.
 
-An eager module is never traced by the TorchScript exporter: that takes one arm of a data-dependent
-branch and says nothing.  The dynamo exporter refuses such a branch; scripting keeps both arms.
+An eager module is never traced by the TorchScript exporter, which silently keeps one arm of a
+data-dependent branch.  The dynamo exporter refuses such a branch; scripting keeps both arms.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ from mlflow_onnx_flavor.inputs import Inputs
 
 
 class PyTorch(Framework):
-    """PyTorch: programs, eager modules and script modules."""
+    """The PyTorch framework: programs, eager modules and script modules."""
 
     def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
         """Load what `mlflow.pytorch` stored, on the CPU and in eval mode.
 
-        ``pyfunc`` is None where MLflow gave the model none: a pt2 program of several inputs.
+        ``pyfunc`` is None if MLflow stored none: for a pt2 program with several inputs.
         """
         metadata = Model.load(str(path))
         if "python_function" not in metadata.flavors:
@@ -61,15 +62,17 @@ class PyTorch(Framework):
         return LoadedSource(_in_eval_mode(native), pyfunc, path, flavor)
 
     def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-        """Return every tensor of the answer by name; bfloat16, which numpy lacks, as float32."""
+        """Return every output tensor by name; bfloat16, which numpy lacks, becomes float32."""
         return named_outputs(source.native, inputs)
 
     def strategies(
         self, source: LoadedSource, example: Inputs, evaluation: MoreRows = no_more_rows
     ) -> list[Strategy]:
-        """Return the dynamo exporter for programs and eager modules, TorchScript's for script
-        modules; each followed by itself in float32, where the module computes in what onnxruntime
-        may lack.
+        """Return the export strategies, best first.
+
+        Programs and eager modules go to the dynamo exporter, script modules to TorchScript's.  If
+        the module computes in a dtype that onnxruntime may lack, each strategy is followed by the
+        same strategy in float32.
         """
         exporter = Exporter(source.native, example, _signature(source))
         dtypes = narrowed(source.native, example.batch(EXAMPLE_ROWS))
@@ -114,19 +117,19 @@ class PyTorch(Framework):
         return [*found, strategy("scripted", scripted, Exporter.script)]
 
     def in_float64(self, source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]] | None:
-        """`reference_outputs` of the same model in float64; None where it cannot be had."""
+        """Return a function like `reference_outputs` in float64; None if the model has none."""
         return float64_answers(source)
 
     def layer_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-        """What each module inside gives, by qualified name, where that is one tensor."""
+        """Return the output of each inner module that returns one tensor, by qualified name."""
         return answers_within(source.native, inputs)
 
 
 def _pyfunc(path: Path, metadata: Any) -> Any:
-    """The model as MLflow serves it.
+    """Return the model as MLflow serves it.
 
-    A model that was pickled on a GPU does not load on a machine without one, since MLflow gives
-    its pyfunc no ``map_location``; the same wrapper around the model on the CPU then stands in.
+    MLflow's pyfunc has no ``map_location``, so that a model that was pickled on a GPU does not load
+    on a machine without one; then the same wrapper is made around the model on the CPU.
     """
     try:
         return pyfunc_of(path)
@@ -139,7 +142,7 @@ def _pyfunc(path: Path, metadata: Any) -> Any:
 
 
 def _in_eval_mode(model: Any) -> Any:
-    """``model`` in eval mode; a program from torch.export has none and was traced in one."""
+    """Return ``model`` in eval mode; a torch.export program keeps the mode it was traced in."""
     try:
         return model.eval()
     except NotImplementedError:

@@ -1,8 +1,8 @@
-"""What `torch.nn.TransformerEncoder` answers for padding, where a trace would not show it.
+"""Zeros for padding in `torch.nn.TransformerEncoder`, which a trace would not hold.
 
-In eval mode the encoder drops padding (nested tensors) where that lies at the end of every row of
-the batch, and fills it with zeros after its layers.  `torch.export` switches that path off: a graph
-would answer numbers for padding where the module answers zeros.
+In eval mode, if the padding lies at the end of every row of the batch, the encoder drops it (nested
+tensors) and fills it with zeros after its layers.  `torch.export` switches that path off, so that
+the graph would return other numbers for padding than the zeros of the module.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 @contextmanager
 def padding_as_zeros() -> Iterator[None]:
-    """While a module is traced."""
+    """Patch the encoder within the context, so that a trace holds the zeros for padding."""
     from torch import nn
 
     whole = nn.TransformerEncoder.forward
@@ -23,7 +23,7 @@ def padding_as_zeros() -> Iterator[None]:
         arguments = {"mask": mask, "src_key_padding_mask": src_key_padding_mask}
         if not _drops_padding(self, src, mask, src_key_padding_mask):
             return whole(self, src, is_causal=is_causal, **arguments)
-        norm, self.norm = self.norm, None  # it comes after the zeros
+        norm, self.norm = self.norm, None  # the norm is applied after the zeros
         try:
             answer = whole(self, src, is_causal=is_causal, **arguments)
         finally:
@@ -39,7 +39,7 @@ def padding_as_zeros() -> Iterator[None]:
 
 
 def _drops_padding(encoder: Any, src: Any, mask: Any, padding: Any) -> bool:
-    """The conditions of `TransformerEncoder.forward` that do not depend on values."""
+    """Return whether the conditions of `TransformerEncoder.forward` on shapes and settings hold."""
     import torch
 
     return (
@@ -54,7 +54,10 @@ def _drops_padding(encoder: Any, src: Any, mask: Any, padding: Any) -> bool:
 
 
 def _dropped(padding: Any) -> Any:
-    """Of shape (rows, positions): the padding, where that of all rows lies at their ends."""
+    """Return where padding is dropped, of shape (rows, positions).
+
+    That is nowhere unless the padding of all rows lies at their ends.
+    """
     left_out = padding.logical_not().logical_not()  # a mask of floats has minus infinity there
     kept_later = (left_out[:, :-1] & ~left_out[:, 1:]).any()
     return left_out & ~kept_later

@@ -1,7 +1,7 @@
-"""Functions of PyTorch that no trace holds as they are, and others that answer the same.
+"""Replacements for PyTorch functions that cannot be traced, with the same results.
 
-`torch.export` meets them before they are operators: what settles sizes in C++ or in Python freezes
-the batch, and a check for errors is an effect that no graph has.
+`torch.export` runs these functions before they become operators.  Those that compute with sizes in
+C++ or in Python fix the batch size, and a check for errors is a side effect, which no graph has.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from mlflow_onnx_flavor.frameworks.pytorch.compat import distributions_unchecked
 
 @contextmanager
 def portable() -> Iterator[None]:
-    """While a module is traced."""
+    """Replace the functions that cannot be traced, within the context."""
     instead = _instead()
 
     class Portable(TorchFunctionMode):
         def __torch_function__(self, function, _types, args=(), kwargs=None):
             return instead.get(function, function)(*args, **(kwargs or {}))
 
-    # The path of an einsum of several operands is planned by the sizes of the example.
+    # Otherwise the order of an einsum of several operands is chosen by the sizes of the example.
     einsum = torch.backends.opt_einsum.flags(enabled=False)
     with distributions_unchecked(), Portable(), einsum:
         yield

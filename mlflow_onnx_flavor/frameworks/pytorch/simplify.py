@@ -1,14 +1,15 @@
-"""Tidy the graph that `torch.onnx.export` makes, by passes that change no bit of any answer.
+"""Simplification of the graph of `torch.onnx.export`, without changing a bit of any output.
 
 The exporter's own optimizer is switched off: its rules compare constants with a tolerance, so that
-`x + 1e-9` becomes `x`, and a guard against zero is gone.
+`x + 1e-9` becomes `x`, and a guard against division by zero is lost.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-# What numpy and a runtime answer alike to the last bit: moved, chosen, compared, or rounded once.
+# Operators whose results numpy and a runtime compute alike to the last bit: they move, select or
+# compare numbers, or round once.
 _EXACT_ON_FLOATS = frozenset(
     ("Cast", "CastLike", "Identity", "Shape", "Size", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
     + ("Transpose", "Concat", "Split", "Slice", "Gather", "GatherElements", "Expand", "Tile")
@@ -19,11 +20,11 @@ _EXACT_ON_FLOATS = frozenset(
 
 
 def simplify(model: Any) -> None:
-    """Fold constants, drop what is unused or repeated.  ``model``: an onnx_ir.Model, in place.
+    """Fold constants and remove unused and repeated nodes of ``model``, an onnx_ir.Model, in place.
 
-    1. Functions are written out, so that the other passes see every node.
-    2. Constants are folded where the result does not depend on who computes it.
-    3. Nodes without an effect are dropped by structure, never by the value of a float.
+    1. Functions are inlined, so that the other passes see every node.
+    2. Constants are folded if numpy and every runtime compute the same result.
+    3. Nodes without an effect are removed by structure, never by the value of a float.
     """
     from onnx_ir.passes import Sequential, common
     from onnxscript.optimizer import fold_constants
@@ -46,7 +47,10 @@ def simplify(model: Any) -> None:
 
 
 def _exactly(node: Any) -> bool | None:
-    """False where folding ``node`` could round otherwise than a runtime; None: as usual."""
+    """Return False if folding ``node`` could round differently from a runtime, else None.
+
+    None leaves the decision to onnxscript.
+    """
     if node.op_type in _EXACT_ON_FLOATS:
         return None
     values = (*node.inputs, *node.outputs)

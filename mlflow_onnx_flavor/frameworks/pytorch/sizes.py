@@ -1,7 +1,8 @@
 """The sizes just outside of those for which `torch.onnx.export` made its graph.
 
-It settles questions about sizes by the example and keeps quiet: a branch such as
-``if x.shape[1] > 6`` becomes the arm that the example takes, and a range of sizes that it assumes.
+The exporter silently decides questions about sizes by the example: a branch such as
+``if x.shape[1] > 6`` becomes the arm that the example takes, together with a range of sizes for
+which the graph is assumed to be correct.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from typing import Any
 
 
 def edges(program: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The sizes just outside of the ranges that ``program`` assumes: of batches, of other axes.
+    """Return the sizes just outside of the ranges that ``program`` assumes.
 
-    ``program``: torch.onnx.export's, or None where the export made none.
+    The first tuple holds sizes of batches, the second sizes of other axes.  ``program`` is the
+    result of torch.onnx.export, or None if the export made none.
     """
     if program is None:
         return (), ()

@@ -1,4 +1,4 @@
-"""TensorFlow and Keras models."""
+"""The face of TensorFlow and Keras, known without importing them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from mlflow_onnx_flavor.frameworks.face import Face
 
 
 class TensorFlowFace(Face):
-    """TensorFlow, some of whose models MLflow's loader is too new for."""
+    """The face of TensorFlow, some of whose models are too old for MLflow's loader."""
 
     def served_by_mlflow(self, path: Path, entry: Mapping[str, Any]) -> bool:
-        """Return whether Keras 3, with which MLflow loads, reads the model."""
+        """Return whether Keras 3, with which MLflow loads models, reads this one."""
         return saved_by_keras_2(path, entry) is None
 
 
 def saved_by_keras_2(path: Path, flavor: Mapping[str, Any]) -> Path | None:
-    """The SavedModel within the model folder ``path``, where Keras 2 wrote one."""
+    """Return the SavedModel in the model folder ``path`` if Keras 2 wrote it, else None."""
     folder = path / str(flavor.get("data") or "data") / "model"
     if (folder / "saved_model.pb").is_file() and (folder / "keras_metadata.pb").is_file():
         return folder
@@ -30,6 +30,6 @@ face = TensorFlowFace(
     extra="tensorflow",
     modules=("tensorflow", "tf2onnx"),
     distributions=("tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "numpy"),
-    # A .keras file runs on any of Keras's backends; tf2onnx reads TensorFlow's graphs.
+    # A .keras file runs on any of Keras's backends, but tf2onnx reads TensorFlow's graphs alone.
     environment={"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"},
 )

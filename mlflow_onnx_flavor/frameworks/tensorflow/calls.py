@@ -1,4 +1,4 @@
-"""Call a Keras model or SavedModel with MLflow's inputs, as MLflow's pyfunc does."""
+"""Calling a Keras model or SavedModel with MLflow's inputs, as MLflow's pyfunc does."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Tensors = Mapping[str, Any]
 class Call:
     """A model as a function from named tensors to named tensors, and arrays to call it with.
 
-    ``arrays``: each of shape (rows, ...).  ``columns``: those of the frame that became the one
-    array; None where the inputs were no frame, or became an array per column.  ``layers``: the
-    names of a Keras model's layers.
+    ``arrays`` have the shape (rows, ...).  ``columns`` are the columns of the DataFrame that became
+    the only array; None if the inputs were no DataFrame, or became one array per column.
+    ``layers`` are the names of a Keras model's layers.
     """
 
     function: Callable[[Tensors], dict[str, Any]]
@@ -36,12 +36,12 @@ class Call:
     layers: frozenset[str]
 
     def answers(self) -> dict[str, np.ndarray]:
-        """What the model answers, each of shape (rows, ...)."""
+        """Return the model's outputs by name, each of shape (rows, ...)."""
         tensors = {name: tf.constant(array) for name, array in self.arrays.items()}
         return {name: np.asarray(tensor) for name, tensor in self.function(tensors).items()}
 
     def feeds(self, names: Sequence[str]) -> tuple[FeedSpec, ...]:
-        """How a graph is fed whose inputs, in the order of ``arrays``, are ``names``."""
+        """Return the feeds of a graph whose inputs ``names`` stand in the order of ``arrays``."""
         if self.columns is not None:
             dtype = str(self.arrays[MATRIX].dtype)
             return (FeedSpec(name=names[0], layout="matrix", dtype=dtype, columns=self.columns),)
@@ -52,12 +52,16 @@ class Call:
 
 
 def call_of(source: LoadedSource, inputs: Inputs) -> Call:
-    """A frame is one matrix, or one array per column for a SavedModel's signature."""
+    """Return the call of the model on ``inputs``.
+
+    A DataFrame becomes one matrix, or one array per column for a SavedModel's signature.
+    """
     arrays, columns = _arrays(source, inputs)
     return Call(_function(source), arrays, columns, frozenset(_layers(source.native)))
 
 
 def is_keras(model: Any) -> bool:
+    """Return whether ``model`` is a Keras model."""
     return isinstance(model, keras.Model)
 
 
@@ -85,7 +89,7 @@ def _function(source: LoadedSource) -> Callable[[Tensors], dict[str, Any]]:
     model = source.native
     if is_keras(model):
         return lambda tensors: _named(_inlined(model, _positional(tensors)), model)
-    if source.flavor.get("save_exported_model"):  # mlflow.keras calls its exported models so
+    if source.flavor.get("save_exported_model"):  # as mlflow.keras calls its exported models
         return lambda tensors: _named(model.serve(_positional(tensors)), model)
     if _serves_signature(source):
         infer = model.signatures[source.flavor.get("signature_def_key") or "serving_default"]
@@ -94,10 +98,10 @@ def _function(source: LoadedSource) -> Callable[[Tensors], dict[str, Any]]:
 
 
 def _inlined(model: Any, tensors: Any) -> Any:
-    """What the Keras model answers; while it is traced, without calls of functions within.
+    """Return the outputs of the Keras model; during tracing, with every inner function inlined.
 
-    Keras compiles some convolutions with XLA, as a function that is never inlined and that
-    tf2onnx cannot read.
+    Keras compiles some convolutions with XLA, as a function that is otherwise never inlined and
+    that tf2onnx cannot read.
     """
     if tf.executing_eagerly():
         return model(tensors, training=False)
@@ -110,7 +114,7 @@ def _inlined(model: Any, tensors: Any) -> Any:
 
 
 def _serves_signature(source: LoadedSource) -> bool:
-    """Whether MLflow calls a signature by name; a tf.Module it calls as a function."""
+    """Return whether MLflow calls a signature by name; it calls a tf.Module as a function."""
     if source.flavor.get("model_type") == "tf2-module" or is_keras(source.native):
         return False
     if source.flavor.get("save_exported_model"):
@@ -119,13 +123,13 @@ def _serves_signature(source: LoadedSource) -> bool:
 
 
 def _positional(tensors: Tensors) -> Any:
-    """One tensor alone as it is; several by name, as Keras takes them."""
+    """Return a single tensor as it is, and several as a dictionary, as Keras takes them."""
     return next(iter(tensors.values())) if len(tensors) == 1 else dict(tensors)
 
 
 def _named(answer: Any, model: Any) -> dict[str, Any]:
     if isinstance(answer, Mapping):
-        return {str(name): answer[name] for name in sorted(answer)}  # TensorFlow keeps no order
+        return {str(name): answer[name] for name in sorted(answer)}  # TensorFlow loses the order
     if isinstance(answer, list | tuple):
         names = getattr(model, "output_names", None) or [f"output_{n}" for n in range(len(answer))]
         return dict(zip(names, answer, strict=True))
@@ -133,7 +137,7 @@ def _named(answer: Any, model: Any) -> dict[str, Any]:
 
 
 def _column(column: pd.Series) -> np.ndarray:
-    """One value a row; rows that hold arrays are stacked."""
+    """Return the column as an array; the arrays of a column of arrays are stacked."""
     if column.dtype == object and len(column) and not isinstance(column.iloc[0], str):
         return np.stack([np.asarray(each) for each in column])
     return column.to_numpy()

@@ -1,4 +1,4 @@
-"""Say in one line why tf2onnx gave up, and which layer is in the way."""
+"""One-line causes of failed TensorFlow exports, with the layer that is in the way."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ _OPEN_AXES = (
 
 
 def cause_of(error: BaseException, open_axes: bool = False) -> str:
-    """The cause in one line.  ``open_axes``: whether the graph was to leave more than the batch
-    open.
+    """Return the cause in one line.
+
+    ``open_axes`` says whether more axes than the batch were to be dynamic in the graph.
     """
     text = plain(str(error))
     if type(error).__name__ == "OperatorNotAllowedInGraphError" and open_axes:
@@ -48,8 +49,8 @@ def cause_of(error: BaseException, open_axes: bool = False) -> str:
 def refuse_unknown_operators(model: Any, layers: Collection[str]) -> None:
     """Raise NotExportableError naming each operator that tf2onnx left as TensorFlow's.
 
-    tf2onnx goes on without a word where it knows no ONNX form.  ``layers``: the names of a Keras
-    model's layers.
+    tf2onnx silently keeps an operator for which it knows no ONNX form.  ``layers`` are the names of
+    a Keras model's layers.
     """
     domains = {each.domain: each.version for each in model.opset_import}
     unknown = {
@@ -73,14 +74,15 @@ def _called(text: str) -> str:
 
 
 def _tells(line: str) -> bool:
-    """Whether a line says something, rather than where in the code it was said."""
+    """Return whether a line is part of the message, and not a place in the code."""
     return bool(line) and line != "in user code:" and not line.startswith(("File ", "Arguments "))
 
 
 def _layer(node: str, layers: Collection[str]) -> str:
-    """The layer within a node's path, such as 'hashing' of "sequential_1/hashing_1/Add".
+    """Return the layer in a node's path, such as 'hashing' for "sequential_1/hashing_1/Add".
 
-    Keras numbers the parts of the path anew; where no part is a layer, the path itself is told.
+    Keras appends new numbers to the parts of the path.  If no part is a layer, the path itself is
+    returned.
     """
     parts = node.split("/")[:-1]
     for part in parts:

@@ -1,7 +1,7 @@
-"""What is private in Keras, tf2onnx and MLflow, and what is changed in them: here and nowhere else.
+"""Private APIs of Keras and MLflow, and patches to NumPy and Keras: all of them are in this module.
 
-Each entry says why it is needed; `tests/frameworks/tensorflow/test_compat.py` fails where one is
-needed no longer.
+Each entry says why it is needed; `tests/frameworks/tensorflow/test_compat.py` fails when an entry
+is no longer needed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from keras.layers import TimeDistributed
 
 @contextmanager
 def numpy_product() -> Iterator[None]:
-    """Lend NumPy the `product` that version 2 dropped.
+    """Restore the function `numpy.product`, which NumPy 2 removed, within the context.
 
-    Why: tf2onnx (1.17, ``graph.py``) weighs the tensors of a large model with it.
+    Why: tf2onnx (1.17, ``graph.py``) computes the sizes of a large model's tensors with it.
     """
     if hasattr(np, "product"):
         yield
@@ -33,19 +33,19 @@ def numpy_product() -> Iterator[None]:
 
 
 def layers_of(layer: Any) -> list[Any]:
-    """Return the layers directly within ``layer``, a model or a layer with others inside.
+    """Return the layers directly within ``layer``, a model or a layer that contains others.
 
-    Why: Keras gives ``layers`` to models alone.
+    Why: in Keras only models have the attribute ``layers``.
     """
     return layer._flatten_layers(include_self=False, recursive=False)
 
 
 @contextmanager
 def called_through(layer: Any, call: Callable[..., Any]) -> Iterator[None]:
-    """While it lasts, ``layer`` computes with ``call`` in place of its own method.
+    """Replace the method ``call`` of ``layer`` by ``call``, within the context.
 
-    Why: Keras has no hooks that see what a layer answers.  Past its own ``__setattr__``, which
-    tracks what a layer is made of.
+    Why: Keras has no hooks that see the output of a layer.  The layer's own ``__setattr__`` is
+    bypassed, since it tracks the parts of a layer.
     """
     object.__setattr__(layer, "call", call)
     try:
@@ -57,17 +57,17 @@ def called_through(layer: Any, call: Callable[..., Any]) -> Iterator[None]:
 def served_as_keras(model: Any, signature: Any) -> Any:
     """Return MLflow's wrapper of a Keras model around ``model``.
 
-    Why: MLflow makes one only of a file that Keras 3 reads.
+    Why: MLflow makes this wrapper only from a file that Keras 3 reads.
     """
     return mlflow.tensorflow._KerasModelWrapper(model, signature)
 
 
 @contextmanager
 def steps_as_rows() -> Iterator[None]:
-    """While it lasts, TimeDistributed layers give their layer the steps of all rows as rows.
+    """Make TimeDistributed layers pass the steps of all rows as rows, within the context.
 
-    Why: where the number of steps is not known, Keras (3.15) maps over as many steps as there are
-    rows, so every graph with an open axis of steps is wrong; called with arrays Keras runs every
+    Why: if the number of steps is unknown, Keras (3.15) maps over as many steps as there are rows,
+    so that every graph with a dynamic axis of steps is wrong; called with arrays, Keras runs every
     step.  No report upstream is known.
     """
     own = TimeDistributed.call

@@ -1,6 +1,6 @@
-"""Division that rounds down, and its remainder, for tf2onnx's custom hook.
+"""Floor division and its remainder, as custom operator handlers of tf2onnx.
 
-tf2onnx maps both of whole numbers to a plain division, which rounds towards zero: -1 // 7 is then 0
+With integers tf2onnx maps both to a plain division, which rounds towards zero: -1 // 7 is then 0
 and -1 % 3 is -1.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def floor_divide(context: Any, node: Any, _name: str, _arguments: list) -> None:
-    """``x // y``."""
+    """Replace the node by ``x // y``, rounded down."""
     (x, y), make = node.input, _Maker(context, node)
     quotient = make("Div", x, y)
     if not make.whole:
@@ -26,7 +26,7 @@ def floor_divide(context: Any, node: Any, _name: str, _arguments: list) -> None:
 
 
 def floor_mod(context: Any, node: Any, _name: str, _arguments: list) -> None:
-    """``x % y``, with the sign of ``y``."""
+    """Replace the node by ``x % y``, with the sign of ``y``."""
     (x, y), make = node.input, _Maker(context, node)
     if make.whole:
         make.last("Mod", x, y)
@@ -38,7 +38,7 @@ def floor_mod(context: Any, node: Any, _name: str, _arguments: list) -> None:
 
 
 class _Maker:
-    """Makes nodes in the place of ``node``; `last` gives its output."""
+    """Maker of the nodes that replace ``node``; the method `last` makes the one with its output."""
 
     def __init__(self, context: Any, node: Any):
         from tf2onnx.utils import map_onnx_to_numpy_type

@@ -1,4 +1,4 @@
-"""Export a TensorFlow function to ONNX with tf2onnx."""
+"""Export of TensorFlow functions and Keras models to ONNX, with tf2onnx and with Keras."""
 
 from __future__ import annotations
 
@@ -29,19 +29,20 @@ OPSET = 18
 ML_OPSET = 3
 BATCH_AXIS = "batch"
 
-# protobuf stops at 2 GiB; below this the weights stay in the one file.
+# A protobuf message has at most 2 GiB; up to this size the weights stay within the ONNX file.
 MAX_EMBEDDED_BYTES = 1_500_000_000
 
 
 def export_function(native: Any, call: Call, path: Path, signature: Any = None) -> Export:
-    """tf2onnx on ``call`` as a function whose signature leaves the batch open, and every other
-    axis that ``signature``, MLflow's, gives as -1.
+    """Export ``call`` with tf2onnx, as a function with a signature, and write the file to ``path``.
 
-    ``native``: the model, whose layers nodes are named after where it is Keras's.
+    The batch axis is dynamic, and so is every other axis of size -1 in ``signature``, MLflow's.
+    ``native`` is the model; if it is a Keras model, nodes are named after its layers.  Raises
+    NotExportableError with the cause.
     """
     with _explained():
         answers = call.answers()
-    # Positions carry the names: what a graph calls its inputs must be an identifier.
+    # Inputs are named by position: TensorFlow requires identifiers as names of inputs.
     specs = [
         tf.TensorSpec(
             _open_shape(array, shape_in(signature, name)), array.dtype, name=f"input_{number}"
@@ -78,7 +79,7 @@ def export_function(native: Any, call: Call, path: Path, signature: Any = None) 
 
 
 def export_keras(model: Any, call: Call, path: Path) -> Export:
-    """Keras's own exporter, whose inputs go by the names of the model's inputs."""
+    """Export with Keras's own exporter, whose inputs have the names of the model's inputs."""
     raw = path.with_name("keras.onnx")
     with _explained():
         answers = call.answers()
@@ -94,7 +95,7 @@ def export_keras(model: Any, call: Call, path: Path) -> Export:
 
 
 def _open_shape(array: np.ndarray, declared: tuple[int, ...]) -> list[int | None]:
-    """The array's shape with None for its first axis, and for those that are -1 as declared."""
+    """Return the array's shape, with None for its first axis and for axes declared as -1."""
     varies = [size == -1 for size in declared] if len(declared) == array.ndim else []
     varies = varies or [False] * array.ndim
     return [None if axis == 0 or varies[axis] else size for axis, size in enumerate(array.shape)]
@@ -103,7 +104,7 @@ def _open_shape(array: np.ndarray, declared: tuple[int, ...]) -> list[int | None
 def _saved(
     model: Any, path: Path, call: Call, answers: Mapping[str, np.ndarray], given: list[str]
 ) -> Export:
-    """Write the graph under stable names.  ``given``: its inputs in the order of the arrays."""
+    """Write the graph with stable names; ``given`` are its inputs in the order of the arrays."""
     outputs = tuple(answers)
     found = {each.name for each in model.graph.input}
     if found != set(given):
@@ -127,7 +128,7 @@ def _saved(
 
 
 def _give_rank(value: Any, ndim: int) -> None:
-    """An output must have a shape, which tf2onnx leaves out where it lost track of it."""
+    """Add the axes of an output whose shape tf2onnx does not know: ONNX requires a shape."""
     if not value.type.tensor_type.HasField("shape"):
         for _ in range(ndim):
             value.type.tensor_type.shape.dim.add()
@@ -147,9 +148,9 @@ def _name_open_axes(value: Any) -> None:
 
 @contextmanager
 def _explained(open_axes: bool = False) -> Iterator[None]:
-    """Say in one line why an exporter gave up, where it wrote a page.
+    """Raise an exporter's error as NotExportableError, with a cause in one line instead of a page.
 
-    ``open_axes``: whether more than the batch was to vary.
+    ``open_axes`` says whether more axes than the batch were to be dynamic.
     """
     try:
         yield
@@ -158,10 +159,10 @@ def _explained(open_axes: bool = False) -> Iterator[None]:
 
 
 def _fix_captured(model: Any, captured: Mapping[str, Any]) -> None:
-    """Make weights of the tensors that the function captured (a Normalization layer's mean, say).
+    """Turn captured tensors, such as a Normalization layer's mean, into weights of the graph.
 
-    tf2onnx folds variables, but leaves captured tensors as inputs of the graph; the handles of
-    lookup tables are left there too, with nothing that reads them.
+    tf2onnx folds variables, but leaves captured tensors as inputs of the graph.  It also leaves the
+    handles of lookup tables there, which no node reads; they are removed.
     """
     for each in [each for each in model.graph.input if each.name in captured]:
         tensor = captured[each.name]
@@ -176,15 +177,15 @@ def _weight_bytes(graph: Any) -> int:
 
 
 def _write_weights(model: Any, data: Mapping[str, bytes], path: Path) -> None:
-    """Put the weights that tf2onnx kept apart into one file beside the graph.
+    """Write the weights that tf2onnx kept apart into one file beside the graph.
 
-    The graph then never holds more than their places, so protobuf's 2 GiB are no limit.
+    The graph then holds their offsets alone, so that protobuf's limit of 2 GiB does not apply.
     """
     with path.open("wb") as file:
         for tensor in model.graph.initializer:
             if uses_external_data(tensor):
                 weight = data[ExternalDataInfo(tensor).location]
-                # set_external_data asks for the bytes to be there; they are put down here.
+                # set_external_data requires raw_data to be set; the bytes go into the file below.
                 tensor.raw_data = b""
                 set_external_data(tensor, path.name, offset=file.tell(), length=len(weight))
                 tensor.ClearField("raw_data")

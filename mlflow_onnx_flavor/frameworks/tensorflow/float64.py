@@ -1,4 +1,4 @@
-"""A Keras model computed in float64: the truth that its own rounding is measured against."""
+"""Keras models computed in float64, the reference for a model's own rounding error."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from mlflow_onnx_flavor.inputs import Inputs
 
 log = logging.getLogger(__name__)
 
-# Beyond so many weights a second, wider copy is not worth its memory.
+# The most weights for which a float64 copy is worth its memory.
 _MOST_WEIGHTS = 125_000_000
 _NARROWER = {"float32", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16"}
 
 
 def float64_answers(source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]] | None:
-    """The model's outputs in float64; None where it is no Keras model, too large, or not made anew
-    from its configuration.
+    """Return a function that computes the model's outputs in float64.
+
+    None if it is no Keras model, is too large, or cannot be rebuilt from its configuration.
     """
     model = source.native
     if not is_keras(model) or model.count_params() > _MOST_WEIGHTS:

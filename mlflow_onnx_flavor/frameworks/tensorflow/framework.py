@@ -1,6 +1,6 @@
-"""TensorFlow: Keras 3 models and SavedModels, as `mlflow.tensorflow` and `mlflow.keras` store them.
+"""Keras 3 models and SavedModels, as `mlflow.tensorflow` and `mlflow.keras` store them.
 
-Outputs: "output" of a model with one, the names of a model with several.
+The output of a model with a single output is "output"; several outputs keep their names.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from mlflow_onnx_flavor.inputs import Inputs
 
 
 class TensorFlow(Framework):
-    """TensorFlow: Keras models and SavedModels."""
+    """The TensorFlow framework: Keras models and SavedModels."""
 
     def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
-        """Load what `mlflow.tensorflow` or `mlflow.keras` stored, with Keras 2 too."""
+        """Load what `mlflow.tensorflow` or `mlflow.keras` stored, also SavedModels of Keras 2."""
         # Keras draws a progress bar for every predict, which is what MLflow's pyfunc calls.
         tf.keras.utils.disable_interactive_logging()
         if folder := saved_by_keras_2(path, flavor):
@@ -47,16 +47,16 @@ class TensorFlow(Framework):
         return LoadedSource(pyfunc.get_raw_model(), pyfunc, path, flavor)
 
     def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-        """Every output by name, of shape (rows, ...)."""
+        """Return every output by name, of shape (rows, ...)."""
         return call_of(source, inputs).answers()
 
     def strategies(
         self, source: LoadedSource, example: Inputs, evaluation: MoreRows = no_more_rows
     ) -> list[Strategy]:
-        """tf2onnx on a function; Keras's own exporter after it, where the model is Keras's.
+        """Return tf2onnx on a function and, for a Keras model, Keras's own exporter after it.
 
         tf2onnx's `from_keras` fails on Sequential and on reloaded Keras 3 models
-        (onnx/tensorflow-onnx#2448); a function with a signature serves every kind of model alike.
+        (onnx/tensorflow-onnx#2448); a function with a signature works for every kind of model.
         """
 
         def with_signature(path: Path) -> Export:
@@ -75,11 +75,11 @@ class TensorFlow(Framework):
         return found
 
     def in_float64(self, source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]] | None:
-        """`reference_outputs` of the same model in float64; None where it cannot be had."""
+        """Return a function like `reference_outputs` in float64; None if the model has none."""
         return float64_answers(source)
 
     def layer_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-        """What the layers of a Keras model give, by their names nested as "encoder/proj"."""
+        """Return the outputs of a Keras model's layers, by nested names such as "encoder/proj"."""
         return answers_within(source.native, call_of(source, inputs))
 
 

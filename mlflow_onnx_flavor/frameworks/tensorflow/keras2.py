@@ -1,6 +1,6 @@
-"""SavedModels that Keras 2 wrote, which Keras 3, and so MLflow's loader, does not read.
+"""SavedModels of Keras 2, which Keras 3, and therefore MLflow's loader, does not read.
 
-TensorFlow does: the functions within are called as Keras 2's ``predict`` called them.
+TensorFlow reads them: their functions are called as Keras 2's ``predict`` called them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from mlflow.models import Model
 
 from mlflow_onnx_flavor.frameworks.tensorflow.compat import served_as_keras
 
-# Keras 2's own batch size in ``predict``.
+# The default batch size of ``predict`` in Keras 2.
 _BATCH = 32
 
 
 class Keras2Model:
-    """Such a SavedModel as a Keras model: called with tensors, or asked to ``predict`` arrays."""
+    """A SavedModel of Keras 2, callable with tensors and with a ``predict`` for arrays."""
 
     def __init__(self, folder: Path):
         self._loaded = tf.saved_model.load(str(folder))
@@ -30,7 +30,7 @@ class Keras2Model:
             self.input_specs = signature.structured_input_signature[1]
 
     def __call__(self, tensors: Any) -> Any:
-        """``tensors``: one, or several by name; cast as Keras casts them."""
+        """Return the outputs for one tensor or several by name, cast as Keras casts them."""
         if isinstance(tensors, Mapping):
             given = {
                 name: tf.cast(each, self.input_specs[name].dtype)
@@ -44,7 +44,7 @@ class Keras2Model:
         return self._loaded(given, training=False)
 
     def predict(self, data: Any) -> Any:
-        """Arrays of shape (rows, ...), in the structure in which the model answers."""
+        """Return the outputs as arrays of shape (rows, ...), nested as the model returns them."""
         rows = len(next(iter(data.values()))) if isinstance(data, Mapping) else len(data)
         answers = []
         for start in range(0, rows, _BATCH):
@@ -59,7 +59,7 @@ class Keras2Model:
 
 
 def as_pyfunc(model: Keras2Model, path: Path) -> Any:
-    """MLflow's wrapper of a Keras model around ``model``."""
+    """Return MLflow's pyfunc of a Keras model around ``model``."""
     metadata = Model.load(str(path))
     wrapper = served_as_keras(model, metadata.signature)
     return mlflow.pyfunc.PyFuncModel(model_meta=metadata, model_impl=wrapper)

@@ -1,4 +1,4 @@
-"""Lambda layers of Python lambdas, which Keras, and so MLflow, refuses to load."""
+"""Lambda layers with Python lambdas, which Keras, and therefore MLflow, refuses to load."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from mlflow_onnx_flavor.errors import UnsupportedModelError
 
 @contextmanager
 def lambdas_explained(path: Path) -> Iterator[None]:
-    """Say which layers of the model in folder ``path`` are in the way, and what replaces them."""
+    """Raise UnsupportedModelError naming the Lambda layers of the model and what replaces them.
+
+    ``path`` is the model's folder, which the body loads.
+    """
     try:
         yield
     except ValueError as error:
@@ -30,7 +33,7 @@ def lambdas_explained(path: Path) -> Iterator[None]:
 
 
 def _lambdas(path: Path) -> Iterator[str]:
-    """The names of the Lambda layers in the .keras files below ``path``."""
+    """Yield the names of the Lambda layers in the .keras files below ``path``."""
     for file in path.rglob("*.keras"):
         with zipfile.ZipFile(file) as archive:
             yield from _within(json.loads(archive.read("config.json")))

@@ -1,4 +1,4 @@
-"""The layers inside a Keras model, by their names nested as "encoder/proj"."""
+"""The layers inside a Keras model, by nested names such as "encoder/proj"."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ from mlflow_onnx_flavor.scoring.runtimes import CPU
 
 log = logging.getLogger(__name__)
 
-# What a value may be off its layer's answer and still be it, on the few rows of an example.
+# The largest difference, relative to the layer's largest output on the few rows of an example, at
+# which a value of the graph still counts as the layer's output.
 _SAME = 1e-4
-# Beyond so many bytes the graph is not run once more to see which of its values are answers.
+# The largest graph that is run once more to find the values that are outputs of layers.
 _MOST_BYTES = 500_000_000
 
+# The number of values that one run returns, which limits the memory.
 _AT_ONCE = 32
 
-# A layer that is called more often, such as the cell of a recurrent one, is left out.
+# A layer that is called more often, such as the cell of a recurrent layer, is left out.
 _MOST_CALLS = 8
 _AGAIN = " (call "
 
@@ -36,8 +38,10 @@ See = Callable[[str, Any], None]
 
 
 def answers_within(model: Any, call: Call) -> dict[str, np.ndarray]:
-    """What the layers that give one tensor give on the arrays of ``call``: "encoder/proj", and
-    "encoder/proj (call 2)" where the model calls it once more.
+    """Return the outputs of the layers on the arrays of ``call``, by nested names.
+
+    Only layers that return a single tensor are included.  A name is like "encoder/proj", or
+    "encoder/proj (call 2)" for the second call of the layer.
     """
     found: dict[str, list[Any]] = {}
 
@@ -59,7 +63,7 @@ def answers_within(model: Any, call: Call) -> dict[str, np.ndarray]:
 
 @contextmanager
 def scopes_within(model: Any) -> Iterator[dict[str, str]]:
-    """The layer of each of TensorFlow's name scopes, filled in while the model is traced."""
+    """Yield a dictionary from TensorFlow's name scopes to layers, filled in during tracing."""
     found: dict[str, str] = {}
 
     def see(path: str, _answer: Any) -> None:
@@ -71,8 +75,10 @@ def scopes_within(model: Any) -> Iterator[dict[str, str]]:
 
 
 def write_layers(model: Any, call: Call, exported: Any, scopes: Mapping[str, str]) -> None:
-    """Write the names of layers into the nodes of ``exported``, and which values are their answers:
-    an exporter folds and moves nodes, so that is looked up on the arrays of ``call``.
+    """Write the names of layers into ``exported``, for nodes and for values that are outputs.
+
+    An exporter folds and moves nodes, so the values that are outputs of layers are found by
+    comparing numbers on the arrays of ``call``.
     """
     layer_of_value = name_layers(exported.graph, scopes)
     if exported.ByteSize() > _MOST_BYTES or not layer_of_value:
@@ -80,14 +86,14 @@ def write_layers(model: Any, call: Call, exported: Any, scopes: Mapping[str, str
     try:
         answers = answers_within(model, call)
         name_answers(exported.graph, _found(exported, call, layer_of_value, answers))
-    except Exception:  # names are a help only: a file without them is as right
+    except Exception:  # names only help: a file without them is just as correct
         log.info("the answers of layers are not found in the graph", exc_info=True)
 
 
 def _found(
     exported: Any, call: Call, layer_of_value: Mapping[str, str], answers: Mapping[str, np.ndarray]
 ) -> dict[str, str]:
-    """The answer that each value is, of those that are one: the last where several are the same."""
+    """Return the layer output that each value equals; the last value counts if several do."""
     names = [node.output[0] for node in exported.graph.node if node.output[0] in layer_of_value]
     by_layer: dict[str, list[str]] = {}
     for name in answers:
@@ -101,7 +107,7 @@ def _found(
 
 
 def _values(exported: Any, call: Call, names: list[str]) -> Iterator[tuple[str, Any]]:
-    """The values ``names`` of the graph on the arrays of ``call``, a few held at a time."""
+    """Yield the values ``names`` of the graph on the arrays of ``call``, a few at a time."""
     exposed = onnx.ModelProto()
     exposed.CopyFrom(exported)
     already = {each.name for each in exposed.graph.output}
@@ -129,7 +135,7 @@ def _same(layer: np.ndarray, value: Any) -> bool:
 
 @contextmanager
 def _seeing(model: Any, see: See) -> Iterator[None]:
-    """While it lasts, ``see`` is told what each layer inside ``model`` answers."""
+    """Call ``see`` with the path and output of each layer in ``model``, within the context."""
     with ExitStack() as stack:
         for path, layer in _layers(model) if is_keras(model) else ():
             stack.enter_context(_told(layer, path, see))
@@ -152,7 +158,7 @@ def _told(layer: Any, path: str, see: See) -> Iterator[None]:
 def _layers(
     model: Any, before: str = "", known: set[int] | None = None
 ) -> Iterator[tuple[str, Any]]:
-    """Every layer inside with its path; one that stands in several places by the first."""
+    """Yield every inner layer with its path; a shared layer has the first of its paths."""
     known = set() if known is None else known
     for layer in layers_of(model):
         if id(layer) not in known:

@@ -1,4 +1,4 @@
-"""TensorFlow operators that tf2onnx does not know and ONNX can express, for its custom hook.
+"""Custom operator handlers for TensorFlow operators that tf2onnx lacks and ONNX can express.
 
 Each handler replaces one node of tf2onnx's graph: ``handler(context, node, name, arguments)``.
 """
@@ -20,7 +20,7 @@ ML_DOMAIN = "ai.onnx.ml"
 
 
 def handlers(captured: Mapping[str, Any]) -> dict[str, tuple[Callable[..., None], list]]:
-    """By operator.  ``captured``: what the function captured, by its name in the graph."""
+    """Return the handlers by operator; ``captured`` are captured tensors by name in the graph."""
     return {
         "Bucketize": (_bucketize, []),
         "DenseBincount": (partial(_bincount, captured), []),
@@ -32,7 +32,7 @@ def handlers(captured: Mapping[str, Any]) -> dict[str, tuple[Callable[..., None]
 
 
 def _erfc(context: Any, node: Any, _name: str, _arguments: list) -> None:
-    """1 - erf(x): Keras's exact GELU."""
+    """Replace Erfc by 1 - erf(x); Keras's exact GELU uses it."""
     (x,), output = node.input, node.output[0]
     dtype, shape = context.get_dtype(output), context.get_shape(output)
     context.remove_node(node.name)
@@ -49,7 +49,7 @@ def _erfc(context: Any, node: Any, _name: str, _arguments: list) -> None:
 
 
 def _bucketize(context: Any, node: Any, _name: str, _arguments: list) -> None:
-    """How many boundaries are not above x: Keras's Discretization."""
+    """Replace Bucketize by the number of boundaries <= x; Keras's Discretization uses it."""
     (x,), output = node.input, node.output[0]
     shape = context.get_shape(output)
     boundaries = np.array(node.get_attr("boundaries").floats, np.float32)
@@ -74,13 +74,15 @@ def _bucketize(context: Any, node: Any, _name: str, _arguments: list) -> None:
 def _bincount(
     captured: Mapping[str, Any], context: Any, node: Any, _name: str, _arguments: list
 ) -> None:
-    """How often each row has each number, or whether it has it: a lookup layer's "count" and
-    "multi_hot".  tf2onnx counts over all rows together.
+    """Replace DenseBincount by counts of each number in each row, or by their presence.
+
+    Lookup layers use it for the output modes "count" and "multi_hot".  tf2onnx's own form counts
+    over all rows together.
     """
     (numbers, size, weights), output = node.input, node.output[0]
     dtype, shape = context.get_dtype(output), context.get_shape(output)
     if _constant(captured, context, weights).size:
-        return  # which refuses it by name
+        return  # the operator stays, and `refuse_unknown_operators` names it
     operator = "ReduceMax" if node.get_attr_value("binary_output") else "ReduceSum"
     context.remove_node(node.name)
     values = np.array([0, 1], _numpy_dtype(dtype))
@@ -103,7 +105,7 @@ def _bincount(
 def _lookup(
     captured: Mapping[str, Any], context: Any, node: Any, _name: str, _arguments: list
 ) -> None:
-    """A table of text or integers to text or integers: Keras's StringLookup, IntegerLookup."""
+    """Replace a lookup, text or integers to either, by LabelEncoder (Keras's lookup layers)."""
     table, key, default = node.input
     output = node.output[0]
     of_key, of_value = context.get_dtype(key), context.get_dtype(output)
@@ -127,13 +129,13 @@ def _lookup(
     )
 
 
-_TYPES = {7: "int64", 8: "string"}  # TensorProto's numbers of the types that LabelEncoder takes
+_TYPES = {7: "int64", 8: "string"}  # TensorProto's data types that LabelEncoder accepts
 
 
 def _table(handle: Any, of_key: int, of_value: int) -> tuple[np.ndarray, np.ndarray]:
-    """The keys and values of a lookup table.
+    """Return the keys and values of a lookup table.
 
-    Read in a thread of its own: tf2onnx calls handlers within a graph, and only a new thread
+    They are read in a new thread: tf2onnx calls handlers within a graph, and only a new thread
     starts in eager mode, where a handle can be read.
     """
 

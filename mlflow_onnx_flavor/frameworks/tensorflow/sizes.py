@@ -1,6 +1,7 @@
-"""A graph of tf2onnx answers as its model at other sizes than those of the example, or is refused.
+"""Comparison of a TensorFlow graph with its model at other sizes than those of the example.
 
-A layer may branch in Python on a shape, which tracing settles once and for all.
+A layer may branch in Python on a shape; tracing keeps the branch of the example alone.  A graph
+that differs from its model is refused.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ log = logging.getLogger(__name__)
 def refuse_other_answers(
     source: LoadedSource, example: Inputs, path: Path, export: Export
 ) -> Export:
-    """``export``, whose file is at ``path``; raises NotExportableError where it answers otherwise.
+    """Return ``export``, whose file is at ``path``, if it agrees with the model at every size.
 
-    Sizes that the model itself does not take are let pass.
+    Raises NotExportableError if they differ.  Sizes that the model itself rejects are skipped.
     """
-    every_output = PredictionSpec(container="dict", parts=())  # of no form: it is only run
+    every_output = PredictionSpec(container="dict", parts=())  # unused: the graph is only run
     graph = GraphSpec(feeds=export.feeds, outputs=export.outputs, prediction=every_output)
     session = open_graph(str(path), graph.model_dump(mode="json"))
     keys = {feed.name: feed.key for feed in export.feeds}
@@ -44,7 +45,7 @@ def refuse_other_answers(
             if name not in found or not alike(array, np.asarray(found[name]))
         ]
         if wrong and not what and not _leaves_sizes_open(session.session):
-            return export  # what differs is no size
+            return export  # the sizes are not the cause of the difference
         if wrong:
             place = f"for {what or 'the example itself'}, {wrong[0]!r}"
             size = "the size of the batch" if what.startswith("a batch") else "an open size"
@@ -70,9 +71,9 @@ def _expected(source: LoadedSource, rows: Inputs) -> dict[str, np.ndarray] | Non
 
 
 def _found(session: Any, rows: Inputs) -> dict[str, Any]:
-    """What the file answers; nothing where it fails, as where a shape within it is fixed."""
+    """Return the outputs of the file; an empty dict if it fails, as with a fixed inner shape."""
     try:
         return session.run(rows.data)
-    except Exception:  # onnxruntime's errors have no base of their own
+    except Exception:  # onnxruntime's errors have no common base class
         log.info("the exported file fails", exc_info=True)
         return {}

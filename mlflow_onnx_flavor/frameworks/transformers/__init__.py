@@ -1,4 +1,4 @@
-"""Hugging Face pipelines."""
+"""The face of Hugging Face pipelines, known without importing transformers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mlflow_onnx_flavor.frameworks.transformers.tasks import check_task
 
 
 class TransformersFace(Face):
-    """Hugging Face's pipelines, which are converted task by task."""
+    """The face of Hugging Face's pipelines, which are converted task by task."""
 
     def check(self, entry: Mapping[str, Any]) -> None:
         """Raise UnsupportedModelError, with the remedy, for a task that is not converted."""

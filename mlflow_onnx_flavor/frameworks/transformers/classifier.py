@@ -1,4 +1,4 @@
-"""Text classifiers: "label" and "score", and the "probabilities" of every label."""
+"""Text classifiers, with the outputs "label", "score" and "probabilities" of every label."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ LABEL, SCORE, PROBABILITIES = "label", "score", "probabilities"
 
 
 class Classifier(PipelineTask):
-    """Text classification."""
+    """The task of text classification."""
 
     known_config = frozenset({"truncation", "max_length", "padding", "batch_size"})
     tensors = ("input_ids",)
     prediction = (LABEL, SCORE)
 
     def check(self, pipeline: Any, _config: Mapping[str, Any]) -> None:
+        """Raise UnsupportedModelError if two classes share a label."""
         self.labels(pipeline)
 
     def preprocessing(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the options for truncation and padding that ``config`` sets."""
         return {
             name: config[name] for name in ("truncation", "max_length", "padding") if name in config
         }
@@ -34,6 +36,7 @@ class Classifier(PipelineTask):
     def answers(
         self, pipeline: Any, texts: Sequence[str], config: Mapping[str, Any]
     ) -> dict[str, np.ndarray]:
+        """Return the label, score and probabilities of each text; shapes (rows,) and (rows, k)."""
         names = self.labels(pipeline)
         found = pipeline(list(texts), top_k=None, **self.preprocessing(config))
         scores = np.empty((len(found), len(names)), np.float32)
@@ -47,7 +50,7 @@ class Classifier(PipelineTask):
         }
 
     def module(self, pipeline: Any, _config: Mapping[str, Any]) -> Any:
-        """From tokens to the scores that the pipeline gives each label."""
+        """Return a module from tokens to the pipeline's score for each label."""
         apply = _function_of(pipeline.model.config)
 
         class Scores(torch.nn.Module):
@@ -66,7 +69,7 @@ class Classifier(PipelineTask):
     def complete(
         self, model: onnx.ModelProto, pipeline: Any, _config: Mapping[str, Any]
     ) -> tuple[str, ...]:
-        """Add the outputs "label" and "score": the best of "probabilities", (rows, k)."""
+        """Add the outputs "label" and "score": the best of "probabilities", which is (rows, k)."""
         names = [each.encode() for each in self.labels(pipeline)]
         graph = model.graph
         graph.initializer.extend(
@@ -100,7 +103,10 @@ class Classifier(PipelineTask):
         return PROBABILITIES, LABEL, SCORE
 
     def labels(self, pipeline: Any) -> list[str]:
-        """The labels, in the order of the columns of "probabilities"."""
+        """Return the labels in the order of the columns of "probabilities".
+
+        Raises UnsupportedModelError if two classes share a label.
+        """
         config = pipeline.model.config
         found = [str(config.id2label[position]) for position in range(config.num_labels)]
         if len(set(found)) < len(found):
@@ -111,7 +117,7 @@ class Classifier(PipelineTask):
 
 
 def _function_of(config: Any) -> Any:
-    """What the pipeline makes of the logits, by the rules of its own ``postprocess``."""
+    """Return the function from logits to scores, by the rules of the pipeline's ``postprocess``."""
     if config.problem_type == "regression":
         return lambda logits: logits + 0.0
     if config.problem_type == "multi_label_classification" or config.num_labels == 1:

@@ -1,10 +1,10 @@
-"""Embeddings: what a feature-extraction pipeline gives for each token, and their mean.
+"""Feature extraction: an embedding for each token of a text, and their mean.
 
-MLflow's pyfunc answers for the first text alone, with an embedding for each of its tokens, however
-many texts it is given; so does the converted model.  Its outputs have the answers for every text:
+MLflow's pyfunc returns the embeddings of the first text's tokens alone, however many texts it gets;
+so does the pyfunc of the converted model.  The outputs of the graph cover every text:
 
-- "last_hidden_state", shape (rows, tokens, hidden): 0 where a text has no more tokens;
-- "tokens", shape (rows,): how many each text has;
+- "last_hidden_state", shape (rows, tokens, hidden): the embeddings, 0 beyond a text's last token;
+- "tokens", shape (rows,): the number of tokens of each text;
 - "mean_embedding", shape (rows, hidden): the mean over the tokens of each text.
 """
 
@@ -23,11 +23,11 @@ from mlflow_onnx_flavor.frameworks.transformers.tasks import PipelineTask
 
 EMBEDDINGS, LENGTHS, MEAN = "last_hidden_state", "tokens", "mean_embedding"
 
-# The pipeline leaves max_length and padding unread.
+# The pipeline ignores max_length and padding.
 
 
 class Features(PipelineTask):
-    """Feature extraction."""
+    """The task of feature extraction."""
 
     known_config = frozenset({"truncation", "max_length", "padding", "batch_size"})
     tensors = ("input_ids", "attention_mask")
@@ -36,6 +36,7 @@ class Features(PipelineTask):
     lengths = LENGTHS
 
     def check(self, pipeline: Any, config: Mapping[str, Any]) -> None:
+        """Raise UnsupportedModelError for a batch_size above 1 or a model that fails on a text."""
         if (config.get("batch_size") or 1) > 1:
             raise UnsupportedModelError(
                 "the model's model_config sets 'batch_size', with which the pipeline answers for"
@@ -45,17 +46,22 @@ class Features(PipelineTask):
             self.answers(pipeline, ["a"], config)
         except UnsupportedModelError:
             raise
-        except Exception as error:  # whatever a model raises that takes more than tokens
+        except Exception as error:  # whatever a model raises that needs more inputs than tokens
             raise UnsupportedModelError(
                 f"the pipeline does not answer a text ({one_line(error)}); log the encoder alone"
             ) from error
 
     def preprocessing(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the option for truncation, the only one that the pipeline reads."""
         return {name: config[name] for name in ("truncation",) if name in config}
 
     def answers(
         self, pipeline: Any, texts: Sequence[str], config: Mapping[str, Any]
     ) -> dict[str, np.ndarray]:
+        """Return the three outputs of each text, computed one text at a time.
+
+        Raises UnsupportedModelError if the model does not return an embedding for each token.
+        """
         found = [
             each.float().numpy()
             for each in pipeline(list(texts), return_tensors=True, **self.preprocessing(config))
@@ -81,6 +87,7 @@ class Features(PipelineTask):
         }
 
     def module(self, pipeline: Any, _config: Mapping[str, Any]) -> Any:
+        """Return a module from tokens to embeddings, numbers of tokens and mean embeddings."""
         parameters = inspect.signature(pipeline.model.forward).parameters
         fixed = {"use_cache": False} if "use_cache" in parameters else {}
 
@@ -108,6 +115,7 @@ class Features(PipelineTask):
     def complete(
         self, _model: onnx.ModelProto, _pipeline: Any, _config: Mapping[str, Any]
     ) -> tuple[str, ...]:
+        """Return the names of the outputs; the graph needs no additions."""
         return EMBEDDINGS, LENGTHS, MEAN
 
 

@@ -1,8 +1,8 @@
-"""Hugging Face: pipelines of encoders as `mlflow.transformers` stores them, which take text.
+"""Hugging Face pipelines of encoders that take text, as `mlflow.transformers` stores them.
 
-The encoder becomes the graph; the tokenizer travels in the file's metadata and runs in front of it
-(`scoring/tokens.py`), since it has no ONNX operators.  What is answered is the task's to say: see
-`pipeline_tasks` and the modules that it names.
+The encoder becomes the graph.  The tokenizer, which has no ONNX operators, is stored in the file's
+metadata and runs in front of the graph (`scoring/tokens.py`).  The outputs depend on the task: see
+`tasks` and the modules that it names.
 """
 
 from __future__ import annotations
@@ -48,10 +48,13 @@ from mlflow_onnx_flavor.scoring.tokens import TOKENIZER_KEY, TextTokenizer, text
 
 
 class Transformers(Framework):
-    """Hugging Face: the pipelines that take text."""
+    """The framework of Hugging Face pipelines that take text."""
 
     def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
-        """Load the pipeline that `mlflow.transformers` stored, on the CPU."""
+        """Load the pipeline that `mlflow.transformers` stored, on the CPU.
+
+        Raises UnsupportedModelError for a model_config or prompt_template that is not converted.
+        """
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
         pyfunc = pyfunc_of(path)
@@ -73,14 +76,16 @@ class Transformers(Framework):
         return LoadedSource(pipeline, _OneColumn(pyfunc, task), path, flavor)
 
     def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-        """What the pipeline answers, a text at a time as it does."""
+        """Return the pipeline's outputs, computed one text at a time as the pipeline does."""
         return _answers(source, texts_of(inputs.data))
 
     def strategies(
         self, source: LoadedSource, example: Inputs, evaluation: MoreRows = no_more_rows
     ) -> list[Strategy]:
-        """The encoder by PyTorch's exporter, what the task makes of it added to the graph; then the
-        same in float32, where the encoder computes in what onnxruntime may lack.
+        """Return PyTorch's exporter for the encoder, and the same in float32 if it may be needed.
+
+        The task adds its postprocessing to the graph.  Float32 may be needed if the encoder
+        computes in a dtype that onnxruntime may lack.
         """
         found = [
             Strategy(
@@ -102,8 +107,9 @@ class Transformers(Framework):
         return found
 
     def in_float64(self, source: LoadedSource) -> Callable[[Inputs], dict[str, np.ndarray]] | None:
-        """Return `reference_outputs` of the same pipeline around its model in float64; None where
-        the model cannot be.
+        """Return `reference_outputs` of the same pipeline with its model in float64.
+
+        None if the model cannot be computed in float64.
         """
         model = float64_copy(source.native.model)
         if model is None and not widens_on_the_way(source.native.model):
@@ -119,13 +125,14 @@ class Transformers(Framework):
         return answers
 
     def classes(self, source: LoadedSource) -> tuple[str, ...]:
-        """The labels of a classifier, in the order of the columns of "probabilities"."""
+        """Return the labels of a classifier, in the order of the columns of "probabilities"."""
         return tuple(task_of(source.flavor).labels(source.native))
 
 
 class _OneColumn:
-    """MLflow's pyfunc of a pipeline, which takes a list of texts but not a frame with one column
-    of them.
+    """MLflow's pyfunc of a pipeline, made to accept a DataFrame with one column of texts.
+
+    The pyfunc itself takes a list of texts.
     """
 
     def __init__(self, pyfunc: Any, task: PipelineTask):
@@ -133,6 +140,7 @@ class _OneColumn:
         self.model_config = pyfunc.model_config or {}
 
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any:
+        """Return the pyfunc's predictions for the texts in ``data``."""
         return self._task.predict(self._pyfunc, texts_of(data), params)
 
 
@@ -143,7 +151,7 @@ def _answers(source: LoadedSource, texts: Sequence[str]) -> dict[str, np.ndarray
 def _export(
     source: LoadedSource, example: Inputs, path: Path, in_float32: frozenset[str] = frozenset()
 ) -> Export:
-    """``in_float32``: the dtypes that the graph computes in float32."""
+    """Export the pipeline; ``in_float32`` are the dtypes that the graph replaces by float32."""
     task, pipeline = task_of(source.flavor), source.native
     config = source.pyfunc.model_config
     texts = _of_several_lengths(source, max(texts_of(example.data), key=len))
@@ -179,14 +187,16 @@ def _tensors(task: PipelineTask, pipeline: Any) -> tuple[str, ...]:
 
 
 def _check_padding(source: LoadedSource, path: Path, export: Export, texts: Sequence[str]) -> None:
-    """Refuse a graph that answers otherwise for a text that is padded than the pipeline, which
-    never pads, does: where the model pays no heed to the mask, or counts positions from the left.
+    """Raise NotExportableError if padding a text changes the graph's outputs.
+
+    The pipeline never pads.  The outputs change if the model ignores the attention mask, or counts
+    positions from the left.
     """
     expected = _answers(source, texts)
     feeds = [each.model_dump(mode="json") for each in export.feeds]
     found = open_graph(str(path), {"feeds": feeds}).run(texts)
     wrong = _unlike(expected, found)
-    if wrong and widens_on_the_way(source.native.model):  # the pipeline's own rounding is coarse
+    if wrong and widens_on_the_way(source.native.model):  # half precision rounds coarsely
         wrong = _unlike(framework.in_float64(source)(Inputs(pd.DataFrame({"text": texts}))), found)
     if wrong:
         right = task_of(source.flavor).pads_right
@@ -204,7 +214,7 @@ def _unlike(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray])
 
 
 def _of_several_lengths(source: LoadedSource, text: str) -> list[str]:
-    """``text``, a half of it, and it twice, where the model takes as much."""
+    """Return ``text``, half of it and twice it, without those too long for the model."""
     found = (text, text[: (len(text) + 1) // 2], f"{text} {text}")
     return [each for each in found if _takes(source, each)] or [text]
 

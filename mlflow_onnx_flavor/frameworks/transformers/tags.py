@@ -1,11 +1,11 @@
-"""Token classification: the labels that a pipeline finds in a text, such as names of people.
+"""Token classification: the labels of the entities in a text, such as names of people.
 
-MLflow's pyfunc gives them as one text, "PER,LOC"; it raises an IndexError where one of the texts
-that it is asked about has none, for which the empty text stands here.  Outputs:
+MLflow's pyfunc returns the labels of a text as one string, "PER,LOC".  It raises an IndexError if
+one of the texts has no entity; here such a text has the empty string.  Outputs:
 
-- "entities", shape (rows,): that text;
-- "token_probabilities", shape (rows, tokens, labels), the labels in the order of config.id2label: 0
-  for special tokens and where a text has no more tokens.
+- "entities", shape (rows,): that string;
+- "token_probabilities", shape (rows, tokens, labels), with labels in the order of config.id2label:
+  0 for special tokens and beyond a text's last token.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from mlflow_onnx_flavor.frameworks.transformers.text_joining import join_texts
 
 ENTITIES, PROBABILITIES = "entities", "token_probabilities"
 
-# Not given out: the position in `_Labels.names` of what each token adds to the text.
+# An inner value, not an output: the index in `_Labels.names` of the label that each token adds.
 _FOUND = "_found"
 _OUTSIDE = "O"
 
 
 @dataclass(frozen=True)
 class _Labels:
-    """What the pipeline makes of each label, by the rules of its ``postprocess``.
+    """The labels as the pipeline prints and groups them, by the rules of its ``postprocess``.
 
-    ``names``: as they stand in the answer, "" for what is left out.  ``groups``: equal where two
-    neighbours are one entity, unless the second ``begins`` one.
+    ``names`` are the labels in the output, "" for one that is left out.  Two neighbouring tokens
+    with equal ``groups`` are one entity, unless the label of the second ``begins`` an entity.
     """
 
     names: tuple[str, ...]
@@ -46,7 +46,7 @@ class _Labels:
 
 
 class Tags(PipelineTask):
-    """Token classification."""
+    """The task of token classification."""
 
     known_config = frozenset({"aggregation_strategy"})
     tensors = ("input_ids", "attention_mask", "special_tokens_mask")
@@ -54,6 +54,10 @@ class Tags(PipelineTask):
     prediction = (ENTITIES,)
 
     def check(self, pipeline: Any, config: Mapping[str, Any]) -> None:
+        """Raise UnsupportedModelError for strategies beyond "none" and "simple" and for bad labels.
+
+        A label is bad if it is empty or has space around it.
+        """
         if _strategy(config) not in ("none", "simple"):
             raise UnsupportedModelError(
                 f"the model's model_config sets aggregation_strategy {_strategy(config)!r}, which"
@@ -67,10 +71,11 @@ class Tags(PipelineTask):
             )
 
     def preprocessing(self, _config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the option for truncation, which the pipeline always sets."""
         return {"truncation": True}
 
     def predict(self, pyfunc: Any, texts: Sequence[str], params: Any) -> Any:
-        """MLflow's answer, with the empty text for a text in which nothing is found."""
+        """Return MLflow's predictions, with the empty string for a text without entities."""
         try:
             return pyfunc.predict(texts, params)
         except IndexError:
@@ -81,6 +86,7 @@ class Tags(PipelineTask):
     def answers(
         self, pipeline: Any, texts: Sequence[str], config: Mapping[str, Any]
     ) -> dict[str, np.ndarray]:
+        """Return the entities and the token probabilities, computed one text at a time."""
         scores = [_scores(pipeline, text) for text in texts]
         most, labels = max(map(len, scores)), scores[0].shape[1]
         whole = np.zeros((len(texts), most, labels), np.float32)
@@ -94,6 +100,7 @@ class Tags(PipelineTask):
         }
 
     def module(self, pipeline: Any, config: Mapping[str, Any]) -> Any:
+        """Return a module from tokens to probabilities and to the label that each token adds."""
         labels = _labels(pipeline, config)
         parameters = inspect.signature(pipeline.model.forward).parameters
 
@@ -125,6 +132,7 @@ class Tags(PipelineTask):
     def complete(
         self, model: onnx.ModelProto, pipeline: Any, config: Mapping[str, Any]
     ) -> tuple[str, ...]:
+        """Add the output "entities", the joined labels of shape (rows,)."""
         names = _labels(pipeline, config).names
         graph = model.graph
         rows = graph.output[0].type.tensor_type.shape.dim[0].dim_param or None
@@ -139,7 +147,7 @@ def _strategy(config: Mapping[str, Any]) -> str:
 
 
 def _scores(pipeline: Any, text: str) -> np.ndarray:
-    """The probabilities of a text's tokens, shape (tokens, labels), as ``postprocess`` has them."""
+    """Return the probabilities of a text's tokens, (tokens, labels), as in ``postprocess``."""
     (given,) = preprocessed(pipeline, text)
     special = given["special_tokens_mask"][0].numpy()
     logits = pipeline.forward(given)["logits"][0].float()

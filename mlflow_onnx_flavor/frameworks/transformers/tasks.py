@@ -1,4 +1,4 @@
-"""Which of Hugging Face's pipelines are converted, by task, and what to do about the others."""
+"""The tasks of Hugging Face pipelines that are converted, and advice about the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     import onnx
 
-# A pipeline's task -> the module that knows it.
+# The task of a pipeline -> the module that converts it.
 _FILES = {
     "text-classification": "classifier",
     "sentiment-analysis": "classifier",
@@ -52,14 +52,14 @@ _OF_PIXELS = _LOG_THE_MODEL.format(
 
 
 class PipelineTask(ABC):
-    """One task: the tensors of a pipeline's model, and what the pipeline makes of them.
+    """One task: the tensors of a pipeline's model, and the pipeline's postprocessing of them.
 
-    What it does not understand it refuses with UnsupportedModelError or NotExportableError.
+    A pipeline that is not converted raises UnsupportedModelError or NotExportableError.
 
-    ``known_config``: keys of a model_config that do here what they do in the pipeline.
-    ``tensors``: the tokenizer's, which `module` expects whatever the model does.
-    ``pads_right``: on whatever side the tokenizer would.
-    ``prediction``: the outputs that make the pyfunc's answer.
+    ``known_config``: keys of a model_config that have the same effect here as in the pipeline.
+    ``tensors``: the tokenizer's tensors that `module` needs, even if the model does not.
+    ``pads_right``: texts are padded on the right, whichever side the tokenizer uses.
+    ``prediction``: the outputs that make up the pyfunc's prediction.
     ``lengths``: as in `base.Export`.
     """
 
@@ -71,17 +71,17 @@ class PipelineTask(ABC):
 
     @abstractmethod
     def check(self, pipeline: Any, config: Mapping[str, Any]) -> None:
-        """Refuse what is not converted; ``config``: the model's model_config."""
+        """Raise UnsupportedModelError if the pipeline, or its model_config, is not converted."""
 
     @abstractmethod
     def preprocessing(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return what the pipeline calls its tokenizer with."""
+        """Return the options with which the pipeline calls its tokenizer."""
 
     @abstractmethod
     def answers(
         self, pipeline: Any, texts: Sequence[str], config: Mapping[str, Any]
     ) -> dict[str, np.ndarray]:
-        """Return what the pipeline answers each text alone, as the graph's outputs."""
+        """Return the pipeline's results for each text alone, in the form of the graph's outputs."""
 
     @abstractmethod
     def module(self, pipeline: Any, config: Mapping[str, Any]) -> Any:
@@ -91,19 +91,19 @@ class PipelineTask(ABC):
     def complete(
         self, model: onnx.ModelProto, pipeline: Any, config: Mapping[str, Any]
     ) -> tuple[str, ...]:
-        """Add to the exported graph what PyTorch cannot say; returns its outputs in order."""
+        """Add what PyTorch cannot export to the graph; return the names of its outputs in order."""
 
     def predict(self, pyfunc: Any, texts: Sequence[str], params: Any) -> Any:
-        """Return what MLflow's pyfunc answers."""
+        """Return the predictions of MLflow's pyfunc."""
         return pyfunc.predict(texts, params)
 
     def labels(self, pipeline: Any) -> list[str]:
-        """Return the labels in the order of the columns of "probabilities"; none without these."""
+        """Return the labels in the order of the columns of "probabilities", if there are any."""
         return []
 
 
 def task_of(entry: Mapping[str, Any]) -> PipelineTask:
-    """Return what knows the task of a pipeline; ``entry``: the transformers flavor's."""
+    """Return the task of a pipeline; ``entry`` is the configuration of its transformers flavor."""
     return importlib.import_module(f"{__package__}.{_FILES[entry['task']]}").task
 
 

@@ -1,4 +1,4 @@
-"""Texts put together by ONNX operators, which have none that does so along an axis."""
+"""Joining texts along an axis, for which ONNX has no single operator."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ SEPARATOR = ","
 
 
 def join_texts(graph: onnx.GraphProto, positions: str, texts: Sequence[str], joined: str) -> None:
-    """Add nodes that give ``joined``, shape (rows,): in each row those of ``texts`` that
-    ``positions``, integers of shape (rows, columns), point to, with commas between them.
+    """Add nodes that compute ``joined``, shape (rows,): in each row some of ``texts``, with commas.
 
-    The empty text is left out; so is what is one past the last.
+    ``positions``, integers of shape (rows, columns), are the indices of the texts that are joined.
+    The empty text is left out; so is the index one past the last.
     """
 
     def constant(name: str, kind: int, shape: Sequence[int], values: Sequence) -> None:
@@ -32,7 +32,7 @@ def join_texts(graph: onnx.GraphProto, positions: str, texts: Sequence[str], joi
             helper.make_node("Shape", [positions], ["_rows"], start=0, end=1),
             helper.make_node("Shape", [positions], ["_shape"]),
             helper.make_node("Gather", ["_shape", "_column_axis"], ["_columns"], axis=0),
-            # Not the text itself: OpenVINO takes that Expand for its own and does not compile it.
+            # Expand an index, not the text: OpenVINO fails to compile an Expand of text.
             helper.make_node("Expand", ["_last_text", "_rows"], ["_last_texts"]),
             helper.make_node("Gather", ["_all_texts", "_last_texts"], ["_empty"], axis=0),
             helper.make_node("Loop", ["_columns", "", "_empty"], [joined], body=_one_column()),
@@ -41,7 +41,7 @@ def join_texts(graph: onnx.GraphProto, positions: str, texts: Sequence[str], joi
 
 
 def _one_column() -> onnx.GraphProto:
-    """Of the loop over columns: what is joined so far, and the texts of one column."""
+    """Return the body of the loop, which appends the texts of one column to those joined so far."""
     nodes = [
         helper.make_node("Gather", ["_pieces", "_column"], ["_piece"], axis=1),
         helper.make_node("Equal", ["_piece", "_no_text"], ["_adds_nothing"]),

@@ -1,4 +1,4 @@
-"""The tokenizer of a pipeline, as a graph's file carries it."""
+"""The tokenizer of a pipeline, in the form that the ONNX file stores."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from mlflow_onnx_flavor.frameworks.transformers.compat import truncation_of
 
 
 def tensors_taken(pipeline: Any) -> tuple[str, ...]:
-    """What of the tokenizer's answer the model takes, in the order of its ``forward``."""
+    """Return the tokenizer's tensors that the model takes, in the order of its ``forward``."""
     parameters = inspect.signature(pipeline.model.forward).parameters
     given = set(pipeline.tokenizer.model_input_names)
     return tuple(name for name in parameters if name in given)
 
 
 def serialized_tokenizer(pipeline: Any, preprocessing: Mapping[str, Any], padding_side: str) -> str:
-    """The fast tokenizer behind the pipeline's, padding a batch and truncating as it would.
+    """Return the pipeline's fast tokenizer, serialized, with the same padding and truncation.
 
-    ``preprocessing``: what the pipeline calls it with.  ``padding_side``: "left" or "right".
-    Raises NotExportableError for a tokenizer that is written in Python.
+    ``preprocessing`` are the options with which the pipeline calls it.  ``padding_side`` is "left"
+    or "right".  Raises NotExportableError for a tokenizer that is written in Python.
     """
     tokenizer = pipeline.tokenizer
     if not tokenizer.is_fast:
@@ -31,7 +31,7 @@ def serialized_tokenizer(pipeline: Any, preprocessing: Mapping[str, Any], paddin
             f"the tokenizer {type(tokenizer).__name__} is written in Python; log the pipeline with"
             " AutoTokenizer's fast form of it"
         )
-    # What a fast tokenizer does with each call is set on the one behind it: take a call's setting.
+    # Each call of a fast tokenizer sets the options of the tokenizer behind it; set them once here.
     whole = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     whole.enable_padding(
         direction=padding_side,
@@ -40,7 +40,7 @@ def serialized_tokenizer(pipeline: Any, preprocessing: Mapping[str, Any], paddin
         pad_token=tokenizer.pad_token or "[PAD]",
     )
     whole.no_truncation()
-    # The tokenizer's own rules: a max_length alone truncates, and truncation alone to its limit.
+    # By the tokenizer's rules, max_length alone truncates, and truncation alone uses its own limit.
     strategy, most = truncation_of(tokenizer, preprocessing)
     if strategy != "do_not_truncate":
         whole.enable_truncation(most, strategy=strategy, direction=tokenizer.truncation_side)

@@ -1,1 +1,1 @@
-"""Operators that PyTorch's exporter lacks or gets wrong."""
+"""Translations of operators that PyTorch's exporter lacks or gets wrong."""

@@ -1,8 +1,7 @@
-"""PyTorch's attention, with zeros where a mask leaves nothing to attend to.
+"""PyTorch's attention, with zeros for a query whose keys are all masked.
 
-A position that sees only padding is given zeros by `scaled_dot_product_attention`, whether the mask
-is of truth values or of floats (`_safe_softmax`); a plain softmax of nothing but minus infinity is
-NaN.
+`scaled_dot_product_attention` returns zeros for such a query, with a mask of booleans as well as of
+floats (`_safe_softmax`); a plain softmax over minus infinity alone is NaN.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import BOOL, like, si
 
 
 def attention_translations() -> dict[Any, Callable[..., Any]]:
-    """For `table.translations`."""
+    """Return these operators' part of the table that `table.translations` returns."""
     from torch.ops import aten
 
     return {aten.scaled_dot_product_attention.default: _attention}
@@ -31,10 +30,13 @@ def _attention(
     scale=None,
     enable_gqa=False,
 ):
-    """``query``: of shape (..., queries, width).  The mask is True where it may be attended to."""
+    """Return the attention of ``query``, of shape (..., queries, width).
+
+    A boolean mask is True at the keys that take part.
+    """
     from onnxscript import opset20 as op
 
-    # Both factors are scaled by the root, as in PyTorch, so that neither product overflows.
+    # Both factors are scaled by the root of the scale, as in PyTorch, so that no product overflows.
     root = like(math.sqrt(scale), query) if scale is not None else _root_of_scale(query)
     rank, keys = len(key.shape), key
     if enable_gqa:
@@ -67,7 +69,7 @@ def _root_of_scale(query):
 
 
 def _ones(query, key):
-    """Of shape (queries, keys)."""
+    """Return ones of shape (queries, keys)."""
     from onnxscript import opset20 as op
 
     shape = op.Concat(size_along(query, -2), size_along(key, -2), axis=0)
@@ -75,7 +77,7 @@ def _ones(query, key):
 
 
 def _repeated(heads, times):
-    """Each head so many times, one after the other."""
+    """Return each head repeated ``times`` times, the copies side by side."""
     from onnxscript import opset20 as op
 
     rank = len(heads.shape)

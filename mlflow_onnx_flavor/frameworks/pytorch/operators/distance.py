@@ -1,4 +1,4 @@
-"""PyTorch's distances, and what it computes of two numbers or of their signs."""
+"""PyTorch's distances, and its functions of two numbers and of signs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
 
 
 def distance_translations() -> dict[Any, Callable[..., Any]]:
-    """For `pytorch_operators.translations`."""
+    """Return these operators' part of the table that `table.translations` returns."""
     return {
         aten._cdist_forward.default: _cdist,
         aten._euclidean_dist.default: _euclidean,
@@ -35,9 +35,10 @@ def distance_translations() -> dict[Any, Callable[..., Any]]:
 
 
 def _cdist(x1, x2, p, compute_mode=None):
-    """Between every row of ``x1`` and every row of ``x2``, from their differences.
+    """Return the p-norm distance between every row of ``x1`` and every row of ``x2``.
 
-    Beyond 25 rows PyTorch multiplies matrices instead, which is less exact.
+    It is computed from differences.  Beyond 25 rows PyTorch multiplies matrices instead, which is
+    less exact.
     """
     apart = op.Abs(op.Sub(op.Unsqueeze(x1, [-2]), op.Unsqueeze(x2, [-3])))
     if p == 0:
@@ -58,7 +59,7 @@ def _euclidean(x1, x2):
 
 
 def _hypot(self, other):
-    """The larger times the root of one and the other's share of it, squared: nothing overflows."""
+    """Return sqrt(x^2 + y^2) as max * sqrt(1 + (min / max)^2), which does not overflow."""
     self, other = op.Abs(self), op.Abs(other)
     larger = op.GreaterOrEqual(self, other)
     high, low = op.Where(larger, self, other), op.Where(larger, other, self)
@@ -77,7 +78,7 @@ def _copysign(self, other):
 
 
 def _sign(self):
-    """Of NaN it is 0."""
+    """Return the sign, which is 0 for NaN."""
     sign = op.Sign(self)
     return op.Where(op.IsNaN(self), like(0.0, self), sign) if is_float(self) else sign
 
@@ -87,7 +88,7 @@ def _signbit(self):
 
 
 def _atan2(self, other):
-    """On both sides of the half axis where the angle jumps, and NaN where one is."""
+    """Return the angle of (other, self), by the signs of zeros too; NaN if either number is NaN."""
     zero, one = like(0.0, self), like(1.0, self)
     half, whole = like(math.pi / 2, self), like(math.pi, self)
     y, x = op.Abs(self), op.Abs(other)
@@ -103,7 +104,7 @@ def _atan2(self, other):
 
 
 def _heaviside(self, values):
-    """``values`` at zero, 0 for NaN."""
+    """Return 0 for negative numbers and NaN, ``values`` at zero, and 1 otherwise."""
     zero = like(0, self)
     return op.Where(op.Equal(self, zero), values, op.CastLike(op.Greater(self, zero), self))
 
@@ -113,6 +114,6 @@ def _logaddexp(self, other):
 
 
 def _logaddexp2(self, other):
-    """By way of the natural logarithm."""
+    """Return log2(2^x + 2^y), computed by way of the natural logarithm."""
     scale = like(math.log(2.0), self)
     return op.Div(log_add_exp(op.Mul(self, scale), op.Mul(other, scale)), scale)

@@ -1,7 +1,7 @@
-"""Division of PyTorch that rounds, and its remainders, as exact as PyTorch computes them.
+"""PyTorch's rounding divisions and its remainders, as exact as PyTorch computes them.
 
-The exporter's own forms divide and round: of floats 1 // 0.1 is then 10 where PyTorch says 9, and
-whole numbers beyond 2**24 pass through float32.
+The exporter's own forms divide and then round: 1 // 0.1 in floats is then 10 where PyTorch computes
+9, and integers beyond 2**24 lose digits in float32.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import FLOAT, like
 
 
 def division_translations() -> dict[Any, Callable[..., Any]]:
-    """For `pytorch_operators.translations`."""
+    """Return these operators' part of the table that `table.translations` returns."""
     return {
         aten.div.Tensor_mode: _divide,
         aten.div.Scalar_mode: _divide,
@@ -49,13 +49,13 @@ def _divide(self, other, rounding_mode=None):
     exact = op.Sub(op.Div(op.Sub(x, rest), y), op.Where(below, one, zero))
     floor = op.Floor(exact)
     nearest = op.Add(floor, op.CastLike(op.Greater(op.Sub(exact, floor), like(0.5, x)), x))
-    # Zero takes the sign of the quotient, and what is divided by zero is not rounded.
+    # A zero takes the sign of the quotient, and a division by zero is not rounded.
     nearest = op.Where(op.Equal(exact, zero), op.Mul(quotient, zero), nearest)
     return op.Where(op.Equal(y, zero), quotient, nearest)
 
 
 def _remainder(self, other):
-    """With the sign of what divides."""
+    """Return the remainder, with the sign of the divisor."""
     x, y, floats = _alike(self, other)
     if not floats:
         return op.Mod(x, y)
@@ -65,7 +65,7 @@ def _remainder(self, other):
 
 
 def _alike(self, other):
-    """Both as tensors of one dtype, and whether that is a float."""
+    """Return both operands as tensors of one dtype, and whether that dtype is a float."""
     number_first = isinstance(self, int | float)
     tensor, number = (other, self) if number_first else (self, other)
     floats = tensor.dtype.is_floating_point()

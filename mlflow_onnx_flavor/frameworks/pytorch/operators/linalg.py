@@ -1,4 +1,4 @@
-"""PyTorch's factorizations of small matrices, unrolled: inverse, solution, Cholesky's root."""
+"""PyTorch's factorizations of small matrices, unrolled: inverse, solve, determinant, Cholesky."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
     part,
 )
 
-# A graph of some fifteen nodes for each row of the matrix.
+# The most rows that are unrolled: each row of the matrix adds some fifteen nodes to the graph.
 _MOST_ROWS = 16
 
 
 def linalg_translations() -> dict[Any, Callable[..., Any]]:
-    """For `pytorch_operators.translations`."""
+    """Return these operators' part of the table that `table.translations` returns."""
     return {
         aten.linalg_inv_ex.default: _inverse,
         aten._linalg_solve_ex.default: _solve,
@@ -40,7 +40,7 @@ def _inverse(A, check_errors=False):
 
 
 def _solve(A, B, left=True, check_errors=False):
-    """The solution alone; of the factors beside it PyTorch's callers make no use."""
+    """Return the solution, and placeholders for the factors, which PyTorch's callers do not use."""
     size = _rows(A)
     vector = len(B.shape) == 1 or len(B.shape) == len(A.shape) - 1
     rank, given = len(A.shape), A
@@ -94,7 +94,7 @@ def _solve_triangular(self, B, upper, left=True, unitriangular=False):
 
 
 def _cholesky_solve(self, input2, upper=False):
-    """The solution for the matrix whose root ``input2`` is."""
+    """Return the solution for the matrix whose Cholesky factor is ``input2``."""
     size = _rows(input2)
     other = _transposed(input2, len(input2.shape))
     lower, higher = (other, input2) if upper else (input2, other)
@@ -102,7 +102,7 @@ def _cholesky_solve(self, input2, upper=False):
 
 
 def _substituted(A, B, size, upper, unitriangular=False):
-    """The solution for a triangular matrix, row by row from that with a single coefficient."""
+    """Return the solution for a triangular matrix, by forward or back substitution."""
     found: dict[int, Any] = {}
     for row in reversed(range(size)) if upper else range(size):
         line, rest = part(A, row, row + 1, -2), part(B, row, row + 1, -2)
@@ -113,8 +113,10 @@ def _substituted(A, B, size, upper, unitriangular=False):
 
 
 def _eliminated(A, B, size):
-    """The solution of A X = B by Gauss and Jordan, with the largest pivot of each column in its
-    place, and the pivots, the sign of one turned where rows changed places.
+    """Return the solution of A X = B by Gauss-Jordan elimination, and the pivots.
+
+    The largest entry of each column is the pivot (partial pivoting).  A pivot changes its sign if
+    its row was swapped, so that the product of the pivots is the determinant.
     """
     numbers = op.Reshape(op.Constant(value_ints=list(range(size))), integers(size, 1))
     whole = op.Concat(A, B, axis=-1)
@@ -158,6 +160,6 @@ def _transposed(x, rank):
 
 
 def _no_error(A):
-    """PyTorch's tensor of error codes, of shape (...): zeros."""
+    """Return PyTorch's tensor of error codes, of shape (...): zeros, no error."""
     first = part(part(A, 0, 1, -1), 0, 1, -2)
     return op.Cast(op.Mul(op.Squeeze(first, [-2, -1]), like(0.0, A)), to=INT32)

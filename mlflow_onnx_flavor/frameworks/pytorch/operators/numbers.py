@@ -1,7 +1,7 @@
-"""Numbers of Python that PyTorch's operators are given, in all the digits that a tensor holds.
+"""Python numbers as arguments of PyTorch's operators, in the full precision of the tensor.
 
 The exporter writes every such number in float32: beside a tensor in float64 a guard of 1e-9 is then
-off in its eighth digit.
+wrong in its eighth digit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804
 
 
 def number_translations() -> dict[Any, Callable[..., Any]]:
-    """For `table.translations`."""
+    """Return these operators' part of the table that `table.translations` returns."""
     from torch.ops import aten
 
     return {
@@ -121,7 +121,7 @@ def _filling(x, number, dtype):
 
 
 def _number(number, dtype):
-    """``number`` as a tensor without axes; ``dtype``: ONNX's."""
+    """Return ``number`` as a tensor without axes, in the ONNX data type ``dtype``."""
     import onnx_ir
     from onnxscript import opset20 as op
 
@@ -132,14 +132,14 @@ def _number(number, dtype):
 
 
 def _default(number):
-    """The dtype that PyTorch makes of a number of Python."""
+    """Return the ONNX data type to which PyTorch converts a Python number."""
     if isinstance(number, bool):
         return 9
     return INT64 if isinstance(number, int) else FLOAT
 
 
 def _shape(size):
-    """Sizes as one tensor, some of which may be values of the graph."""
+    """Return the sizes as one tensor; some of them may be values of the graph."""
     from onnxscript import opset20 as op
 
     if not isinstance(size, list | tuple):

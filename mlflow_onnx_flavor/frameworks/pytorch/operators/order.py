@@ -1,7 +1,7 @@
-"""PyTorch's operators on the order of numbers: extremes, medians, ranks, places in a list.
+"""PyTorch's operators on the order of numbers: extremes, medians, ranks, positions in a list.
 
-NaN is the largest number there.  Where several numbers are equal, the first of them is pointed at;
-which one PyTorch takes is not said.
+NaN counts as the largest number.  Among equal numbers the index of the first is returned; PyTorch
+does not document which one it returns.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
 
 
 def order_translations() -> dict[Any, Callable[..., Any]]:
-    """For `pytorch_operators.translations`."""
+    """Return these operators' part of the table that `table.translations` returns."""
     return {
         aten.argmax.default: _argmax,
         aten.argmin.default: _argmin,
@@ -70,7 +70,7 @@ def _min(self, dim, keepdim=False):
 
 
 def _unless_nan(x, values, dim, keepdim):
-    """``values``, and NaN where one is along ``dim``: onnxruntime passes over it at some sizes."""
+    """Return ``values``, or NaN if ``dim`` holds one, which onnxruntime skips at some sizes."""
     if not is_float(x) or not len(x.shape):
         return values
     missing = op.ReduceMax(op.Cast(op.IsNaN(x), to=FLOAT), integers(dim), keepdims=int(keepdim))
@@ -86,7 +86,7 @@ def _fmin(self, other):
 
 
 def _unless_missing(x, y, choose):
-    """Of the two the one that is not NaN, where one is."""
+    """Return the chosen of two numbers, or the other number where one of them is NaN."""
     if not is_float(x):
         return choose(x, y)
     there = op.Where(op.IsNaN(x), y, x)
@@ -94,7 +94,10 @@ def _unless_missing(x, y, choose):
 
 
 def _sort_stable(self, stable=None, dim=-1, descending=False):
-    """NaN last, or first where it goes down; ONNX keeps the order of what is equal, too."""
+    """Return a stable sort with its indices: NaN comes last, or first in descending order.
+
+    ONNX's TopK keeps the order of equal numbers, too.
+    """
     size = size_along(self, dim)
     shown = _with_nan_as(float("inf"), self)
     values, places = op.TopK(shown, size, axis=dim, largest=int(descending), sorted=1)
@@ -108,7 +111,10 @@ def _median_of_all(self):
 
 
 def _median(self, dim=-1, keepdim=False):
-    """The lower one of two in the middle; NaN, and the place of the first, where there is one."""
+    """Return the median, the lower of two in the middle, and its index; NaN if there is one.
+
+    The index of NaN is that of the first.
+    """
     sorted_ = _sorted(self, dim)
     middle = op.Div(op.Sub(size_along(self, dim), integers(1)), integers(2))
     value = op.Gather(sorted_, middle, axis=dim)
@@ -124,7 +130,7 @@ def _nanmedian_of_all(self):
 
 
 def _nanmedian(self, dim=-1, keepdim=False):
-    """The median of what is not NaN; NaN where nothing is left."""
+    """Return the median of the numbers that are not NaN, and its index; NaN if there are none."""
     if not is_float(self):
         return _median(self, dim, keepdim)
     there = op.Cast(op.Not(op.IsNaN(self)), to=INT64)
@@ -145,7 +151,7 @@ def _kth_value(self, k, dim=-1, keepdim=False):
 
 
 def _mode(self, dim=-1, keepdim=False):
-    """The smallest of the most frequent, and the last place where it is."""
+    """Return the smallest of the most frequent numbers, and its last index."""
     rank = len(self.shape)
     dim %= rank
     last = [axis for axis in range(rank) if axis != dim] + [dim]
@@ -170,7 +176,7 @@ def _mode(self, dim=-1, keepdim=False):
 
 
 def _searchsorted(sorted_sequence, self, out_int32=False, right=False, side=None, sorter=None):
-    """How many of the sequence lie before each number; NaN lies behind all."""
+    """Return how many of the sequence precede each number; NaN comes after all numbers."""
     right = right if side is None else side == "right"
     several, floats = len(sorted_sequence.shape) > 1, is_float(sorted_sequence)
     if sorter is not None:
@@ -180,7 +186,7 @@ def _searchsorted(sorted_sequence, self, out_int32=False, right=False, side=None
     numbers = op.Unsqueeze(self, [-1])
     behind = op.Greater if right else op.GreaterOrEqual
     before = op.Not(behind(sorted_sequence, numbers))
-    if floats:  # NaN in the sequence lies behind all but NaN
+    if floats:  # NaN in the sequence comes after all numbers but NaN
         before = op.And(before, op.Or(op.Not(op.IsNaN(sorted_sequence)), op.IsNaN(numbers)))
     to = INT32 if out_int32 else INT64
     return op.ReduceSum(op.Cast(before, to=to), [-1], keepdims=0)
@@ -194,7 +200,7 @@ def _searchsorted_number(
 
 
 def _sorted(x, dim):
-    """Along ``dim``; NaN become infinity, after which they come."""
+    """Return ``x`` sorted along ``dim``, with infinity in place of NaN, which would come last."""
     size = size_along(x, dim)
     if is_float(x):
         x = op.Where(op.IsNaN(x), like(float("inf"), x), x)
@@ -202,7 +208,7 @@ def _sorted(x, dim):
 
 
 def _with_place(x, value, dim, keepdim):
-    """``value``, of size 1 along ``dim``, and the first place in ``x`` where it is."""
+    """Return ``value``, of size 1 along ``dim``, and its first index in ``x``."""
     same = op.Equal(x, value)
     if is_float(x):
         same = op.Or(same, op.And(op.IsNaN(x), op.IsNaN(value)))
@@ -213,7 +219,7 @@ def _with_place(x, value, dim, keepdim):
 
 
 def _with_nan_as(number, x):
-    """NaN counts for the largest, and for the smallest, of what has one."""
+    """Return ``x`` with ``number``, an infinity, for NaN, so that argmax or argmin finds NaN."""
     if not is_float(x):
         return x
     shown = op.Where(op.IsNaN(x), like(number, x), x)

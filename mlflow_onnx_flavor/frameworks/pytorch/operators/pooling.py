@@ -1,4 +1,4 @@
-"""PyTorch's adaptive max pooling, whose windows differ in size where the sizes do not divide."""
+"""PyTorch's adaptive max pooling, whose windows differ in size if the sizes do not divide."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
 
 
 def pooling_translations() -> dict[Any, Callable[..., Any]]:
-    """For `pytorch_operators.translations`."""
+    """Return these operators' part of the table that `table.translations` returns."""
     return {
         aten.adaptive_max_pool2d.default: _adaptive_max_pool,
         aten.adaptive_max_pool3d.default: _adaptive_max_pool,
@@ -26,9 +26,9 @@ def pooling_translations() -> dict[Any, Callable[..., Any]]:
 
 
 def _adaptive_max_pool(self, output_size):
-    """Values, and places within the last axes together.
+    """Return the maxima and their indices, which count through all pooled axes together.
 
-    The maximum over a box is that along one axis after the other, the last first.
+    The maximum over a box is taken along one axis after the other, the last axis first.
     """
     rank, spatial = len(self.shape), len(output_size)
     sizes = [fixed_size(self, axis, "adaptive max pooling") for axis in range(-spatial, 0)]
@@ -56,5 +56,5 @@ def _adaptive_max_pool(self, output_size):
 
 
 def _nan_first(x):
-    """``x`` with NaN, which PyTorch lets win, as infinity."""
+    """Return ``x`` with infinity in place of NaN, which is PyTorch's maximum."""
     return op.Where(op.IsNaN(x), like(float("inf"), x), x)

@@ -1,4 +1,4 @@
-"""PyTorch's LSTM with projections, which ONNX's has not: step by step."""
+"""PyTorch's LSTM with projections, unrolled step by step: ONNX's LSTM has no projections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import fixed_size, in
 
 
 def recurrent_translations() -> dict[Any, Callable[..., Any]]:
-    """For `pytorch_operators.translations`."""
+    """Return these operators' part of the table that `table.translations` returns."""
     return {aten.lstm.input: _lstm}
 
 
@@ -42,7 +42,7 @@ def _lstm(input, hx, params, has_biases, num_layers, dropout, train, bidirection
 
 
 def _direction(x, state, weights, steps, reverse):
-    """Answers of shape (steps, rows, projected), the last of them and the last cell."""
+    """Return the outputs, of shape (steps, rows, projected), the last hidden state and cell."""
     of_inputs, of_hidden, *biases, projection = weights
     size = projection.shape[1]
     h, c = state

@@ -1,12 +1,12 @@
-"""Nearest-neighbour interpolation, as Gather by the places that PyTorch's own arithmetic gives.
+"""Nearest-neighbour interpolation, as Gather with the indices of PyTorch's own arithmetic.
 
-ONNX's Resize leaves the rounding of these places to the runtime: onnxruntime divides by a float32
-scale where PyTorch multiplies by one, so that another pixel is taken at 4 % of all pairs of sizes
+ONNX's Resize leaves the rounding of the indices to the runtime: onnxruntime divides by a float32
+scale where PyTorch multiplies by one, so that other pixels are read at 4 % of all pairs of sizes
 (onnxruntime#12098).
 
 PyTorch has two forms, chosen by the shape (ATen/native/cpu/UpSampleKernel.cpp): a plain one in
 float32 for small images, and a general one in the dtype of the image, rounded to float32 before it
-is cut to a whole number.
+is truncated to an integer.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import numpy as np
 
 from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import DOUBLE, FLOAT, INT64, size_along
 
-# Height and width of an image, added up, up to which PyTorch takes the plain form.
+# The largest sum of height and width of an output for which PyTorch uses the plain form.
 _SMALL_IMAGE = 128
 
 
 def resizing_translations() -> dict[Any, Callable[..., Any]]:
-    """For `table.translations`."""
+    """Return these operators' part of the table that `table.translations` returns."""
     from torch.ops import aten
 
     return {
@@ -64,7 +64,10 @@ def _scales(scales: Sequence[float | None], named: dict[str, float]) -> list[flo
 
 
 def _resized(image, output_size, scales, exact):
-    """``output_size``, ``scales``: one of each axis beside those of rows and channels, or None."""
+    """Return the image, resized by nearest neighbour.
+
+    ``output_size`` and ``scales`` hold one value for each spatial axis, or are None.
+    """
     from onnxscript import opset20 as op
 
     axes = list(range(2, len(image.shape)))
@@ -87,7 +90,7 @@ def _resized(image, output_size, scales, exact):
 
 
 def _scaled(image, axis, scale):
-    """``floor(size * scale)``, in float64 as PyTorch computes it."""
+    """Return ``floor(size * scale)``, in float64 as PyTorch computes it."""
     from onnxscript import opset20 as op
 
     size = image.shape[axis]
@@ -98,7 +101,7 @@ def _scaled(image, axis, scale):
 
 
 def _each(sizes, count):
-    """The sizes one by one; they come as a list, or as one tensor."""
+    """Return the sizes one by one, from a list or from one tensor."""
     from onnxscript import opset20 as op
 
     if isinstance(sizes, list | tuple):
@@ -117,10 +120,10 @@ def _is_small(wanted):
 
 
 def _places(on, given, wanted, scale, double, small, exact):
-    """Which place of an axis of ``given`` places each of the ``wanted`` ones shows."""
+    """Return, for each of ``wanted`` output indices, the index into an axis of size ``given``."""
     places = on.count(wanted)
     plain = _by_product(on, places, given, wanted, scale, FLOAT, exact, fused=False)
-    if not exact:  # the plain form knows two cases without any rounding
+    if not exact:  # the plain form has two cases without any rounding
         half = on.floor(on.times(on.cast(places, DOUBLE), np.float64(0.5)))
         plain = on.where(on.equal(wanted, on.double(given)), on.cast(half, INT64), plain)
         plain = on.where(on.equal(wanted, given), places, plain)
@@ -133,9 +136,10 @@ def _places(on, given, wanted, scale, double, small, exact):
 
 
 def _by_product(on, places, given, wanted, scale, dtype, exact, fused):
-    """``floor(place * scale)``; ``exact``: from the middle of the place on.
+    """Return ``floor(place * scale)``; with ``exact``, measured from the centre of the pixel.
 
-    ``fused``: product and difference are rounded once, which float64 shows for float32.
+    With ``fused``, product and difference are rounded once together (a fused multiply-add), which
+    for float32 is computed in float64.
     """
     numpy = np.float64 if dtype == DOUBLE else np.float32
     if scale is None:
@@ -154,7 +158,7 @@ def _by_product(on, places, given, wanted, scale, dtype, exact, fused):
 
 
 class _Numbers:
-    """The arithmetic of `_places` on numbers that are known while exporting."""
+    """The arithmetic of `_places` on numbers that are known during the export."""
 
     _dtypes = {FLOAT: np.float32, DOUBLE: np.float64, INT64: np.int64}
 
@@ -185,7 +189,7 @@ class _Numbers:
 
 
 class _Graph:
-    """The same as nodes of the graph, for sizes that vary."""
+    """The arithmetic of `_places` as nodes of the graph, for sizes that vary."""
 
     def __init__(self):
         from onnxscript import opset20
@@ -230,7 +234,7 @@ class _Graph:
 
 
 def _value(image, axis, size):
-    """The size along ``axis``, without axes of its own."""
+    """Return the size along ``axis``, as a value without axes."""
     from onnxscript import opset20 as op
 
     if isinstance(size, int):
@@ -239,7 +243,7 @@ def _value(image, axis, size):
 
 
 def _as_value(number):
-    """``number`` as a value of the graph; of a value with one axis, the one number in it."""
+    """Return ``number`` as a value of the graph without axes; a value of shape (1,) is squeezed."""
     from onnxscript import opset20 as op
 
     if isinstance(number, int):

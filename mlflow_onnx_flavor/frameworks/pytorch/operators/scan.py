@@ -1,8 +1,8 @@
-"""PyTorch's running extremes, products and sums of exponentials, for which ONNX has no operator.
+"""PyTorch's running extremes, products and log-sum-exp, for which ONNX has no operator.
 
-A running combination along n numbers takes log2(n) steps: each combines every number with that as
-far before it as was reached so far (Hillis and Steele, Data Parallel Algorithms, Communications of
-the ACM 29, 1986).
+A running combination along n numbers takes log2(n) steps: step k combines every number with the one
+2^k places before it (Hillis and Steele, Data Parallel Algorithms, Communications of the ACM 29,
+1986).
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
     part,
 )
 
-# PyTorch multiplies one by one; beyond so many nodes the order of multiplication is another.
+# PyTorch multiplies one by one.  Up to so many numbers the graph does, too; beyond, the order of
+# the multiplications differs.
 _MOST_STEPS = 64
 
 
 def scan_translations() -> dict[Any, Callable[..., Any]]:
-    """For `pytorch_operators.translations`."""
+    """Return these operators' part of the table that `table.translations` returns."""
     return {
         aten.cummax.default: _cummax,
         aten.cummin.default: _cummin,
@@ -46,7 +47,7 @@ def _cummin(self, dim):
 
 
 def _running_extreme(x, dim, beats, what):
-    """Values and places; the later of equals counts, and NaN stays."""
+    """Return the running extremes and their indices; the last of equals counts, and NaN stays."""
     if not len(x.shape):
         return op.Identity(x), op.Constant(value_int=0)
     size = fixed_size(x, dim, what)
@@ -93,7 +94,10 @@ def _logcumsumexp(self, dim):
 
 
 def _moved(x, dim, step, size, filled=None):
-    """``x`` by ``step`` places towards the end; in front the first numbers, or ``filled``."""
+    """Return ``x`` shifted by ``step`` places towards the end.
+
+    The free places in front keep the first numbers, or hold ``filled``.
+    """
     first = part(x, 0, step, dim)
     if filled is not None:
         first = op.Expand(like(filled, x), op.Shape(first))
@@ -101,7 +105,7 @@ def _moved(x, dim, step, size, filled=None):
 
 
 def _places(x, dim):
-    """0, 1, ... along ``dim``, in the shape of ``x``."""
+    """Return the indices 0, 1, ... along ``dim``, in the shape of ``x``."""
     rank = len(x.shape)
     size = x.shape[dim]
     along = [1] * rank

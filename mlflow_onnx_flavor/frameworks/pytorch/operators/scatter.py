@@ -1,4 +1,4 @@
-"""PyTorch's operators that gather up or pick out numbers by an index or a mask."""
+"""PyTorch's operators that reduce or select numbers by an index or a mask."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import BOOL, integers
 
 
 def scatter_translations() -> dict[Any, Callable[..., Any]]:
-    """For `pytorch_operators.translations`."""
+    """Return these operators' part of the table that `table.translations` returns."""
     return {
         aten.scatter_reduce.two: _scatter_reduce,
         aten.index_reduce.default: _index_reduce,
@@ -22,7 +22,7 @@ def scatter_translations() -> dict[Any, Callable[..., Any]]:
 
 
 def _scatter_reduce(self, dim, index, src, reduce, include_self=True):
-    """As the exporter's own, which takes a mean for a sum."""
+    """Return the reduction, with a true mean: the exporter's own form computes a sum instead."""
     if reduce != "mean":
         return aten_scatter_reduce(self, dim, index, src, reduce, include_self)
     zero, one, floats = like(0, self), like(1, self), is_float(self)
@@ -37,7 +37,7 @@ def _scatter_reduce(self, dim, index, src, reduce, include_self=True):
     counts = op.ScatterElements(counts, index, ones, axis=dim, reduction="add")
     if floats:
         return op.Div(sums, counts)
-    whole = op.Div(sums, counts)  # towards zero, where PyTorch goes down
+    whole = op.Div(sums, counts)  # rounds towards zero, where PyTorch rounds down
     below = op.And(op.Less(sums, zero), op.Not(op.Equal(op.Mul(whole, counts), sums)))
     return op.Sub(whole, op.CastLike(below, self))
 

@@ -1,5 +1,7 @@
-"""PyTorch's gamma functions and the inverse of erf, by series computed in float64; logarithm and
-exponential near one, where the exporter's own forms lose what is small.
+"""PyTorch's gamma functions, the inverse of erf, log1p and expm1, accurately.
+
+The gamma functions and the inverse of erf are series computed in float64.  log1p, expm1 and
+log-sigmoid keep the small digits that the exporter's own forms lose near one.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ _TAIL = (
 
 
 def special_translations() -> dict[Any, Callable[..., Any]]:
-    """For `pytorch_operators.translations`."""
+    """Return these operators' part of the table that `table.translations` returns."""
     return {
         aten.log_sigmoid.default: _log_sigmoid,
         aten.log1p.default: _log1p,
@@ -65,7 +67,7 @@ def special_translations() -> dict[Any, Callable[..., Any]]:
 
 
 def _log_sigmoid(self):
-    """Finite where the sigmoid is zero."""
+    """Return log(sigmoid(x)), which stays finite where the sigmoid underflows to zero."""
     zero = like(0.0, self)
     below = op.Where(op.Less(self, zero), self, zero)
     return op.Sub(below, log1p(op.Exp(op.Neg(op.Abs(self)))))
@@ -76,7 +78,7 @@ def _log1p(self):
 
 
 def _expm1(self):
-    """exp(x) - 1 by what `log1p` is taken from (W. Kahan)."""
+    """Return exp(x) - 1 by W. Kahan's method, the counterpart of the one in `log1p`."""
     x = self if is_float(self) else op.Cast(self, to=FLOAT)
     one = like(1.0, x)
     u = op.Exp(x)
@@ -88,7 +90,7 @@ def _expm1(self):
 
 
 def _lgamma(self):
-    """The logarithm of the absolute value; infinite at 0, -1, ..."""
+    """Return the logarithm of abs(gamma(x)), which is infinite at 0, -1, -2 and so on."""
     x = op.Cast(self, to=DOUBLE)
     half, one = like(0.5, x), like(1.0, x)
     reflected = op.Less(x, half)
@@ -100,7 +102,7 @@ def _lgamma(self):
     t = op.Add(z, like(_G + 0.5, x))
     found = op.Sub(op.Mul(op.Add(z, half), op.Log(t)), t)
     found = op.Add(op.Add(found, op.Log(total)), like(0.5 * math.log(2 * math.pi), x))
-    # The sine of pi x, by what is left of x beside its nearest whole number.
+    # The sine of pi x, computed from the distance of x to its nearest integer.
     rest = op.Sub(x, op.Round(x))
     sine = op.Abs(op.Sin(op.Mul(rest, like(math.pi, x))))
     mirrored = op.Sub(op.Sub(like(math.log(math.pi), x), op.Log(sine)), found)
@@ -110,7 +112,7 @@ def _lgamma(self):
 
 
 def _digamma(self):
-    """NaN at -1, -2, ...; infinite at 0, with the other sign."""
+    """Return digamma(x): NaN at -1, -2, ..., infinite with the opposite sign at 0 and -0."""
     x = op.Cast(self, to=DOUBLE)
     half, one, zero = like(0.5, x), like(1.0, x), like(0.0, x)
     reflected = op.Less(x, half)
@@ -153,7 +155,7 @@ def _erfinv(self):
 
 
 def _polynomial(weights: Sequence[float], x: Any, kind: Any) -> Any:
-    """By Horner's rule, the weight of the highest power first."""
+    """Return the polynomial by Horner's rule; the weight of the highest power comes first."""
     total = like(weights[0], kind)
     for weight in weights[1:]:
         total = op.Add(op.Mul(total, x), like(weight, kind))

@@ -1,6 +1,7 @@
-"""Operators that PyTorch's exporter stumbles over, for its table of custom translations.
+"""The table of custom translations for operators that PyTorch's exporter lacks or gets wrong.
 
-Each function takes what the operator does: tensors as values of the graph, numbers as they are.
+Each translation has the parameters of its operator: tensors come as values of the graph, numbers as
+Python numbers.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from mlflow_onnx_flavor.frameworks.pytorch.operators.special import special_tran
 
 
 def translations() -> dict[Any, Callable[..., Any]]:
-    """For `torch.onnx.export(custom_translation_table=...)`."""
+    """Return the table for `torch.onnx.export(custom_translation_table=...)`."""
     from torch.ops import aten
 
     own = {aten.rsub.Scalar: _reversed_subtraction}
@@ -46,7 +47,10 @@ def translations() -> dict[Any, Callable[..., Any]]:
 
 
 def _reversed_subtraction(self, other, alpha=1):
-    """``1.0 - x``.  Of integers the exporter widens ``x``, and then finds no such operator."""
+    """Return ``other - alpha * self``, such as ``1.0 - x``.
+
+    The exporter's own form casts an integer ``x`` to a float, and then finds no such operator.
+    """
     from onnxscript import opset20 as op
 
     floats = isinstance(other, float) or isinstance(alpha, float)
