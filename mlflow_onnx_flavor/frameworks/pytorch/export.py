@@ -100,6 +100,7 @@ class Exporter:
     def _exported(self, module: Any, call: Call, outputs: tuple[str, ...]) -> Any:
         import torch
 
+        inputs = list(graph_inputs(call.names, outputs))
         with portable(), padding_as_zeros():
             program = torch.onnx.export(
                 module,
@@ -107,14 +108,14 @@ class Exporter:
                 kwargs=dict(call.kwargs),
                 dynamo=True,
                 dynamic_shapes=self._dynamic_shapes(call),
-                input_names=list(graph_inputs(call.names, outputs)),
+                input_names=inputs,
                 output_names=list(outputs),
                 opset_version=DYNAMO_OPSET,
                 custom_translation_table=translations(),
                 optimize=False,
                 verbose=False,
             )
-        simplify(program.model)
+        simplify(program.model, inputs, outputs)
         return program
 
     def _saved(self, program: Any, path: Path, call: Call, outputs: tuple[str, ...]) -> Export:

@@ -6,6 +6,7 @@ The exporter's own optimizer is switched off: its rules compare constants with a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 # Operators whose results numpy and a runtime compute alike to the last bit: they move, select or
@@ -18,8 +19,11 @@ _EXACT_ON_FLOATS = frozenset(
     + ("Max", "Min", "ConstantOfShape", "Pad", "Trilu", "Not")
 )
 
+# No value of an exported graph begins so.
+_BEFORE_NAMED = "__output_"
 
-def simplify(model: Any) -> None:
+
+def simplify(model: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
     """Fold constants and remove unused and repeated nodes of ``model``, an onnx_ir.Model, in place.
 
     1. Functions are inlined, so that the other passes see every node.
@@ -40,10 +44,23 @@ def simplify(model: Any) -> None:
         common.LiftSubgraphInitializersToMainGraphPass(),
         common.DeduplicateInitializersPass(),
         common.CommonSubexpressionEliminationPass(),
-        common.IdentityEliminationPass(),
         common.OutputFixPass(),
         common.NameFixPass(),
     )(model)
+    _name(model.graph.inputs, inputs)
+    _name(model.graph.outputs, outputs)
+
+
+def _name(values: Sequence[Any], names: Sequence[str]) -> None:
+    """Give the graph's inputs or outputs their names.
+
+    The exporter names an input that is returned as it is after the output, and a pass that finds
+    two outputs equal may name one after the other.
+    """
+    for position, value in enumerate(values):
+        value.name = f"{_BEFORE_NAMED}{position}"  # two may have each other's name
+    for value, name in zip(values, names, strict=True):
+        value.name = name
 
 
 def _exactly(node: Any) -> bool | None:

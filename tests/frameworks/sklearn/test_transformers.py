@@ -332,7 +332,7 @@ def centred(rows):
 
 def test_a_function_of_the_users_own_is_refused_by_its_name(iris):
     model = preprocessing.FunctionTransformer(centred).fit(iris[0])
-    with pytest.raises(NotExportableError, match=r"test_sklearn_transformers\.centred.*before"):
+    with pytest.raises(NotExportableError, match=r"test_transformers\.centred.*before"):
         session_of(model, 4)
 
 
