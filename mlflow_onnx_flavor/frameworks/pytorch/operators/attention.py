@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import BOOL, like, size_along
+from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import BOOL, like, op, size_along
 
 
 def attention_translations() -> dict[Any, Callable[..., Any]]:
@@ -32,8 +32,6 @@ def _attention(
     enable_gqa=False,
 ):
     """``query``: of shape (..., queries, width).  The mask is True where it may be attended to."""
-    from onnxscript import opset20 as op
-
     # Both factors are scaled by the root, as in PyTorch, so that neither product overflows.
     root = like(math.sqrt(scale), query) if scale is not None else _root_of_scale(query)
     rank, keys = len(key.shape), key
@@ -58,8 +56,6 @@ def _attention(
 
 
 def _root_of_scale(query):
-    from onnxscript import opset20 as op
-
     width = query.shape[-1]
     if isinstance(width, int):
         return like(math.sqrt(1 / math.sqrt(width)), query)
@@ -68,16 +64,12 @@ def _root_of_scale(query):
 
 def _ones(query, key):
     """Of shape (queries, keys)."""
-    from onnxscript import opset20 as op
-
     shape = op.Concat(size_along(query, -2), size_along(key, -2), axis=0)
     return op.Expand(op.Constant(value_int=1), shape)
 
 
 def _repeated(heads, times):
     """Each head so many times, one after the other."""
-    from onnxscript import opset20 as op
-
     rank = len(heads.shape)
     apart = op.Unsqueeze(heads, op.Constant(value_ints=[rank - 2]))
     repeats = [1] * (rank + 1)

@@ -16,7 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import DOUBLE, FLOAT, INT64, size_along
+from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
+    DOUBLE,
+    FLOAT,
+    INT64,
+    op,
+    size_along,
+)
 
 # Height and width of an image, added up, up to which PyTorch takes the plain form.
 _SMALL_IMAGE = 128
@@ -65,8 +71,6 @@ def _scales(scales: Sequence[float | None], named: dict[str, float]) -> list[flo
 
 def _resized(image, output_size, scales, exact):
     """``output_size``, ``scales``: one of each axis beside those of rows and channels, or None."""
-    from onnxscript import opset20 as op
-
     axes = list(range(2, len(image.shape)))
     if output_size is None:
         wanted = [_scaled(image, axis, scale) for axis, scale in zip(axes, scales, strict=True)]
@@ -88,8 +92,6 @@ def _resized(image, output_size, scales, exact):
 
 def _scaled(image, axis, scale):
     """``floor(size * scale)``, in float64 as PyTorch computes it."""
-    from onnxscript import opset20 as op
-
     size = image.shape[axis]
     if isinstance(size, int):
         return int(np.floor(np.float64(size) * scale))
@@ -99,16 +101,12 @@ def _scaled(image, axis, scale):
 
 def _each(sizes, count):
     """The sizes one by one; they come as a list, or as one tensor."""
-    from onnxscript import opset20 as op
-
     if isinstance(sizes, list | tuple):
         return list(sizes)
     return [op.Gather(sizes, _constant(np.int64(at)), axis=0) for at in range(count)]
 
 
 def _is_small(wanted):
-    from onnxscript import opset20 as op
-
     height, width = wanted
     if isinstance(height, int) and isinstance(width, int):
         return height + width <= _SMALL_IMAGE
@@ -231,8 +229,6 @@ class _Graph:
 
 def _value(image, axis, size):
     """The size along ``axis``, without axes of its own."""
-    from onnxscript import opset20 as op
-
     if isinstance(size, int):
         return _constant(np.int64(size))
     return op.Squeeze(size_along(image, axis), _constant(np.array([0])))
@@ -240,8 +236,6 @@ def _value(image, axis, size):
 
 def _as_value(number):
     """``number`` as a value of the graph; of a value with one axis, the one number in it."""
-    from onnxscript import opset20 as op
-
     if isinstance(number, int):
         return _constant(np.int64(number))
     if isinstance(number, np.generic):
@@ -254,6 +248,5 @@ def _as_value(number):
 
 def _constant(array: Any) -> Any:
     import onnx_ir
-    from onnxscript import opset20 as op
 
     return op.Constant(value=onnx_ir.tensor(np.asarray(array)))
