@@ -7,8 +7,9 @@ values, the number of rows or a mean over them, raises: then the function has no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -75,7 +76,7 @@ class Trace:
     ``truths``: the values that are truth values to the function, as they were given.
     """
 
-    def __init__(self, rows: Rows, truths: Collection[str]):
+    def __init__(self, rows: Rows, truths: AbstractSet[str]):
         self.rows, self.jumps, self.truths = rows, False, truths
 
 
@@ -104,7 +105,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     ``flat``: whether it has one axis only.  ``is_truth``: whether its values are truth values.
     """
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # typed as a method alone, None is Python's own way
 
     def __init__(
         self,
@@ -241,7 +242,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
 
     def abs(self) -> Traced:
         """As of a data frame."""
-        return np.absolute(self)
+        return cast("Traced", np.absolute(self))
 
     def assign(self, **columns: Any) -> Traced:
         """As of a data frame."""

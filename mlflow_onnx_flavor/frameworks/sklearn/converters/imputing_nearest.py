@@ -79,7 +79,7 @@ def _undecided_share(model: Any) -> float:
 
 
 def _undecided(
-    nearest: int, known: np.ndarray, there: np.ndarray, asked: np.ndarray, column: int
+    nearest: int, known: np.ndarray, there: np.ndarray, asked: np.ndarray, column: int | np.integer
 ) -> int:
     """How many of the rows ``asked`` have ties at the edge, each without its own ``column``."""
     donors = np.flatnonzero(there[:, column])
