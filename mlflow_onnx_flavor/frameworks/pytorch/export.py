@@ -113,6 +113,7 @@ class Exporter:
                 optimize=False,
                 verbose=False,
             )
+        assert program is not None  # it is for dynamo=True
         simplify(program.model)
         return program
 

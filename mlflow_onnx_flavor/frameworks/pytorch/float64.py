@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -62,7 +62,8 @@ def float64_answers(source: LoadedSource) -> Callable[[Inputs], dict[str, np.nda
 
 def exact_answers(model: Any, inputs: Inputs) -> dict[str, np.ndarray]:
     """What `float64_answers` answers for ``model`` on ``inputs``; nothing where it cannot."""
-    answers = float64_answers(LoadedSource(model, None, None, {}))
+    # Of a source it looks at the module alone.
+    answers = float64_answers(LoadedSource(model, None, cast("Any", None), {}))
     try:
         return answers(inputs) if answers is not None else {}
     except Exception:  # whatever a module raises that is bound to its dtypes

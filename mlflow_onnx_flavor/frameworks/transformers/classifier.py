@@ -67,7 +67,7 @@ class Classifier(PipelineTask):
         self, model: onnx.ModelProto, pipeline: Any, _config: Mapping[str, Any]
     ) -> tuple[str, ...]:
         """Add the outputs "label" and "score": the best of "probabilities", (rows, k)."""
-        names = [each.encode() for each in self.labels(pipeline)]
+        names: Any = [each.encode() for each in self.labels(pipeline)]  # onnx types no texts
         graph = model.graph
         graph.initializer.extend(
             [
