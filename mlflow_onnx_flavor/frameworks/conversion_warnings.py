@@ -24,8 +24,9 @@ def tell(doubt: str) -> None:
 @contextmanager
 def collected() -> Iterator[list[str]]:
     """What is told within."""
-    token = _told.set([])
+    told: list[str] = []
+    token = _told.set(told)
     try:
-        yield _told.get()
+        yield told
     finally:
         _told.reset(token)

@@ -20,7 +20,11 @@ from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
 
 
 def add_mapping(
-    parts: GraphParts, value: str, keys: Sequence[Any], values: Sequence[int], default: int
+    parts: GraphParts,
+    value: str,
+    keys: Sequence[Any] | np.ndarray,
+    values: Sequence[int],
+    default: int,
 ) -> str:
     """int64 for each string or int64 of ``value``: that of ``values`` at its place in ``keys``."""
     if isinstance(keys[0], str):
