@@ -23,9 +23,10 @@ def tell(doubt: str) -> None:
 
 @contextmanager
 def collected() -> Iterator[list[str]]:
-    """Yield the list to which `tell` adds the conversion warnings of the body."""
-    token = _told.set([])
+    """What is told within."""
+    told: list[str] = []
+    token = _told.set(told)
     try:
-        yield _told.get()
+        yield told
     finally:
         _told.reset(token)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -28,8 +28,9 @@ def all_numeric(inputs: Inputs) -> bool:
 
 
 def width(inputs: Inputs) -> int:
-    """Return the number of columns of an array or DataFrame."""
-    return inputs.data.shape[1] if inputs.data.ndim > 1 else 1
+    """The number of columns."""
+    data = cast("pd.DataFrame | np.ndarray", inputs.data)  # a dictionary has no columns
+    return data.shape[1] if data.ndim > 1 else 1
 
 
 def is_array_of_texts(inputs: Inputs) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ def add_rows(
 
 
 def require_known_columns(
-    example: Inputs, framework: str, categories: Mapping[str, Any] | None = None
+    example: Inputs, framework: str, categories: Collection[Any] | None = None
 ) -> None:
     """Raise NotExportableError unless every column is numeric or has known ``categories``."""
     if not isinstance(example.data, pd.DataFrame):

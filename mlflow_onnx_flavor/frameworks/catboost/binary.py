@@ -155,6 +155,7 @@ class _Record:
     def records(self, field: int) -> Iterator[_Record]:
         place = self._pointed(field)
         for at, offset in enumerate(self.array(field, "<u4").tolist()):
+            assert place is not None  # or the array is empty
             yield _Record(self.content, place + 4 + 4 * at + offset)
 
 

@@ -47,9 +47,12 @@ class GivenRows:
         known = (text for of in self._known.values() for text in of)
         self.hashes = hashes_of([*known, *map(str, _FEW_NUMBERS), *_GUESSED_TEXTS])
         self._rows = {
-            feature: np.array([self.hashes.get(text, _NO_HASH) for text in of], np.int64)
+            feature: np.array([self._hash(text) for text in of], np.int64)
             for feature, of in texts.items()
         }
+
+    def _hash(self, text: str | None) -> int:
+        return _NO_HASH if text is None else self.hashes.get(text, _NO_HASH)
 
     def guess(self) -> None:
         """Add the hashes of likely texts, for rows that are too few to explain a model."""

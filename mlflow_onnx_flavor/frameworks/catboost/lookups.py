@@ -20,7 +20,11 @@ from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
 
 
 def add_mapping(
-    parts: GraphParts, value: str, keys: Sequence[Any], values: Sequence[int], default: int
+    parts: GraphParts,
+    value: str,
+    keys: Sequence[Any] | np.ndarray,
+    values: Sequence[int],
+    default: int,
 ) -> str:
     """Return int64 for each string or int64 of ``value``: the one of ``values`` at its key's place.
 

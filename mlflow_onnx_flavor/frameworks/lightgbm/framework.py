@@ -113,9 +113,8 @@ def _export(source: LoadedSource, example: Inputs, path: Path) -> Export:
     categories = _categories(source.native, example)
     require_known_columns(example, "LightGBM", categories)
     parts = GraphParts()
-    # LightGBM takes data frames unchanged but rounds arrays of integers to float32.
-    is_array = isinstance(example.data, np.ndarray)
-    rounded = is_array and example.data.dtype.kind != "f"
+    # LightGBM takes frames as they are but rounds arrays of integers to float32.
+    rounded = isinstance(example.data, np.ndarray) and example.data.dtype.kind != "f"
     feeds, inputs, rows = add_rows(parts, example, "float32" if rounded else "float64", categories)
     written = write(parts, path, inputs, framework.add_answers(parts, rows, source.native))
     return Export(feeds=feeds, outputs=written, prediction=(written[0],))

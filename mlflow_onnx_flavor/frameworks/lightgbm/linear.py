@@ -32,7 +32,7 @@ def with_linear_leaves(tree: Tree, fields: Mapping[str, str], target: int, shape
         plain[target, 0] = tree.value[leaf, 0]
         linear = np.zeros(shape)
         linear[target, 0] = constant
-        at = leaf
+        at: int | np.integer = leaf
         for feature, coefficient in terms:
             linear[target, 1 + feature + (features if coefficient < 0 else 0)] = coefficient
             there, missing = _added(nodes, vectors, plain), _added(nodes, vectors, plain)

@@ -69,7 +69,9 @@ def parsed(booster: Any) -> LightGbmModel:
     facts = _facts(head)
     outputs = int(facts["num_tree_per_iteration"])
     objective, *options = facts.get("objective", "custom").split()
-    trees, categorical, zeros = [], set(), set()
+    trees: list[_Parsed] = []
+    categorical: set[int] = set()
+    zeros: set[int] = set()
     written = [_facts(section.split("\n\n")[0]) for section in sections]
     for fields in written:
         trees.append(_tree(fields, categorical, zeros))

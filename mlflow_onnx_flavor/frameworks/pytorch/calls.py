@@ -140,16 +140,20 @@ def parameters_of(model: Any) -> tuple[str, ...]:
     if isinstance(model, torch.fx.GraphModule):
         return ()
     if isinstance(model, torch.jit.ScriptModule):
-        return tuple(each.name for each in model.forward.schema.arguments[1:])
+        return tuple(each.name for each in _script_arguments(model)[1:])
     named = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
     found = inspect.signature(model.forward).parameters.values()
     return tuple(each.name for each in found if each.kind in named)
 
 
+def _script_arguments(script: Any) -> Any:
+    return script.forward.schema.arguments
+
+
 def _takes_a_dictionary(model: Any, tensors: Mapping[str, Any]) -> bool:
     """Return whether the one parameter is a dictionary; with several tensors it must be."""
     if isinstance(model, torch.jit.ScriptModule):
-        return model.forward.schema.arguments[1].type.kind() == "DictType"
+        return _script_arguments(model)[1].type.kind() == "DictType"
     return len(tensors) > 1 or "dict" in str(_annotation(model)).lower()
 
 

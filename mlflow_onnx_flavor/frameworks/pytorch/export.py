@@ -115,7 +115,8 @@ class Exporter:
                 optimize=False,
                 verbose=False,
             )
-        simplify(program.model, inputs, outputs)
+        assert program is not None  # it is for dynamo=True
+        simplify(program.model)
         return program
 
     def _saved(self, program: Any, path: Path, call: Call, outputs: tuple[str, ...]) -> Export:

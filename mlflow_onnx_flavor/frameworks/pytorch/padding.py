@@ -17,7 +17,8 @@ def padding_as_zeros() -> Iterator[None]:
     """Patch the encoder within the context, so that a trace holds the zeros for padding."""
     from torch import nn
 
-    whole = nn.TransformerEncoder.forward
+    encoder: Any = nn.TransformerEncoder  # whose method is replaced
+    whole = encoder.forward
 
     def forward(self, src, mask=None, src_key_padding_mask=None, is_causal=None):
         arguments = {"mask": mask, "src_key_padding_mask": src_key_padding_mask}
@@ -31,11 +32,11 @@ def padding_as_zeros() -> Iterator[None]:
         answer = answer.masked_fill(_dropped(src_key_padding_mask)[..., None], 0.0)
         return answer if norm is None else norm(answer)
 
-    nn.TransformerEncoder.forward = forward
+    encoder.forward = forward
     try:
         yield
     finally:
-        nn.TransformerEncoder.forward = whole
+        encoder.forward = whole
 
 
 def _drops_padding(encoder: Any, src: Any, mask: Any, padding: Any) -> bool:

@@ -19,7 +19,8 @@ def edges(program: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """
     if program is None:
         return (), ()
-    batches, others = [], []
+    batches: list[int] = []
+    others: list[int] = []
     batch_symbols = {str(each) for each in _batch_symbols(program.exported_program)}
     for symbol, found in program.exported_program.range_constraints.items():
         sizes = batches if str(symbol) in batch_symbols else others

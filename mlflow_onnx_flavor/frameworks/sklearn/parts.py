@@ -35,7 +35,7 @@ def naming_parts(model: Any) -> Iterator[None]:
     except NotExportableError as error:
         name = re.match(r"\w+", str(error))
         place = place_of(model, name[0]) if name else ""
-        if not place:
+        if name is None or not place:
             raise
         raise NotExportableError(f"{name[0]}{place}{str(error)[len(name[0]) :]}") from error
 

@@ -22,14 +22,15 @@ def numpy_product() -> Iterator[None]:
 
     Why: tf2onnx (1.17, ``graph.py``) computes the sizes of a large model's tensors with it.
     """
-    if hasattr(np, "product"):
+    numpy: Any = np  # whose types know no `product`
+    if hasattr(numpy, "product"):
         yield
         return
-    np.product = np.prod
+    numpy.product = np.prod
     try:
         yield
     finally:
-        del np.product
+        del numpy.product
 
 
 def layers_of(layer: Any) -> list[Any]:

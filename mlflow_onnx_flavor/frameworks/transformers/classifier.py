@@ -69,8 +69,8 @@ class Classifier(PipelineTask):
     def complete(
         self, model: onnx.ModelProto, pipeline: Any, _config: Mapping[str, Any]
     ) -> tuple[str, ...]:
-        """Add the outputs "label" and "score": the best of "probabilities", which is (rows, k)."""
-        names = [each.encode() for each in self.labels(pipeline)]
+        """Add the outputs "label" and "score": the best of "probabilities", (rows, k)."""
+        names: Any = [each.encode() for each in self.labels(pipeline)]  # onnx types no texts
         graph = model.graph
         graph.initializer.extend(
             [

@@ -105,6 +105,9 @@ class Tags(PipelineTask):
         parameters = inspect.signature(pipeline.model.forward).parameters
 
         class Tags(torch.nn.Module):
+            groups: torch.Tensor
+            begins: torch.Tensor
+
             def __init__(self, model: Any):
                 super().__init__()
                 self.model = model

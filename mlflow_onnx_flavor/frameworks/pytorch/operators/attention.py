@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import BOOL, like, size_along
+from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import BOOL, like, op, size_along
 
 
 def attention_translations() -> dict[Any, Callable[..., Any]]:
@@ -30,13 +30,8 @@ def _attention(
     scale=None,
     enable_gqa=False,
 ):
-    """Return the attention of ``query``, of shape (..., queries, width).
-
-    A boolean mask is True at the keys that take part.
-    """
-    from onnxscript import opset20 as op
-
-    # Both factors are scaled by the root of the scale, as in PyTorch, so that no product overflows.
+    """``query``: of shape (..., queries, width).  The mask is True where it may be attended to."""
+    # Both factors are scaled by the root, as in PyTorch, so that neither product overflows.
     root = like(math.sqrt(scale), query) if scale is not None else _root_of_scale(query)
     rank, keys = len(key.shape), key
     if enable_gqa:
@@ -60,8 +55,6 @@ def _attention(
 
 
 def _root_of_scale(query):
-    from onnxscript import opset20 as op
-
     width = query.shape[-1]
     if isinstance(width, int):
         return like(math.sqrt(1 / math.sqrt(width)), query)
@@ -69,17 +62,13 @@ def _root_of_scale(query):
 
 
 def _ones(query, key):
-    """Return ones of shape (queries, keys)."""
-    from onnxscript import opset20 as op
-
+    """Of shape (queries, keys)."""
     shape = op.Concat(size_along(query, -2), size_along(key, -2), axis=0)
     return op.Expand(op.Constant(value_int=1), shape)
 
 
 def _repeated(heads, times):
-    """Return each head repeated ``times`` times, the copies side by side."""
-    from onnxscript import opset20 as op
-
+    """Each head so many times, one after the other."""
     rank = len(heads.shape)
     apart = op.Unsqueeze(heads, op.Constant(value_ints=[rank - 2]))
     repeats = [1] * (rank + 1)

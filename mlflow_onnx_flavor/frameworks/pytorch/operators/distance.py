@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from onnxscript import opset20 as op
 from torch.ops import aten
 
 from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
@@ -14,6 +13,7 @@ from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
     is_negative,
     like,
     log_add_exp,
+    op,
 )
 
 

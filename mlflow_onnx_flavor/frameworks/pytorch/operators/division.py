@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from onnxscript import opset20 as op
 from torch.ops import aten
 
-from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import FLOAT, like
+from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import FLOAT, like, op
 
 
 def division_translations() -> dict[Any, Callable[..., Any]]:

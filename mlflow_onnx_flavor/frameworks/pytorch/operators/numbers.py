@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import DOUBLE, FLOAT, INT64, like
+from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import DOUBLE, FLOAT, INT64, like, op
 
 # Klambauer et al., Self-Normalizing Neural Networks, 2017.
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
@@ -43,28 +43,20 @@ def _scalar_tensor(s, dtype=FLOAT, **_where):
 
 
 def _full(size, fill_value, dtype=-1, **_where):
-    from onnxscript import opset20 as op
-
     if dtype in (None, -1):
         dtype = _default(fill_value)
     return op.Expand(_number(fill_value, dtype), op.Cast(_shape(size), to=INT64))
 
 
 def _full_like(self, fill_value, dtype=-1, **_where):
-    from onnxscript import opset20 as op
-
     return op.Expand(_filling(self, fill_value, dtype), op.Shape(self))
 
 
 def _new_full(self, size, fill_value, dtype=-1, **_where):
-    from onnxscript import opset20 as op
-
     return op.Expand(_filling(self, fill_value, dtype), op.Cast(_shape(size), to=INT64))
 
 
 def _clamp(self, min=None, max=None):
-    from onnxscript import opset20 as op
-
     if min is None and max is None:
         return op.Identity(self)
     return op.Clip(self, *(None if each is None else like(each, self) for each in (min, max)))
@@ -83,14 +75,10 @@ def _hardtanh(self, min_val=-1.0, max_val=1.0):
 
 
 def _masked_fill(self, mask, value):
-    from onnxscript import opset20 as op
-
     return op.Where(mask, like(value, self), self)
 
 
 def _leaky_relu(self, negative_slope=0.01):
-    from onnxscript import opset20 as op
-
     if self.dtype != DOUBLE:
         return op.LeakyRelu(self, alpha=negative_slope)
     below = op.Less(self, like(0.0, self))
@@ -98,8 +86,6 @@ def _leaky_relu(self, negative_slope=0.01):
 
 
 def _elu(self, alpha=1.0, scale=1.0, input_scale=1.0):
-    from onnxscript import opset20 as op
-
     if self.dtype != DOUBLE and scale == input_scale == 1.0:
         return op.Elu(self, alpha=float(alpha))
     zero = like(0.0, self)
@@ -109,8 +95,6 @@ def _elu(self, alpha=1.0, scale=1.0, input_scale=1.0):
 
 
 def _selu(self):
-    from onnxscript import opset20 as op
-
     if self.dtype != DOUBLE:
         return op.Selu(self)
     return _elu(self, _SELU_ALPHA, _SELU_SCALE)  # onnxruntime has no Selu in float64
@@ -123,7 +107,6 @@ def _filling(x, number, dtype):
 def _number(number, dtype):
     """Return ``number`` as a tensor without axes, in the ONNX data type ``dtype``."""
     import onnx_ir
-    from onnxscript import opset20 as op
 
     if isinstance(number, bool | int | float):
         kind = np.float64 if isinstance(number, float) else np.int64
@@ -139,9 +122,7 @@ def _default(number):
 
 
 def _shape(size):
-    """Return the sizes as one tensor; some of them may be values of the graph."""
-    from onnxscript import opset20 as op
-
+    """Sizes as one tensor, some of which may be values of the graph."""
     if not isinstance(size, list | tuple):
         return size
     if all(isinstance(each, int) for each in size):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from onnxscript import opset20 as op
 from onnxscript.function_libs.torch_lib.ops.core import (
     aten_argmax,
     aten_argmin,
@@ -26,6 +25,7 @@ from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
     integers,
     is_float,
     like,
+    op,
     size_along,
 )
 

@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import onnx_ir
-from onnxscript import opset20 as op
+from onnxscript import opset20
 
 from mlflow_onnx_flavor.errors import NotExportableError
+
+# Its annotations know tensors alone, not the lists and numbers that it also takes in a translation.
+op: Any = opset20
 
 FLOAT, INT32, INT64, BOOL, DOUBLE = 1, 6, 7, 9, 11  # onnx.TensorProto.DataType
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from onnxscript import opset20 as op
 from torch.ops import aten
 
 from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
@@ -13,6 +12,7 @@ from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
     fixed_size,
     integers,
     like,
+    op,
     part,
 )
 

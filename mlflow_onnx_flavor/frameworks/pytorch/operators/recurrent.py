@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from onnxscript import opset20 as op
 from onnxscript.function_libs.torch_lib.ops.core import aten_lstm
 from torch.ops import aten
 
-from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import fixed_size, integers, part
+from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import fixed_size, integers, op, part
 
 
 def recurrent_translations() -> dict[Any, Callable[..., Any]]:

@@ -16,7 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import DOUBLE, FLOAT, INT64, size_along
+from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
+    DOUBLE,
+    FLOAT,
+    INT64,
+    op,
+    size_along,
+)
 
 # The largest sum of height and width of an output for which PyTorch uses the plain form.
 _SMALL_IMAGE = 128
@@ -64,12 +70,7 @@ def _scales(scales: Sequence[float | None], named: dict[str, float]) -> list[flo
 
 
 def _resized(image, output_size, scales, exact):
-    """Return the image, resized by nearest neighbour.
-
-    ``output_size`` and ``scales`` hold one value for each spatial axis, or are None.
-    """
-    from onnxscript import opset20 as op
-
+    """``output_size``, ``scales``: one of each axis beside those of rows and channels, or None."""
     axes = list(range(2, len(image.shape)))
     if output_size is None:
         wanted = [_scaled(image, axis, scale) for axis, scale in zip(axes, scales, strict=True)]
@@ -90,9 +91,7 @@ def _resized(image, output_size, scales, exact):
 
 
 def _scaled(image, axis, scale):
-    """Return ``floor(size * scale)``, in float64 as PyTorch computes it."""
-    from onnxscript import opset20 as op
-
+    """``floor(size * scale)``, in float64 as PyTorch computes it."""
     size = image.shape[axis]
     if isinstance(size, int):
         return int(np.floor(np.float64(size) * scale))
@@ -101,17 +100,13 @@ def _scaled(image, axis, scale):
 
 
 def _each(sizes, count):
-    """Return the sizes one by one, from a list or from one tensor."""
-    from onnxscript import opset20 as op
-
+    """The sizes one by one; they come as a list, or as one tensor."""
     if isinstance(sizes, list | tuple):
         return list(sizes)
     return [op.Gather(sizes, _constant(np.int64(at)), axis=0) for at in range(count)]
 
 
 def _is_small(wanted):
-    from onnxscript import opset20 as op
-
     height, width = wanted
     if isinstance(height, int) and isinstance(width, int):
         return height + width <= _SMALL_IMAGE
@@ -234,18 +229,14 @@ class _Graph:
 
 
 def _value(image, axis, size):
-    """Return the size along ``axis``, as a value without axes."""
-    from onnxscript import opset20 as op
-
+    """The size along ``axis``, without axes of its own."""
     if isinstance(size, int):
         return _constant(np.int64(size))
     return op.Squeeze(size_along(image, axis), _constant(np.array([0])))
 
 
 def _as_value(number):
-    """Return ``number`` as a value of the graph without axes; a value of shape (1,) is squeezed."""
-    from onnxscript import opset20 as op
-
+    """``number`` as a value of the graph; of a value with one axis, the one number in it."""
     if isinstance(number, int):
         return _constant(np.int64(number))
     if isinstance(number, np.generic):
@@ -258,6 +249,5 @@ def _as_value(number):
 
 def _constant(array: Any) -> Any:
     import onnx_ir
-    from onnxscript import opset20 as op
 
     return op.Constant(value=onnx_ir.tensor(np.asarray(array)))

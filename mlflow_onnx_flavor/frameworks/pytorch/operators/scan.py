@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from onnxscript import opset20 as op
 from torch.ops import aten
 
 from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
@@ -20,6 +19,7 @@ from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
     is_float,
     like,
     log_add_exp,
+    op,
     part,
 )
 

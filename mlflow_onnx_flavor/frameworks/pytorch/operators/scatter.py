@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from onnxscript import opset20 as op
 from onnxscript.function_libs.torch_lib.ops.core import aten_scatter_reduce
 from torch.ops import aten
 
-from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import BOOL, integers, is_float, like
+from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import BOOL, integers, is_float, like, op
 
 
 def scatter_translations() -> dict[Any, Callable[..., Any]]:

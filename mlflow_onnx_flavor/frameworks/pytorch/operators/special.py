@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from onnxscript import opset20 as op
 from torch.ops import aten
 
 from mlflow_onnx_flavor.errors import NotExportableError
@@ -20,6 +19,7 @@ from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import (
     is_float,
     like,
     log1p,
+    op,
 )
 
 # Lanczos, A Precision Approximation of the Gamma Function, SIAM Journal on Numerical Analysis B 1,

@@ -15,7 +15,7 @@ from mlflow_onnx_flavor.frameworks.pytorch.operators.division import division_tr
 from mlflow_onnx_flavor.frameworks.pytorch.operators.linalg import linalg_translations
 from mlflow_onnx_flavor.frameworks.pytorch.operators.numbers import number_translations
 from mlflow_onnx_flavor.frameworks.pytorch.operators.order import order_translations
-from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import FLOAT, like
+from mlflow_onnx_flavor.frameworks.pytorch.operators.parts import FLOAT, like, op
 from mlflow_onnx_flavor.frameworks.pytorch.operators.pooling import pooling_translations
 from mlflow_onnx_flavor.frameworks.pytorch.operators.recurrent import recurrent_translations
 from mlflow_onnx_flavor.frameworks.pytorch.operators.resizing import resizing_translations
@@ -47,12 +47,7 @@ def translations() -> dict[Any, Callable[..., Any]]:
 
 
 def _reversed_subtraction(self, other, alpha=1):
-    """Return ``other - alpha * self``, such as ``1.0 - x``.
-
-    The exporter's own form casts an integer ``x`` to a float, and then finds no such operator.
-    """
-    from onnxscript import opset20 as op
-
+    """``1.0 - x``.  Of integers the exporter widens ``x``, and then finds no such operator."""
     floats = isinstance(other, float) or isinstance(alpha, float)
     x = op.Cast(self, to=FLOAT) if floats and self.dtype.is_integer() else self
     return op.Sub(like(other, x), x if alpha == 1 else op.Mul(x, like(alpha, x)))

@@ -6,7 +6,7 @@ others is a combination: its parts are declared first, and a rule of its own com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,11 +76,13 @@ def take(kind: str, rules: dict[type, Rule]) -> None:
 
 
 def take_combined(
-    kind: str, parsers: dict[type, Callable[[Any, Any, Any], tuple[list[Any], Combination]]]
+    kind: str,
+    parsers: Mapping[type, Callable[[Any, Any, Any], tuple[list[Any], Combination] | list[Any]]],
 ) -> None:
     """Register classes with skl2onnx whose ``parser(scope, model, inputs)`` declares their parts.
 
-    A parser returns the variables of the parts and the combination of them.
+    A parser returns the variables of the parts and the combination of them, or the
+    variables of the answers alone.
     """
     from skl2onnx import update_registered_converter
     from skl2onnx.common._registration import register_converter, register_shape_calculator

@@ -71,7 +71,7 @@ def _dummy_classes(rows: Rows, model: Any, matrix: str) -> Classified:
             " ONNX form: a graph draws no random labels; use strategy='prior' and one output"
         )
     priors = np.asarray(model.class_prior_, np.float64)
-    chosen = priors.argmax()
+    chosen: int | np.integer = priors.argmax()
     if model.strategy == "constant":
         chosen = int(np.flatnonzero(model.classes_ == np.ravel(model.constant)[0])[0])
     shares = priors if model.strategy == "prior" else np.eye(len(priors))[chosen]

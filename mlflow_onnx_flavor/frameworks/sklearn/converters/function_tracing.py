@@ -8,8 +8,9 @@ function then has no ONNX form.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -76,7 +77,7 @@ class Trace:
     ``jumps``: the function compared or rounded.  ``truths``: the input values that are booleans.
     """
 
-    def __init__(self, rows: Rows, truths: Collection[str]):
+    def __init__(self, rows: Rows, truths: AbstractSet[str]):
         self.rows, self.jumps, self.truths = rows, False, truths
 
 
@@ -105,7 +106,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     ``flat``: it has one axis only.  ``is_truth``: its values are booleans.
     """
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # typed as a method alone, None is Python's own way
 
     def __init__(
         self,
@@ -241,8 +242,8 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return self._chosen(np.isnan(self), value, self)
 
     def abs(self) -> Traced:
-        """Return the absolute values, as a data frame does."""
-        return np.absolute(self)
+        """As of a data frame."""
+        return cast("Traced", np.absolute(self))
 
     def assign(self, **columns: Any) -> Traced:
         """Return the columns with new or replaced ones, as a data frame does."""

@@ -82,7 +82,7 @@ def _undecided_share(model: Any) -> float:
 
 
 def _undecided(
-    nearest: int, known: np.ndarray, there: np.ndarray, asked: np.ndarray, column: int
+    nearest: int, known: np.ndarray, there: np.ndarray, asked: np.ndarray, column: int | np.integer
 ) -> int:
     """Return how many rows of ``asked`` have ties at the edge once ``column`` is removed."""
     donors = np.flatnonzero(there[:, column])

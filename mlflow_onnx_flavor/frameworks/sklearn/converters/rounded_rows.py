@@ -33,7 +33,7 @@ def mark_rounded(initial_types: Sequence[tuple[str, Any]], rows: Any) -> None:
     The source computes in float64 on everything but float32, including integers.
     """
     if isinstance(rows, pd.DataFrame):
-        wider = {str(name) for name in rows if not _is_float32(rows[name].dtype)}
+        wider: set[str] | None = {str(name) for name in rows if not _is_float32(rows[name].dtype)}
     else:
         wider = set() if _is_float32(rows.dtype) else None
     for _, kind in initial_types:

@@ -15,6 +15,7 @@ from typing import Any
 
 from mlflow_onnx_flavor.errors import NotExportableError
 
+_inside_re: Any = re  # whose types leave out what is private
 _SURROGATES = (0xD800, 0xDFFF)
 Ranges = tuple[tuple[int, int], ...]
 
@@ -30,8 +31,8 @@ class Words:
 
 @functools.lru_cache(maxsize=32)
 def words(pattern: str) -> Words:
-    """Return the RE2 form of a vectorizer's ``token_pattern``; raises if there is none."""
-    parsed = re._parser.parse(pattern)  # no public module reads Python's own syntax
+    """The RE2 form of a vectorizer's ``token_pattern``; raises where there is none."""
+    parsed = _inside_re._parser.parse(pattern)  # the only reader of Python's own syntax
     flags = parsed.state.flags
     if flags & (re.IGNORECASE | re.LOCALE):
         raise _unknown(pattern)
@@ -93,8 +94,8 @@ def _after_inner_sigma() -> Ranges:
 
 
 def _unwrapped(items: list[Any], pattern: str) -> tuple[list[Any], bool]:
-    """Return the items between word boundaries, and whether there are boundaries on both sides."""
-    from re import _constants as codes
+    """The items between word boundaries, and whether there are such on both sides."""
+    codes = _inside_re._constants
 
     boundary = (codes.AT, codes.AT_BOUNDARY)
     before = bool(items) and items[0] == boundary
@@ -116,11 +117,12 @@ def _runs(items: list[Any], state: Any, pattern: str) -> list[tuple[Ranges, int,
 
     All but the last must have a fixed number: then the longest match is the greedy one.
     """
-    from re import _constants as codes
+    codes = _inside_re._constants
 
     single = (codes.IN, codes.LITERAL, codes.NOT_LITERAL, codes.ANY)
     runs: list[tuple[Ranges, int, int | None]] = []
     for code, value in items:
+        most: int | None
         least, most, item = 1, 1, (code, value)
         if code is codes.MAX_REPEAT:
             least, most, inner = value
@@ -142,11 +144,13 @@ def _runs(items: list[Any], state: Any, pattern: str) -> list[tuple[Ranges, int,
 
 
 def _ranges(item: Any, state: Any) -> Ranges:
-    from re import _constants as codes
+    codes = _inside_re._constants
 
-    repeated = re._parser.SubPattern(state, [item])
-    every = re._parser.SubPattern(state, [(codes.MAX_REPEAT, (1, codes.MAXREPEAT, repeated))])
-    return _spans(re._compiler.compile(every, state.flags & ~re.DEBUG))
+    repeated = _inside_re._parser.SubPattern(state, [item])
+    every = _inside_re._parser.SubPattern(
+        state, [(codes.MAX_REPEAT, (1, codes.MAXREPEAT, repeated))]
+    )
+    return _spans(_inside_re._compiler.compile(every, state.flags & ~re.DEBUG))
 
 
 @functools.lru_cache(maxsize=16)

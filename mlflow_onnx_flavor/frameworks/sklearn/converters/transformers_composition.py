@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -192,10 +192,11 @@ def _places(model: Any, inputs: Sequence[Any]) -> dict[Any, tuple[int, int]]:
             "a ColumnTransformer is given columns whose number only an answer tells; select them"
             " in the first step of the pipeline"
         )
-    spots = [(number, at) for number, width in enumerate(widths) for at in range(width)]
+    known = cast("list[int]", widths)
+    spots = [(number, at) for number, width in enumerate(known) for at in range(width)]
     names = [names_of(each.type) for each in inputs]
     if None not in names and hasattr(model, "feature_names_in_"):
-        flat = [name for some in names for name in some]
+        flat = [name for some in cast("list[tuple[str, ...]]", names) for name in some]
         if not set(flat).isdisjoint(map(str, model.feature_names_in_)):
             return dict(zip(flat, spots, strict=True))
     if len(spots) != model.n_features_in_:
@@ -259,7 +260,7 @@ def _assembled(
         graph.width_of(each) if columns is None else len(columns)
         for each, (columns, _) in zip(inputs, parts, strict=True)
     ]
-    width = None if None in widths else sum(widths)
+    width = None if None in widths else sum(cast("list[int]", widths))
     operator.outputs.append(scope.declare_local_variable("assembled", kind([None, width])))
     return operator.outputs
 
@@ -287,7 +288,7 @@ def _declare(operator: Any) -> None:
         graph.width_of(each) if columns is None else len(columns)
         for each, (columns, _) in zip(inputs, assembly.parts, strict=True)
     ]
-    width = None if None in widths else sum(widths)
+    width = None if None in widths else sum(cast("list[int]", widths))
     operator.outputs[0].type = _common_type(assembly, inputs)([None, width])
 
 

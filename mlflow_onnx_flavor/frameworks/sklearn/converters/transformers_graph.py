@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -282,9 +282,12 @@ def _columns(rows: Rows, inputs: Sequence[Any]) -> list[Column]:
 def _check_width(model: Any, inputs: Sequence[Any]) -> None:
     widths = [width_of(each) for each in inputs]
     wanted = getattr(model, "n_features_in_", None)
-    if wanted is not None and None not in widths and sum(widths) != wanted:
+    if None in widths:
+        return
+    given = sum(cast("list[int]", widths))
+    if wanted is not None and given != wanted:
         raise NotExportableError(
             f"{type(model).__name__} was fitted on {wanted} columns and would be given"
-            f" {sum(widths)} in ONNX; a column of dates or of mixed objects has no ONNX form: give"
+            f" {given} in ONNX; a column of dates or of mixed objects has no ONNX form: give"
             " it as numbers, for instance seconds since the epoch, or as text"
         )

@@ -84,8 +84,9 @@ def declare_trees_opset() -> None:
             trees.version = max(trees.version, ML_OPSET)
         return answer
 
-    write_and_raise.raises_for_trees = True
-    _topology._update_domain_version = write_and_raise
+    replacement: Any = write_and_raise
+    replacement.raises_for_trees = True
+    _topology._update_domain_version = replacement
 
 
 def float64_rows(parts: GraphParts, operator: Any, rounded: bool) -> str:

@@ -6,7 +6,7 @@ first, as their positions among the known ones, and everything unknown is missin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -143,8 +143,8 @@ def _encoded_rows(parts: GraphParts, operator: Any) -> str:
     """Return the rows as the trees see them, float64."""
     model = operator.raw_operator
     if getattr(model, "is_categorical_", None) is None:
-        columns = [_numbers(parts, each) for each in operator.inputs]
-        return columns[0] if len(columns) == 1 else parts.add("Concat", *columns, axis=1)
+        numbers = [_numbers(parts, each) for each in operator.inputs]
+        return numbers[0] if len(numbers) == 1 else parts.add("Concat", *numbers, axis=1)
     if not hasattr(model, "_preprocessor"):
         raise NotExportableError(
             f"{type(model).__name__} has categorical features of a scikit-learn before 1.4, which"
@@ -165,8 +165,8 @@ def _encoded_rows(parts: GraphParts, operator: Any) -> str:
     return parts.add("Concat", *encoded, axis=1)
 
 
-def _columns(parts: GraphParts, inputs: Sequence[Any]) -> Any:
-    """Return a function from a column's position to its name in the graph and if it holds text."""
+def _columns(parts: GraphParts, inputs: Sequence[Any]) -> Callable[[Any], tuple[str, bool]]:
+    """A function from a column's position to its name in the graph and whether it holds text."""
     found: list[tuple[Any, int]] = []
     for each in inputs:
         found += [(each, within) for within in range(each.type.shape[1] or 1)]

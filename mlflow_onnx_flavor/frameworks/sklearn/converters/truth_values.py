@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -18,7 +18,8 @@ _truths: ContextVar[frozenset[Any]] = ContextVar("truths", default=frozenset())
 def truth_values_in(data: Any) -> Iterator[None]:
     """Let `holds_truth_values` answer for ``data``, a frame or an array, inside the context."""
     if isinstance(data, pd.DataFrame):
-        found = [name for name, dtype in data.dtypes.items() if pd.api.types.is_bool_dtype(dtype)]
+        dtypes = data.dtypes.items()
+        found: Iterable[Any] = [n for n, dtype in dtypes if pd.api.types.is_bool_dtype(dtype)]
     else:
         found = range(np.shape(data)[-1]) if getattr(data, "dtype", None) == np.bool_ else ()
     token = _truths.set(frozenset(found))
