@@ -44,9 +44,12 @@ def test_an_alias_that_is_not_there_is_one_sentence(versions):
         prepare_source(f"models:/{NAME}@nobody")
 
 
-def test_a_folder_is_not_kept_beyond_its_store(versions, store, classifier_folder, tmp_path):
-    uri = f"models:/{NAME}/{versions[0]}"
-    assert downloads.model_folder(uri) == classifier_folder
+def test_a_folder_is_not_kept_beyond_its_store(store, candidate_folder, tmp_path):
+    name = "a model of one store"
+    MlflowClient().create_registered_model(name)
+    version = MlflowClient().create_model_version(name, candidate_folder.as_uri()).version
+    uri = f"models:/{name}/{version}"
+    assert downloads.model_folder(uri) == candidate_folder
     try:
         mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'another.db'}")
         with pytest.raises(ModelNotFoundError):
@@ -56,11 +59,11 @@ def test_a_folder_is_not_kept_beyond_its_store(versions, store, classifier_folde
         os.environ["MLFLOW_TRACKING_URI"] = store
 
 
-def test_a_logged_model_is_fetched_once_since_it_cannot_change(store, classifier_folder):
+def test_a_logged_model_is_fetched_once_since_it_cannot_change(store, candidate_folder):
     client = MlflowClient()
     experiment = client.get_experiment_by_name("tests")
     logged = client.create_logged_model(experiment.experiment_id, name="fixed")
-    client.log_model_artifacts(logged.model_id, str(classifier_folder))
+    client.log_model_artifacts(logged.model_id, str(candidate_folder))
     client.finalize_logged_model(logged.model_id, "READY")
     uri = f"models:/{logged.model_id}"
     assert downloads.model_folder(uri) is downloads.model_folder(uri)

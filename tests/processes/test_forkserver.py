@@ -56,11 +56,25 @@ def parent_of(pid: int) -> int:
 
 
 def is_there(pid: int) -> bool:
-    """Whether the process runs; one that has ended and is not yet waited for does not."""
+    """Return whether a thread of the process runs; its files are open until the last has ended.
+
+    A process that has ended and is not yet waited for is not there.
+    """
+    return any(state not in ("", "Z", "X") for state in map(state_of, threads_of(pid)))
+
+
+def threads_of(pid: int) -> list[Path]:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return list(Path(f"/proc/{pid}/task").iterdir())
     except FileNotFoundError:
-        return False
+        return []
+
+
+def state_of(thread: Path) -> str:
+    try:
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
