@@ -72,7 +72,7 @@ def _load(path: Path) -> Any:
         raise ConfigurationError(f"{path.name} is not valid: {error}") from error
 
 
-def _sentence(error: dict[str, Any]) -> str:
+def _sentence(error: Mapping[str, Any]) -> str:
     # pydantic puts the tag of a union's branch into the location; only keys and positions are ours.
     is_unknown = error["type"] == "extra_forbidden"
     *above, last = error["loc"] or ("",)

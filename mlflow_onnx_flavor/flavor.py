@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
 
     from mlflow_onnx_flavor.schemas.configuration import Trust
+    from mlflow_onnx_flavor.scoring.model import ScoringSession
 
 FLAVOR_NAME = writer.FLAVOR_NAME
 
@@ -57,12 +58,14 @@ def get_default_conda_env() -> dict[str, Any]:
     """The conda environment with `get_default_pip_requirements`, as other flavors give it."""
     from mlflow.utils.environment import _mlflow_conda_env
 
-    return _mlflow_conda_env(additional_pip_deps=get_default_pip_requirements())
+    pip = get_default_pip_requirements()
+    environment: dict[str, Any] = _mlflow_conda_env(additional_pip_deps=pip)
+    return environment
 
 
 def save_model(
-    onnx_model: onnx.ModelProto | str | os.PathLike,
-    path: str | os.PathLike,
+    onnx_model: onnx.ModelProto | str | os.PathLike[str],
+    path: str | os.PathLike[str],
     conda_env: dict[str, Any] | str | None = None,
     code_paths: list[str] | None = None,
     mlflow_model: Model | None = None,
@@ -146,7 +149,7 @@ def save_model(
 
 
 def log_model(
-    onnx_model: onnx.ModelProto | str | os.PathLike,
+    onnx_model: onnx.ModelProto | str | os.PathLike[str],
     artifact_path: str | None = None,
     conda_env: dict[str, Any] | str | None = None,
     code_paths: list[str] | None = None,
@@ -222,7 +225,7 @@ def load_session(
     session_options: Mapping[str, Any] | None = None,
     fallback: str | None = None,
     trust: Trust | Mapping[str, Any] | None = None,
-):
+) -> ScoringSession:
     """The model opened for scoring: `scoring.ScoringSession`.
 
     ``execution_providers``, ``session_options`` and ``fallback`` ("strict" or "allow") override
@@ -251,7 +254,7 @@ def load_session(
     )
 
 
-def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None):
+def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Any:
     """MLflow's pyfunc hook, for models whose loader module is this package itself."""
     from mlflow_onnx_flavor import scoring
 

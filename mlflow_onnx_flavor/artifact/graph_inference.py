@@ -143,7 +143,7 @@ def _is_column(graph_input: Any) -> bool:
 
 
 def _is_optional(graph_input: Any) -> bool:
-    return graph_input.type.HasField("optional_type")
+    return bool(graph_input.type.HasField("optional_type"))
 
 
 def _tensor_type(graph_input: Any) -> Any:

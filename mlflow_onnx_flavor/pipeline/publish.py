@@ -45,7 +45,7 @@ def run_url(experiment_id: str, run_id: str) -> str:
 
 def _parameters(summary: ReleaseSummary) -> dict[str, object]:
     """Under names of their own: `mlflow run` logs the entry point's parameters, quoted, as well."""
-    parameters = {
+    parameters: dict[str, object] = {
         "source_uri": summary.source.resolved_uri,
         "framework": summary.source.framework,
         "registered_as": summary.registered_model,

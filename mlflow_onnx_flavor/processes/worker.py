@@ -72,6 +72,7 @@ class Worker:
         hide_this_process()
         try:
             variables = child_environment(environment or {}) | self._path_of_package(python)
+            self._process: Any  # ForkedProcess, or Popen with its pipes, which serves as one
             if preload and forkserver.SUPPORTED:
                 self._process = forkserver.forked(preload, variables, self._folder, self._log)
             else:
@@ -208,7 +209,7 @@ class Worker:
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(self, *_exc) -> None:
+    def __exit__(self, *_exc: object) -> None:
         self.close()
 
 

@@ -41,7 +41,7 @@ class FeedSpec(Spec):
     @model_serializer(mode="wrap")
     def _written(self, write: Any) -> dict[str, Any]:
         """``optional`` where there are any: an older version of this package reads the rest."""
-        fields = write(self)
+        fields: dict[str, Any] = write(self)
         if not self.optional:
             fields.pop("optional", None)
         return fields

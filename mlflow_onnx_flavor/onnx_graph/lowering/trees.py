@@ -249,7 +249,8 @@ def _targets_of_trees(forest: _Forest) -> list[list[int]]:
     """The targets that each tree adds to, in order."""
     found = []
     for root in forest.roots.tolist():
-        targets, seen, stack = set(), set(), [root]
+        targets: set[Any] = set()
+        seen, stack = set(), [root]
         while stack:
             number = stack.pop()
             if number in seen:
