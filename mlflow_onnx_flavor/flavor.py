@@ -179,7 +179,7 @@ def log_model(
 
     from mlflow_onnx_flavor import flavor
 
-    return Model.log(
+    info: ModelInfo = Model.log(
         artifact_path=artifact_path,
         name=name,
         flavor=flavor,
@@ -203,6 +203,7 @@ def log_model(
         step=step,
         model_id=model_id,
     )
+    return info
 
 
 def load_model(model_uri: str, dst_path: str | None = None) -> onnx.ModelProto:
@@ -249,9 +250,10 @@ def load_session(
         "fallback": fallback,
         "digest": digest,
     }
-    return scoring.load_session(
+    session: ScoringSession = scoring.load_session(
         os.fspath(_local(model_uri)), {key: value for key, value in config.items() if value}
     )
+    return session
 
 
 def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Any:
