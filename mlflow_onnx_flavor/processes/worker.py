@@ -108,7 +108,8 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        pid: int = self._process.pid
+        return pid
 
     @property
     def alive(self) -> bool:
