@@ -13,7 +13,7 @@ framework, and neither onnxruntime nor MLflow.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlflow_onnx_flavor import scoring as scoring  # switches off onnxruntime's telemetry
 from mlflow_onnx_flavor._version import __version__
@@ -84,7 +84,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

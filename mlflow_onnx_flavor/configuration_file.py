@@ -72,8 +72,8 @@ def _load(path: Path) -> Any:
         raise ConfigurationError(f"{path.name} is not valid: {error}") from error
 
 
-def _sentence(error: dict[str, Any]) -> str:
-    # pydantic adds the tag of a union's branch to the location; keep only keys and positions.
+def _sentence(error: Mapping[str, Any]) -> str:
+    # pydantic puts the tag of a union's branch into the location; only keys and positions are ours.
     is_unknown = error["type"] == "extra_forbidden"
     *above, last = error["loc"] or ("",)
     location = [part for part in above if isinstance(part, int) or part.isidentifier()]

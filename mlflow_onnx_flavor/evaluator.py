@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mlflow
 from mlflow.models.evaluation.artifacts import JsonEvaluationArtifact
@@ -116,7 +116,7 @@ def _disagreements(output: OutputParity, gate: ParityGate) -> int:
 
 def _candidate_uri(evaluator_config: dict[str, Any], model: Any) -> str:
     if CANDIDATE in evaluator_config:
-        return evaluator_config[CANDIDATE]
+        return cast(str, evaluator_config[CANDIDATE])
     model_id = getattr(model, "model_id", None)
     if not model_id:
         raise ConfigurationError(

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
 
     from mlflow_onnx_flavor.schemas.configuration import Trust
+    from mlflow_onnx_flavor.scoring.model import ScoringSession
 
 FLAVOR_NAME = writer.FLAVOR_NAME
 
@@ -57,12 +58,14 @@ def get_default_conda_env() -> dict[str, Any]:
     """Return the conda environment with `get_default_pip_requirements`, as other flavors do."""
     from mlflow.utils.environment import _mlflow_conda_env
 
-    return _mlflow_conda_env(additional_pip_deps=get_default_pip_requirements())
+    pip = get_default_pip_requirements()
+    environment: dict[str, Any] = _mlflow_conda_env(additional_pip_deps=pip)
+    return environment
 
 
 def save_model(
-    onnx_model: onnx.ModelProto | str | os.PathLike,
-    path: str | os.PathLike,
+    onnx_model: onnx.ModelProto | str | os.PathLike[str],
+    path: str | os.PathLike[str],
     conda_env: dict[str, Any] | str | None = None,
     code_paths: list[str] | None = None,
     mlflow_model: Model | None = None,
@@ -147,7 +150,7 @@ def save_model(
 
 
 def log_model(
-    onnx_model: onnx.ModelProto | str | os.PathLike,
+    onnx_model: onnx.ModelProto | str | os.PathLike[str],
     artifact_path: str | None = None,
     conda_env: dict[str, Any] | str | None = None,
     code_paths: list[str] | None = None,
@@ -177,7 +180,7 @@ def log_model(
 
     from mlflow_onnx_flavor import flavor
 
-    return Model.log(
+    info: ModelInfo = Model.log(
         artifact_path=artifact_path,
         name=name,
         flavor=flavor,
@@ -201,6 +204,7 @@ def log_model(
         step=step,
         model_id=model_id,
     )
+    return info
 
 
 def load_model(model_uri: str, dst_path: str | None = None) -> onnx.ModelProto:
@@ -226,8 +230,8 @@ def load_session(
     session_options: Mapping[str, Any] | None = None,
     fallback: str | None = None,
     trust: Trust | Mapping[str, Any] | None = None,
-):
-    """Open the model for scoring and return a `scoring.ScoringSession`.
+) -> ScoringSession:
+    """The model opened for scoring: `scoring.ScoringSession`.
 
     ``execution_providers``, ``session_options`` and ``fallback`` ("strict" or "allow") override the
     settings that the model was logged with.  ``trust``: the signers of whom one must have signed
@@ -253,16 +257,14 @@ def load_session(
         "fallback": fallback,
         "digest": digest,
     }
-    return scoring.load_session(
+    session: ScoringSession = scoring.load_session(
         os.fspath(_local(model_uri)), {key: value for key, value in config.items() if value}
     )
+    return session
 
 
-def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None):
-    """Return the pyfunc of the model in ``path``; MLflow calls it.
-
-    It serves models whose loader module is this package itself.
-    """
+def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Any:
+    """MLflow's pyfunc hook, for models whose loader module is this package itself."""
     from mlflow_onnx_flavor import scoring
 
     return scoring._load_pyfunc(path, model_config)

@@ -118,7 +118,7 @@ def _named(
 ) -> FeedSpec:
     name = graph_input.name
     schema = None if signature is None else signature.inputs
-    if schema is not None and name in columns:
+    if signature is not None and schema is not None and name in columns:
         return _of_column(graph_input, name, signature)
     if name in columns:
         return FeedSpec(name=name, layout="column", dtype=_dtype(graph_input), columns=(name,))
@@ -143,7 +143,7 @@ def _is_column(graph_input: Any) -> bool:
 
 
 def _is_optional(graph_input: Any) -> bool:
-    return graph_input.type.HasField("optional_type")
+    return bool(graph_input.type.HasField("optional_type"))
 
 
 def _tensor_type(graph_input: Any) -> Any:

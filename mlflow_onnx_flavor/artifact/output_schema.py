@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,7 +26,8 @@ def output_schema(prediction: PredictionSpec, model: onnx.ModelProto) -> Schema 
         return None
     is_named = prediction.container == "dict"
     specs = [_spec(part, model, is_named) for part in prediction.parts]
-    return None if None in specs else Schema(specs)
+    known: list[Any] = [each for each in specs if each is not None]
+    return Schema(known) if len(known) == len(specs) else None
 
 
 def _spec(part: PredictionPart, model: onnx.ModelProto, is_named: bool) -> TensorSpec | None:

@@ -38,4 +38,5 @@ def _entry(folder: Path) -> dict[str, Any]:
     from mlflow_onnx_flavor.scoring.entry import FLAVOR
 
     flavors = Model.load(str(folder)).flavors
-    return flavors.get(FLAVOR) or flavors["onnx"]
+    entry: dict[str, Any] = flavors.get(FLAVOR) or flavors["onnx"]
+    return entry

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mlflow_onnx_flavor._version import __version__
 from mlflow_onnx_flavor.artifact.trusted_code import scoring_module_name
@@ -43,12 +43,12 @@ def write_model(onnx_model: Any, folder: Path) -> onnx.ModelProto:
         )
     if onnx_model.ByteSize() < _EXTERNAL_DATA_BYTES:
         onnx.save_model(onnx_model, str(target))
-        return onnx_model
+        return cast("onnx.ModelProto", onnx_model)
     # onnx moves the tensors out of the proto that it is given, so it is given a copy.
     copy = onnx.ModelProto()
     copy.CopyFrom(onnx_model)
     onnx.save_model(copy, str(target), save_as_external_data=True, location=f"{MODEL_FILE}.data")
-    return onnx_model
+    return cast("onnx.ModelProto", onnx_model)
 
 
 def ship_scoring(folder: Path) -> str:

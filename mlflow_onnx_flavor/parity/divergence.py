@@ -173,7 +173,8 @@ class _Between:
 
 
 def _between(makers: Mapping[str, Any], found: str, known: set[str]) -> _Between:
-    nodes, given, seen, waiting = [], [], {found}, [found]
+    given: list[str] = []
+    nodes, seen, waiting = [], {found}, [found]
     while waiting:
         node = makers[waiting.pop(0)]
         nodes.append(node)

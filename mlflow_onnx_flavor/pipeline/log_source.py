@@ -230,5 +230,6 @@ def _mlflow_dataset(record: SourceRecord, inputs: Inputs):
     warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted")
     options = {"source": source, "name": kept.origin, "digest": kept.digest[:12]}
     if isinstance(inputs.data, pd.DataFrame):
-        return mlflow.data.from_pandas(inputs.data, **options)
-    return mlflow.data.from_numpy(inputs.data, **options)
+        # MLflow sets these functions while it is imported.
+        return mlflow.data.from_pandas(inputs.data, **options)  # type: ignore[attr-defined]  # set late
+    return mlflow.data.from_numpy(inputs.data, **options)  # type: ignore[attr-defined]  # as above

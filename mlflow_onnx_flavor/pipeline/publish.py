@@ -44,11 +44,8 @@ def run_url(experiment_id: str, run_id: str) -> str:
 
 
 def _parameters(summary: ReleaseSummary) -> dict[str, object]:
-    """Return the parameters to log, under names that no entry point of MLproject uses.
-
-    `mlflow run` logs the parameters of the entry point as well, with quotes around the values.
-    """
-    parameters = {
+    """Under names of their own: `mlflow run` logs the entry point's parameters, quoted, as well."""
+    parameters: dict[str, object] = {
         "source_uri": summary.source.resolved_uri,
         "framework": summary.source.framework,
         "registered_as": summary.registered_model,

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -70,7 +70,8 @@ def step_experiment_id() -> str:
     from mlflow.tracking.fluent import _get_experiment_id
 
     active = mlflow.active_run()
-    return active.info.experiment_id if active else _get_experiment_id()
+    found: Any = active.info.experiment_id if active else _get_experiment_id()
+    return found
 
 
 def end_abandoned_runs() -> None:

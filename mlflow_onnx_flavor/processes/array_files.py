@@ -43,7 +43,8 @@ def read_array(path: Path) -> np.ndarray:
         with path.open("rb") as file:
             _check_array(file, path.stat().st_size, "it")
             file.seek(0)
-            return np.load(file, allow_pickle=False)
+            array: np.ndarray = np.load(file, allow_pickle=False)
+            return array
     except ArrayFileError:
         raise
     except (ValueError, *BROKEN) as error:

@@ -62,7 +62,7 @@ def _encoded(answer: dict[str, Any], folder: Path, stem: str) -> bytes:
         return encode({"error": describe(error)}, folder, stem)
 
 
-def _task(name: str):
+def _task(name: str) -> Any:
     module, _, function = name.partition(":")
     if not module.startswith("mlflow_onnx_flavor.") or function.startswith("_"):
         raise ValueError(f"{name!r} is not a task of this package")

@@ -104,7 +104,7 @@ def confine_this_process() -> bool:
     if ruleset < 0:
         return False
     try:
-        return libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0) == 0
+        return bool(libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0) == 0)
     finally:
         os.close(ruleset)
 

@@ -15,6 +15,7 @@ import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from mlflow_onnx_flavor.processes import child
 from mlflow_onnx_flavor.processes.confinement import confine_this_process
@@ -97,7 +98,10 @@ def _tell_of_ended(children: dict[int, int]) -> None:
 
 
 def _fork(
-    connection: socket.socket, request: tuple, children: dict[int, int], own: tuple[int, ...]
+    connection: socket.socket,
+    request: tuple[Any, ...],
+    children: dict[int, int],
+    own: tuple[int, ...],
 ) -> None:
     message, (requests, answers, log, told), *_ = request
     server = os.getpid()
@@ -123,7 +127,7 @@ def _fork(
         os._exit(status)
 
 
-def _be_worker(asked: dict, requests: int, answers: int, log: int, server: int) -> None:
+def _be_worker(asked: dict[str, Any], requests: int, answers: int, log: int, server: int) -> None:
     for given, number in ((requests, 0), (log, 1), (log, 2)):
         os.dup2(given, number)
     os.close(requests)

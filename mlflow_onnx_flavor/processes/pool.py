@@ -31,7 +31,7 @@ class SpareWorkers:
     def __enter__(self) -> SpareWorkers:
         return self
 
-    def __exit__(self, *_exc) -> None:
+    def __exit__(self, *_exc: object) -> None:
         for worker in self._ready:
             worker.close()
         self._ready.clear()

@@ -114,7 +114,9 @@ def _read_texts(path: Path) -> np.ndarray:
     import pyarrow as pa
 
     with pa.memory_map(str(path)) as source:
-        return pa.ipc.open_file(source).get_batch(0).column(0).to_numpy(zero_copy_only=False)
+        column = pa.ipc.open_file(source).get_batch(0).column(0)
+        texts: np.ndarray = column.to_numpy(zero_copy_only=False)
+        return texts
 
 
 def _consumed(folder: Path, name: Any, read: Callable[[Path], Any]) -> Any:

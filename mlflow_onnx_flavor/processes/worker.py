@@ -72,6 +72,7 @@ class Worker:
         hide_this_process()
         try:
             variables = child_environment(environment or {}) | self._path_of_package(python)
+            self._process: Any  # ForkedProcess, or Popen with its pipes, which serves as one
             if preload and forkserver.SUPPORTED:
                 self._process = forkserver.forked(preload, variables, self._folder, self._log)
             else:
@@ -107,8 +108,8 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """The id of the child process; 0 where a forked one has ended."""
-        return self._process.pid
+        pid: int = self._process.pid
+        return pid
 
     @property
     def alive(self) -> bool:
@@ -210,7 +211,7 @@ class Worker:
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(self, *_exc) -> None:
+    def __exit__(self, *_exc: object) -> None:
         self.close()
 
 

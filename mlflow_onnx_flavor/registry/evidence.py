@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from mlflow_onnx_flavor.artifact.digests import check_digest, digest_of_manifest
+from mlflow_onnx_flavor.artifact.digests import check_digest
 from mlflow_onnx_flavor.errors import (
     DigestMismatchError,
     PromotionRefusedError,
@@ -22,6 +22,7 @@ from mlflow_onnx_flavor.schemas.records import EVIDENCE, MANIFEST, VERDICT
 from mlflow_onnx_flavor.schemas.registry_tags import DIGEST_TAG, EVIDENCE_DIGEST_TAG, EVIDENCE_TAG
 from mlflow_onnx_flavor.schemas.verdict import ReleaseEvidence, Verdict
 from mlflow_onnx_flavor.scoring.documents import parse_json
+from mlflow_onnx_flavor.scoring.integrity import digest_of_manifest
 from mlflow_onnx_flavor.source.model import check_artifact, fetch
 from mlflow_onnx_flavor.tracking.downloads import download
 from mlflow_onnx_flavor.tracking.server import refusal_of

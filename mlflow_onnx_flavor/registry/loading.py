@@ -57,7 +57,9 @@ def load_pyfunc(
     with own_copy(_fetched(uri)) as folder:
         check_digest(folder, digest, repr(uri), manifest)
         check_artifact(folder, uri)
-        return mlflow.pyfunc.load_model(str(folder), model_config=dict(model_config or {}) or None)
+        config = dict(model_config or {}) or None
+        model: PyFuncModel = mlflow.pyfunc.load_model(str(folder), model_config=config)
+        return model
 
 
 def _is_version(uri: str) -> bool:

@@ -14,10 +14,14 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from mlflow_onnx_flavor.errors import PromotionRefusedError
 from mlflow_onnx_flavor.machine.process_id import is_gone, this_process
 from mlflow_onnx_flavor.tracking.server import server_time
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 LOCK_TAG = "onnx.lock."
 SETTLE_S = 0.3  # time for a concurrent write to arrive
@@ -46,7 +50,7 @@ def lock(name: str, alias: str) -> Iterator[None]:
                 client.delete_registered_model_tag(name, key)
 
 
-def _acquire(client, name: str, key: str, mine: str, alias: str) -> None:
+def _acquire(client: MlflowClient, name: str, key: str, mine: str, alias: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while True:
         held = _held(client, name, key)
@@ -63,11 +67,9 @@ def _acquire(client, name: str, key: str, mine: str, alias: str) -> None:
         time.sleep(SETTLE_S)
 
 
-def _write(client, name: str, key: str, mine: str) -> None:
-    """Write the tag of the lock; a concurrent first write of the same tag is no error.
-
-    The database refuses one of two processes that create the tag at the same moment: that process
-    waits.
+def _write(client: MlflowClient, name: str, key: str, mine: str) -> None:
+    """Also where another writes the tag for the first time at the same moment, which the database
+    refuses to one of the two: that one waits.
     """
     from mlflow.exceptions import MlflowException
 
@@ -78,8 +80,9 @@ def _write(client, name: str, key: str, mine: str) -> None:
             raise
 
 
-def _held(client, name: str, key: str) -> str | None:
-    return client.get_registered_model(name).tags.get(key)
+def _held(client: MlflowClient, name: str, key: str) -> str | None:
+    held: str | None = client.get_registered_model(name).tags.get(key)
+    return held
 
 
 def _is_over(held: str) -> bool:

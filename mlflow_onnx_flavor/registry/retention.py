@@ -18,6 +18,7 @@ from mlflow_onnx_flavor.schemas.tags import STEP_TAG
 from mlflow_onnx_flavor.tracking.server import check_server, server_time
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import LoggedModel, Run
     from mlflow.entities.model_registry import ModelVersion
 
@@ -131,7 +132,7 @@ def _is_over(run: Run) -> bool:
     return run.data.tags.get(STEP_TAG) in _STEPS_WITH_MODELS and run.info.status != "RUNNING"
 
 
-def _all_versions(client) -> Iterator[ModelVersion]:
+def _all_versions(client: MlflowClient) -> Iterator[ModelVersion]:
     token = None
     while True:
         page = client.search_model_versions(max_results=PAGE, page_token=token)
@@ -141,7 +142,7 @@ def _all_versions(client) -> Iterator[ModelVersion]:
             return
 
 
-def _logged_models(client, experiments: list[str]) -> Iterator[LoggedModel]:
+def _logged_models(client: MlflowClient, experiments: list[str]) -> Iterator[LoggedModel]:
     token = None
     while True:
         page = client.search_logged_models(experiments, max_results=50, page_token=token)

@@ -46,7 +46,7 @@ class Versioned(Evidence):
 
     @model_validator(mode="before")
     @classmethod
-    def _must_be_a_known_version(cls, values):
+    def _must_be_a_known_version(cls, values: Any) -> Any:
         version = values.get("schema_version", 1) if isinstance(values, dict) else 1
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise ValueError(
@@ -91,8 +91,8 @@ class ExecutionProvider(Evidence):
         return dict(sorted((plain | (self.session_options.get(_ENTRIES) or {})).items()))
 
     @model_serializer(mode="wrap")
-    def _as_before_where_there_are_none(self, write):
-        """Leave out empty session options, so that earlier versions can read the evidence."""
+    def _as_before_where_there_are_none(self, write: Any) -> Any:
+        """Evidence without session options is what earlier versions read."""
         values = write(self)
         return values if self.session_options else {"name": self.name, "options": self.options}
 

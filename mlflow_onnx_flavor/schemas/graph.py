@@ -44,8 +44,8 @@ class FeedSpec(Spec):
 
     @model_serializer(mode="wrap")
     def _written(self, write: Any) -> dict[str, Any]:
-        """Leave out an empty ``optional``, so that older versions of this package can read it."""
-        fields = write(self)
+        """``optional`` where there are any: an older version of this package reads the rest."""
+        fields: dict[str, Any] = write(self)
         if not self.optional:
             fields.pop("optional", None)
         return fields

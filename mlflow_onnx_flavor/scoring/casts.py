@@ -174,7 +174,8 @@ def _texts(values: np.ndarray, name: str) -> np.ndarray:
     if pd.api.types.infer_dtype(values.ravel(), skipna=False) == "string":
         return values
     texts = np.empty(values.shape, object)
-    texts.flat = [_text(each, name) for each in values.flat]
+    found = [_text(each, name) for each in values.flat]
+    texts.flat = found  # type: ignore[misc, assignment]  # numpy's stubs lack the setter
     return texts
 
 

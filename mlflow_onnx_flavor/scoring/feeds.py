@@ -85,7 +85,8 @@ class Feeder:
         optional: Collection[str] = (),
         weights: Sequence[Mapping[str, Any]] = (),
     ):
-        inputs, columns = [], []
+        inputs = []
+        columns: list[Any] = []
         for feed in feeds:
             names = tuple(feed.get("columns") or ())
             shape = tuple((shapes or {}).get(feed["name"]) or ())

@@ -76,7 +76,8 @@ class MetricsRun:
         client = self._client
         if self._run_id is None:
             name = f"serving-{socket.gethostname()}-{os.getpid()}"
-            run = client.create_run(_get_experiment_id(), tags=dict(self._tags), run_name=name)
+            experiment: Any = _get_experiment_id()
+            run = client.create_run(experiment, tags=dict(self._tags), run_name=name)
             self._run_id = run.info.run_id
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, self._step) for name, value in self._read().items()]

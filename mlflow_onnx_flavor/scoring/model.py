@@ -130,7 +130,7 @@ class ScoringSession:
             except FAILURES as error:
                 raise failed(error) from error
 
-        predict.__signature__ = _PREDICT_SIGNATURE
+        predict.__signature__ = _PREDICT_SIGNATURE  # type: ignore[attr-defined]  # functions take it
         return predict
 
     def observe(self, folder: str, wanted: Sequence[str], seconds: float, tracing: bool) -> None:
@@ -140,7 +140,7 @@ class ScoringSession:
         def predict(data, params=None):
             return observer.predict(data, params)
 
-        predict.__signature__ = _PREDICT_SIGNATURE
+        predict.__signature__ = _PREDICT_SIGNATURE  # type: ignore[attr-defined]  # functions take it
         self.predict = predict
 
 

@@ -166,8 +166,8 @@ def _watch_what_mlflow_refuses() -> None:
                     each.refused(data, error)
             raise
 
-    watched.for_module = __name__
-    pyfunc._validate_prediction_input = watched
+    watched.for_module = __name__  # type: ignore[attr-defined]  # functions take it
+    pyfunc._validate_prediction_input = watched  # type: ignore[attr-defined]  # a lazy module
 
 
 def _logged(folder: str) -> dict[str, Any]:

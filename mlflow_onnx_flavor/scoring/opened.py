@@ -73,6 +73,7 @@ class _Reopening:
         owner = self._owner
         with owner._opening:
             if owner.session is self:
+                assert owner._reopen is not None  # where there is none, nothing stands in
                 owner.use(owner._reopen(""))
         return getattr(owner.session, name)
 

@@ -68,6 +68,7 @@ class SourceModelWorker:
         """Run a task of `source.tasks`, with the model loaded, and return its result."""
         if self._worker is None or not self._worker.alive:
             self._start()
+        assert self._worker is not None  # it was started
         return self._worker.call(f"{TASKS}:{task}", arguments, timeout_s=timeout_s)
 
     def reference(

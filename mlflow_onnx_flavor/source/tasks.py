@@ -229,7 +229,7 @@ def check(
                 pair = [
                     joined(name, [part[name] for part in each]) for each in (expected, answered)
                 ]
-                parity = compare_outputs(name, *pair, arithmetic, known.get(name))
+                parity = compare_outputs(name, pair[0], pair[1], arithmetic, known.get(name))
                 found.append(parity.model_dump(mode="json"))
     return found
 
@@ -345,7 +345,8 @@ def _keeps_index(container: str, example: Inputs) -> bool:
     """Return whether the output keeps the index of the input, tried with a shifted index."""
     if container not in ("dataframe", "series") or not hasattr(example.data, "index"):
         return False
-    moved = example.data.set_axis(example.data.reset_index(drop=True).index + 1000)
+    data: Any = example.data
+    moved = data.set_axis(data.reset_index(drop=True).index + 1000)
     return bool((_source().pyfunc.predict(moved).index == moved.index).all())
 
 

@@ -31,7 +31,9 @@ def get(name: str) -> Target:
         near = difflib.get_close_matches(name, names(), n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names())}"
         raise ConfigurationError(f"unknown target {name!r}; {hint}")
-    return _target(name)
+    found = _target(name)
+    assert found is not None  # its name is among those of targets
+    return found
 
 
 def is_installed(name: str) -> bool:

@@ -46,7 +46,8 @@ def answers(inputs: Arrays, batch_size: int) -> dict[str, Any]:
 def seconds(inputs: Arrays, batch_size: int, budget_s: float) -> float:
     """Return the median time of one call of ``batch_size`` rows, which are repeated as needed."""
     at = np.arange(batch_size) % _rows(inputs)
-    batch, run, times = {name: array[at] for name, array in inputs.items()}, _run(), []
+    batch, run = {name: array[at] for name, array in inputs.items()}, _run()
+    times: list[Any] = []
     run(batch)
     end = time.perf_counter() + budget_s
     while time.perf_counter() < end or len(times) < 5:

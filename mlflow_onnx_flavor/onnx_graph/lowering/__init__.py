@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -76,7 +76,8 @@ def lower(model: onnx.ModelProto) -> LoweredModel:
     _check(model)
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    nodes, replaced = list(copy.graph.node), {}
+    nodes = list(copy.graph.node)
+    replaced: dict[Any, Any] = {}
     dtypes = _Dtypes(copy)
     names = _Names(copy)
     initializers = {each.name: each for each in model.graph.initializer}

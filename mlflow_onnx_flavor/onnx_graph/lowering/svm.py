@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mlflow_onnx_flavor.onnx_graph.lowering.base import Lowered, MlNode
@@ -93,7 +95,8 @@ def _by_votes(node: MlNode, graph: Lowered, classes: list, per_class: list[int])
     kernels = _kernel(graph, node, rows_in_float32(graph, node), vectors, kind, 0.0)
     coefficients = node.numbers("coefficients").reshape(-1, sum(per_class))
     begins = np.cumsum([0, *per_class])
-    scores, votes = [], [[] for _ in classes]
+    scores = []
+    votes: list[list[Any]] = [[] for _ in classes]
     rho = iter(node.numbers("rho"))
     for i in range(len(classes) - 1):
         for j in range(i + 1, len(classes)):

@@ -84,7 +84,14 @@ class _Builder:
         as_int = [np.array(each, np.int64) for each in (feature, true, false, missing)]
         limits = [np.array(each, self.dtype) for each in (low, high)]
         return _Forest(
-            as_int[0], *limits, as_int[1], as_int[2], as_int[3], np.array(roots), self.values
+            as_int[0],
+            limits[0],
+            limits[1],
+            as_int[1],
+            as_int[2],
+            as_int[3],
+            np.array(roots),
+            self.values,
         )
 
 
@@ -252,7 +259,8 @@ def _targets_of_trees(forest: _Forest) -> list[list[int]]:
     """Return the targets that each tree adds to, in order."""
     found = []
     for root in forest.roots.tolist():
-        targets, seen, stack = set(), set(), [root]
+        targets: set[Any] = set()
+        seen, stack = set(), [root]
         while stack:
             number = stack.pop()
             if number in seen:
