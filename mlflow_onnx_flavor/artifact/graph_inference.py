@@ -35,7 +35,7 @@ def infer_graph(model: onnx.ModelProto, signature: ModelSignature | None) -> Gra
     inputs = _fed_inputs(model)
     outputs = tuple(each.name for each in model.graph.output)
     columns = _columns(signature)
-    if columns and len(inputs) == 1:
+    if signature is not None and columns and len(inputs) == 1:
         feeds = [_whole(inputs[0], columns, signature)]
     else:
         if signature is None and len(inputs) > 1:

@@ -130,7 +130,8 @@ class _Header:
     def __init__(self, content: bytes):
         self._content = content
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = -1, /) -> bytes:
+        size = len(self._content) if size < 0 else size
         read, self._content = self._content[:size], self._content[size:]
         return read
 

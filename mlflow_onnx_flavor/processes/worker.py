@@ -108,6 +108,7 @@ class Worker:
 
     @property
     def pid(self) -> int:
+        """The id of the child process; 0 where a forked one has ended."""
         pid: int = self._process.pid
         return pid
 

@@ -68,8 +68,10 @@ def _acquire(client: MlflowClient, name: str, key: str, mine: str, alias: str) -
 
 
 def _write(client: MlflowClient, name: str, key: str, mine: str) -> None:
-    """Also where another writes the tag for the first time at the same moment, which the database
-    refuses to one of the two: that one waits.
+    """Write the tag.
+
+    Where another writes it for the first time at the same moment, the database refuses one of the
+    two, and that one waits.
     """
     from mlflow.exceptions import MlflowException
 

@@ -113,7 +113,7 @@ def _candidates(name: str, before_ms: float) -> Iterator[Superseded]:
     }
     if not experiments:
         return
-    used = {each.source.removeprefix("models:/") for each in _all_versions(client)}
+    used = {str(each.source).removeprefix("models:/") for each in _all_versions(client)}
     for model in _logged_models(client, sorted(experiments)):
         if model.model_id in used or model.creation_timestamp >= before_ms:
             continue

@@ -115,8 +115,8 @@ class Exporter:
                 optimize=False,
                 verbose=False,
             )
-        assert program is not None  # it is for dynamo=True
-        simplify(program.model)
+        assert program is not None, "torch.onnx.export returns a program under dynamo=True"
+        simplify(program.model, inputs, outputs)
         return program
 
     def _saved(self, program: Any, path: Path, call: Call, outputs: tuple[str, ...]) -> Export:
