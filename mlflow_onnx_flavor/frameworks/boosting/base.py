@@ -6,9 +6,12 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+
 from mlflow_onnx_flavor.frameworks.base import Framework, LoadedSource
-from mlflow_onnx_flavor.frameworks.boosting.answers import Value
+from mlflow_onnx_flavor.frameworks.boosting.answers import LABEL, PREDICTION, PROBABILITIES, Value
 from mlflow_onnx_flavor.frameworks.tabular import class_labels
+from mlflow_onnx_flavor.inputs import Inputs
 from mlflow_onnx_flavor.onnx_graph.builder import GraphParts
 
 
@@ -27,6 +30,13 @@ class BoostingFramework(Framework):
         """Return the classes of a wrapped classifier of one label."""
         return class_labels(source.native)
 
+    def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
+        """Return the source model's outputs: labels and probabilities, or the prediction."""
+        answer = np.asarray(source.pyfunc.predict(inputs.data))
+        if not is_classifier(source.native):
+            return {PREDICTION: answer}
+        return {LABEL: answer, PROBABILITIES: np.asarray(source.native.predict_proba(inputs.data))}
+
     @abstractmethod
     def add_answers(
         self, parts: GraphParts, rows: str, model: Any, classes: Any = None
@@ -39,3 +49,8 @@ class BoostingFramework(Framework):
     def add_scores(self, parts: GraphParts, rows: str, model: Any) -> str:
         """Add the raw scores of each class, float64 of shape (rows, classes)."""
         raise NotImplementedError(f"{type(model).__name__} has no decision_function")
+
+
+def is_classifier(model: Any) -> bool:
+    """Return whether ``model`` is a wrapped classifier, which has probabilities."""
+    return hasattr(model, "predict_proba")

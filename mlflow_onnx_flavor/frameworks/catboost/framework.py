@@ -33,7 +33,7 @@ from mlflow_onnx_flavor.frameworks.boosting.answers import (
     label_at,
     write,
 )
-from mlflow_onnx_flavor.frameworks.boosting.base import BoostingFramework
+from mlflow_onnx_flavor.frameworks.boosting.base import BoostingFramework, is_classifier
 from mlflow_onnx_flavor.frameworks.boosting.rows import add_rows, require_known_columns
 from mlflow_onnx_flavor.frameworks.catboost import rows as catboost_rows
 from mlflow_onnx_flavor.frameworks.catboost import trees as catboost_trees
@@ -54,13 +54,6 @@ class CatBoost(BoostingFramework):
     def load(self, path: Path, flavor: Mapping[str, Any]) -> LoadedSource:
         """Load the model that `mlflow.catboost` stored."""
         return LoadedSource(mlflow.catboost.load_model(str(path)), pyfunc_of(path), path, flavor)
-
-    def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-        """Return the source model's outputs, named as in the module's docstring."""
-        answer = np.asarray(source.pyfunc.predict(inputs.data))
-        if not _is_classifier(source.native):
-            return {PREDICTION: answer}
-        return {LABEL: answer, PROBABILITIES: np.asarray(source.native.predict_proba(inputs.data))}
 
     def strategies(
         self, source: LoadedSource, example: Inputs, evaluation: MoreRows = no_more_rows
@@ -91,7 +84,7 @@ def _answers(
     parts: GraphParts, rows: str, model: Any, parsed: CatBoostModel, classes: Any = None
 ) -> dict[str, Value]:
     raw = catboost_trees.add_raw(parts, rows, parsed)
-    if not _is_classifier(model):
+    if not is_classifier(model):
         predicted = _regression(parts, raw, parsed, model)
         return {PREDICTION: answered(parts, predicted, parsed.outputs, np.float64)}
     known = np.asarray(model.classes_ if classes is None else classes)
@@ -160,10 +153,6 @@ def _require_no_categories(model: Any) -> None:
             " pipeline, where they are not converted; log the CatBoost model by itself, or encode"
             " them before it (OrdinalEncoder or TargetEncoder) and train again"
         )
-
-
-def _is_classifier(model: Any) -> bool:
-    return hasattr(model, "predict_proba")
 
 
 framework = CatBoost()

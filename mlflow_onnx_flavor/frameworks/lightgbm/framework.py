@@ -32,7 +32,7 @@ from mlflow_onnx_flavor.frameworks.boosting.answers import (
     label_at,
     write,
 )
-from mlflow_onnx_flavor.frameworks.boosting.base import BoostingFramework
+from mlflow_onnx_flavor.frameworks.boosting.base import BoostingFramework, is_classifier
 from mlflow_onnx_flavor.frameworks.boosting.rows import (
     add_rows,
     category_columns,
@@ -55,13 +55,6 @@ class LightGBM(BoostingFramework):
         """Load the model that `mlflow.lightgbm` stored."""
         return LoadedSource(mlflow.lightgbm.load_model(str(path)), pyfunc_of(path), path, flavor)
 
-    def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-        """Return the source model's outputs, named as in the module's docstring."""
-        answer = np.asarray(source.pyfunc.predict(inputs.data))
-        if not _is_classifier(source.native):
-            return {PREDICTION: answer}
-        return {LABEL: answer, PROBABILITIES: np.asarray(source.native.predict_proba(inputs.data))}
-
     def strategies(
         self, source: LoadedSource, example: Inputs, evaluation: MoreRows = no_more_rows
     ) -> list[Strategy]:
@@ -83,7 +76,7 @@ class LightGBM(BoostingFramework):
         parsed = lightgbm_trees.parsed(getattr(model, "booster_", model))
         raw = lightgbm_trees.add_raw(parts, rows, parsed)
         predicted = lightgbm_trees.add_predictions(parts, raw, parsed)
-        if not _is_classifier(model):
+        if not is_classifier(model):
             return {PREDICTION: answered(parts, predicted, parsed.outputs, np.float64)}
         if callable(
             getattr(model, "_objective", None)
@@ -126,10 +119,6 @@ def _categories(model: Any, example: Inputs) -> dict[str, list[Any]]:
     known = booster.pandas_categorical or []
     columns = category_columns(example)
     return dict(zip(columns, known, strict=True)) if len(columns) == len(known) else {}
-
-
-def _is_classifier(model: Any) -> bool:
-    return hasattr(model, "predict_proba")
 
 
 framework = LightGBM()

@@ -33,7 +33,7 @@ from mlflow_onnx_flavor.frameworks.boosting.answers import (
     label_at,
     write,
 )
-from mlflow_onnx_flavor.frameworks.boosting.base import BoostingFramework
+from mlflow_onnx_flavor.frameworks.boosting.base import BoostingFramework, is_classifier
 from mlflow_onnx_flavor.frameworks.boosting.rows import (
     add_rows,
     category_columns,
@@ -63,14 +63,6 @@ class XGBoost(BoostingFramework):
         """Load the model that `mlflow.xgboost` stored."""
         return LoadedSource(mlflow.xgboost.load_model(str(path)), pyfunc_of(path), path, flavor)
 
-    def reference_outputs(self, source: LoadedSource, inputs: Inputs) -> dict[str, np.ndarray]:
-        """Return the source model's outputs, named as in the module's docstring."""
-        answer = np.asarray(source.pyfunc.predict(inputs.data))
-        if not _is_classifier(source.native):
-            return {PREDICTION: answer}
-        probabilities = np.asarray(source.native.predict_proba(inputs.data))
-        return {LABEL: answer, PROBABILITIES: probabilities}
-
     def strategies(
         self, source: LoadedSource, example: Inputs, evaluation: MoreRows = no_more_rows
     ) -> list[Strategy]:
@@ -97,7 +89,7 @@ class XGBoost(BoostingFramework):
         predicted = xgboost_trees.add_predictions(parts, margins, parsed.objective)
         gives_class = parsed.objective == "multi:softmax"
         columns = 1 if gives_class else parsed.outputs
-        if not _is_classifier(model):
+        if not is_classifier(model):
             return {PREDICTION: answered(parts, predicted, columns, np.float32)}
         if gives_class:
             label = Value(flat(parts, parts.cast(predicted, np.int32)), np.int32, 0)
@@ -144,10 +136,6 @@ def _export(source: LoadedSource, example: Inputs, path: Path) -> Export:
     feeds, inputs, rows = add_rows(parts, example, "float32", categories)
     written = write(parts, path, inputs, framework.add_answers(parts, rows, source.native))
     return Export(feeds=feeds, outputs=written, prediction=(written[0],))
-
-
-def _is_classifier(model: Any) -> bool:
-    return hasattr(model, "predict_proba")
 
 
 framework = XGBoost()
